@@ -1,0 +1,123 @@
+/**
+ * The port: a queue that leases its messages. Everything else in this package is built on these few operations, so
+ * that another queue is one module that provides them (its tests call the conformance suite in `./testing`).
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
+
+/** The right to work on a message until it runs out, as the queue names it (SQS: the receipt handle). */
+export interface Lease {
+  readonly messageId: string
+  readonly handle: string
+}
+
+/** A typed attribute that travels beside the body. */
+export type Attribute =
+  | { readonly type: "String"; readonly value: string; readonly label?: string | undefined }
+  | { readonly type: "Number"; readonly value: string; readonly label?: string | undefined }
+  | { readonly type: "Binary"; readonly value: Uint8Array; readonly label?: string | undefined }
+
+/** A received message and its lease. */
+export interface Message {
+  readonly id: string
+  readonly body: string
+  readonly lease: Lease
+  /** The user's attributes. */
+  readonly attributes: Readonly<Record<string, Attribute>>
+  /** How often the queue has handed this message out, this time included: 1 the first time. */
+  readonly attempt: number
+  /** The ordering key (SQS `MessageGroupId`). */
+  readonly group: string | undefined
+  /** The place in the order of its group, where the queue is ordered. Compares as text. */
+  readonly sequence: string | undefined
+  /** When it was sent, and when it was first received, in milliseconds since the epoch, where the queue says. */
+  readonly sentAt: number | undefined
+  readonly firstReceivedAt: number | undefined
+  /** What else the queue tells of the message, by the queue's own names. */
+  readonly system: Readonly<Record<string, string>>
+}
+
+/** Why one entry of a batch failed. */
+export interface EntryFailure {
+  /**
+   * - `LeaseLost`: the lease is over or never was; trying again is no use.
+   * - `Transient`: the queue could not just now; try this entry again.
+   * - `Rejected`: the queue will never take this entry.
+   */
+  readonly reason: "LeaseLost" | "Transient" | "Rejected"
+  readonly message: string
+}
+
+/** One entry's own result; results stand in the order of the entries. */
+export type EntryResult = Either.Either<void, EntryFailure>
+
+/**
+ * What kind of failure an error of a whole call is.
+ *
+ * - `throttled`: slow down, then try again.
+ * - `transient`: the network or the service failed; try again.
+ * - `fatal`: no use trying: no such queue, access denied, bad credentials, a missing key.
+ */
+export type ErrorKind = "throttled" | "transient" | "fatal"
+
+/** What the queue can take and promises. */
+export interface Limits {
+  /** Entries a call, at most (SQS: 10). */
+  readonly batchSize: number
+  /** The longest time that one receive may wait for a first message (SQS: 20 seconds). */
+  readonly maxWait: Duration.Duration
+  /** The longest a message may be leased in total, from its receive (SQS: 12 hours). */
+  readonly maxLease: Duration.Duration
+  /** Whether messages of one group arrive, and must be worked on, in order (SQS: FIFO queues). */
+  readonly ordered: boolean
+}
+
+export interface ReceiveRequest {
+  /** 1 to `limits.batchSize`. */
+  readonly max: number
+  /** How long to wait for a first message: zero to `limits.maxWait`. */
+  readonly wait: Duration.Duration
+  /**
+   * Names this receive, so that one whose response was lost can be repeated: an ordered queue then answers with the
+   * same messages (SQS: `ReceiveRequestAttemptId`, for 5 minutes).
+   */
+  readonly attemptId: string | undefined
+}
+
+export interface SetLeaseEntry {
+  readonly lease: Lease
+  /** From now on. Zero makes the message visible at once. */
+  readonly duration: Duration.Duration
+}
+
+export interface DeadLetterEntry {
+  readonly message: Message
+  /** Why, in a line; kept with the message. */
+  readonly reason: string
+}
+
+/**
+ * @typeParam E - how a whole call fails; one entry's failure is in its result.
+ */
+export interface LeaseQueue<E> {
+  readonly name: string
+  readonly limits: Limits
+  /** How long a receive leases its messages (SQS: the visibility timeout). */
+  readonly leaseDuration: Duration.Duration
+  /** Leases up to `max` messages; answers as soon as there is one, with none once `wait` is over. */
+  readonly receive: (request: ReceiveRequest) => Effect.Effect<ReadonlyArray<Message>, E>
+  /** Deletes: the work is done. At most `limits.batchSize` leases. */
+  readonly ack: (leases: ReadonlyArray<Lease>) => Effect.Effect<ReadonlyArray<EntryResult>, E>
+  /** Extends, delays or gives back: the lease now ends `duration` from now. At most `limits.batchSize` entries. */
+  readonly setLease: (entries: ReadonlyArray<SetLeaseEntry>) => Effect.Effect<ReadonlyArray<EntryResult>, E>
+  /**
+   * Moves messages to where failed ones are kept: stored there first, deleted here after. `undefined` where the queue
+   * has no such place.
+   */
+  readonly deadLetter:
+    | ((entries: ReadonlyArray<DeadLetterEntry>) => Effect.Effect<ReadonlyArray<EntryResult>, E>)
+    | undefined
+  /** What kind of failure an error is: the only thing that retrying needs to know of it. */
+  readonly errorKind: (error: E) => ErrorKind
+}

@@ -1,0 +1,1 @@
+export * as LeaseQueue from "./LeaseQueue.js"

@@ -1,0 +1,2 @@
+export * as SqsClient from "./SqsClient.js"
+export * as SqsError from "./SqsError.js"
