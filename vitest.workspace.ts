@@ -1,9 +1,15 @@
 import { defineWorkspace } from "vitest/config"
 import { alias } from "./vitest.shared.js"
 
-export default defineWorkspace(
-  ["core", "sqs", "examples"].map((name) => ({
-    resolve: { alias },
-    test: { name, root: `packages/${name}`, include: ["test/**/*.test.ts"] }
-  }))
-)
+const project = (name: string, root: string) => ({
+  resolve: { alias },
+  test: { name, root, include: ["test/**/*.test.ts"] }
+})
+
+export default defineWorkspace([
+  project("core", "packages/core"),
+  project("sqs", "packages/sqs"),
+  project("examples", "packages/examples"),
+  // No alias: what is tested is the tarballs.
+  { test: { name: "packaging", root: "test/packaging", include: ["*.test.ts"] } }
+])

@@ -1,0 +1,5 @@
+import { defineConfig } from "vitest/config"
+import projects from "./vitest.workspace.js"
+
+// The projects are listed in vitest.workspace.ts; named here, vitest reads them without a word about deprecation.
+export default defineConfig({ test: { projects } })
