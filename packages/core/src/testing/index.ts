@@ -1,0 +1,1 @@
+export * as MemoryQueue from "./MemoryQueue.js"

@@ -1,0 +1,182 @@
+import { describe, expect, it } from "@effect/vitest"
+import { MemoryQueue } from "@millrace/core/testing"
+import { Duration, Effect, Exit, Fiber, Random, TestClock } from "effect"
+
+const now = { max: 10, wait: Duration.zero, attemptId: undefined }
+const longPoll = { ...now, wait: Duration.seconds(20) }
+
+describe("MemoryQueue", () => {
+  it.effect("refuses illegal options when it is made", () =>
+    Effect.gen(function* () {
+      for (const options of [
+        { batchSize: 0 },
+        { batchSize: 1.5 },
+        { leaseDuration: 0 },
+        { leaseDuration: "13 hours" },
+        { maxAttempts: 0 }
+      ] as const) {
+        expect(Exit.isFailure(yield* Effect.exit(MemoryQueue.make(options)))).toBe(true)
+      }
+    })
+  )
+
+  it.effect("an ordered queue refuses a message without a group", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make({ ordered: true })
+      expect(Exit.isFailure(yield* Effect.exit(queue.send(["a"])))).toBe(true)
+    })
+  )
+
+  it.effect("a failed call has no effect, a dropped one has: its messages are leased to nobody", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.send(["a"])
+      yield* queue.inject("receive", { fail: "throttled" })
+      const failed = yield* Effect.flip(queue.receive(now))
+      expect([failed._tag, queue.errorKind(failed)]).toEqual(["MemoryQueueError", "throttled"])
+      expect((yield* queue.stats).inFlight).toBe(0)
+      yield* queue.inject("receive", { drop: "transient" })
+      expect(queue.errorKind(yield* Effect.flip(queue.receive(now)))).toBe("transient")
+      expect((yield* queue.stats).inFlight).toBe(1)
+      expect(yield* queue.receive(now)).toEqual([])
+      yield* TestClock.adjust("30 seconds")
+      expect(yield* queue.receive(now)).toMatchObject([{ body: "a", attempt: 2 }])
+    })
+  )
+
+  it.effect("entries fail one by one, and faults are used up in order", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.send(["a", "b"])
+      const leases = (yield* queue.receive(now)).map((message) => message.lease)
+      yield* queue.inject("ack", { fail: "transient" }, 2)
+      yield* queue.inject("ack", { entries: (_, index) => (index === 0 ? "Transient" : undefined) })
+      yield* Effect.flip(queue.ack(leases))
+      yield* Effect.flip(queue.ack(leases))
+      expect(yield* queue.ack(leases)).toMatchObject([{ left: { reason: "Transient" } }, { _tag: "Right" }])
+      expect(yield* queue.stats).toMatchObject({ acked: 1, inFlight: 1, calls: { ack: 3 } })
+    })
+  )
+
+  it.effect("latency: half before a call takes effect, half before its answer", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make({ latency: "10 millis" })
+      yield* queue.send(["a"])
+      const receive = yield* Effect.fork(queue.receive(now))
+      yield* TestClock.adjust("4 millis")
+      expect((yield* queue.stats).inFlight).toBe(0)
+      yield* TestClock.adjust("1 millis")
+      expect((yield* queue.stats).inFlight).toBe(1)
+      expect(receive.unsafePoll()).toBe(null)
+      yield* TestClock.adjust("5 millis")
+      expect(yield* Fiber.join(receive)).toHaveLength(1)
+    })
+  )
+
+  it.effect("an aborted long poll is withdrawn, or strands what comes when told to", () =>
+    Effect.gen(function* () {
+      for (const strandAborted of [false, true]) {
+        const queue = yield* MemoryQueue.make({ strandAborted })
+        const poll = yield* Effect.fork(queue.receive(longPoll))
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.interrupt(poll)
+        yield* queue.send(["a"])
+        yield* TestClock.adjust("1 second")
+        expect((yield* queue.stats).inFlight).toBe(strandAborted ? 1 : 0)
+      }
+    })
+  )
+
+  it.effect("a script of faults can be drawn from Random", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make({
+        faults: () => Effect.map(Random.nextBoolean, (fails) => (fails ? { fail: "transient" } : undefined))
+      })
+      const calls = Effect.replicateEffect(Effect.isSuccess(queue.receive(now)), 50)
+      const first = yield* calls.pipe(Effect.withRandom(Random.make("seed")))
+      expect(new Set(first)).toEqual(new Set([true, false]))
+      expect(yield* calls.pipe(Effect.withRandom(Random.make("seed")))).toEqual(first)
+    })
+  )
+
+  it.effect("settled and idle wait for acks and dead letters, not for receives", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.send(["a", "b"])
+      const settled = yield* Effect.fork(queue.settled(1))
+      const idle = yield* Effect.fork(queue.idle)
+      const [first, second] = yield* queue.receive(now)
+      if (first === undefined || second === undefined || queue.deadLetter === undefined) throw new Error("unreachable")
+      yield* Effect.yieldNow()
+      expect([settled.unsafePoll(), idle.unsafePoll()]).toEqual([null, null])
+      yield* queue.ack([first.lease])
+      yield* Fiber.join(settled)
+      expect(idle.unsafePoll()).toBe(null)
+      yield* queue.deadLetter([{ message: second, reason: "because" }])
+      yield* Fiber.join(idle)
+    })
+  )
+
+  it.effect("maxAttempts: the receive that would exceed it dead-letters the message, and its group goes on", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make({ ordered: true, maxAttempts: 2 })
+      yield* queue.send([
+        { body: "poison", group: "g" },
+        { body: "next", group: "g" }
+      ])
+      for (const attempt of [1, 2]) {
+        expect(yield* queue.receive({ ...now, max: 1 })).toMatchObject([{ body: "poison", attempt }])
+        yield* TestClock.adjust("30 seconds")
+      }
+      expect(yield* queue.receive({ ...now, max: 1 })).toMatchObject([{ body: "next" }])
+      expect(yield* queue.deadLetters).toMatchObject([{ message: { body: "poison", attempt: 2 } }])
+    })
+  )
+
+  it.effect("counts what happens", () =>
+    Effect.gen(function* () {
+      const events: Array<string> = []
+      const queue = yield* MemoryQueue.make({ onEvent: ({ type, id, at }) => events.push(`${at} ${type} ${id}`) })
+      yield* queue.send(["a", "b", "c"])
+      const [a, b, c] = yield* queue.receive(now)
+      if (a === undefined || b === undefined || c === undefined) throw new Error("unreachable")
+      yield* queue.ack([a.lease])
+      yield* queue.setLease([{ lease: b.lease, duration: Duration.zero }])
+      yield* queue.setLease([{ lease: c.lease, duration: Duration.seconds(5) }])
+      yield* TestClock.adjust("6 seconds")
+      yield* queue.receive(now)
+      // c's first lease is over and it is leased anew: the old handle deletes nothing.
+      yield* queue.ack([c.lease])
+      expect(yield* queue.receive(now)).toEqual([])
+      expect(yield* queue.stats).toEqual({
+        sent: 3,
+        visible: 0,
+        inFlight: 2,
+        peakInFlight: 3,
+        acked: 1,
+        deadLettered: 0,
+        staleAcks: 1,
+        redelivered: 2,
+        expired: 1,
+        released: 1,
+        calls: { receive: 3, ack: 2, setLease: 2, deadLetter: 0 },
+        emptyReceives: 1,
+        waiting: 0
+      })
+      expect(events).toEqual([
+        "0 Sent memory-1",
+        "0 Sent memory-2",
+        "0 Sent memory-3",
+        "0 Received memory-1",
+        "0 Received memory-2",
+        "0 Received memory-3",
+        "0 Acked memory-1",
+        "0 Released memory-2",
+        "0 LeaseSet memory-3",
+        "5000 Expired memory-3",
+        "6000 Received memory-2",
+        "6000 Received memory-3"
+      ])
+    })
+  )
+})
