@@ -4,8 +4,18 @@
  *
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html
  */
+import type { SQSClient } from "@aws-sdk/client-sqs"
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { type Api, service } from "./internal/api.js"
+import { fromThrown, timedOut } from "./internal/errors.js"
+import * as sdk from "./internal/sdk.js"
 import type { SqsError } from "./SqsError.js"
 
 /** A message attribute as AWS writes it: `String`, `Number` or `Binary`, with an optional label (`Number.int`). */
@@ -105,7 +115,14 @@ export interface Service {
   readonly sendMessageBatch: (
     request: BatchRequest<SendFields>
   ) => Effect.Effect<BatchResult<SendMessageResult>, SqsError>
-  readonly receiveMessage: (request: ReceiveMessageRequest) => Effect.Effect<ReadonlyArray<ReceivedMessage>, SqsError>
+  /**
+   * `stop` completes when the caller wants no more: a client that can end a long poll without leasing to nobody (the
+   * emulator in process) answers then with none; one whose request is on the wire takes no notice.
+   */
+  readonly receiveMessage: (
+    request: ReceiveMessageRequest,
+    options?: { readonly stop?: Effect.Effect<void> | undefined }
+  ) => Effect.Effect<ReadonlyArray<ReceivedMessage>, SqsError>
   readonly deleteMessageBatch: (request: BatchRequest<ReceiptEntry>) => Effect.Effect<BatchResult<unknown>, SqsError>
   readonly changeMessageVisibilityBatch: (
     request: BatchRequest<VisibilityEntry>
@@ -163,3 +180,169 @@ export interface Service {
 }
 
 export class SqsClient extends Context.Tag("@millrace/sqs/SqsClient")<SqsClient, Service>() {}
+
+export interface Credentials {
+  readonly accessKeyId: string
+  readonly secretAccessKey: Redacted.Redacted
+  readonly sessionToken?: Redacted.Redacted | undefined
+}
+
+export interface TimeoutOptions {
+  /**
+   * How long a call may go without an answer, beyond what a receive waits for messages; then it is aborted and fails
+   * with `TransportError`. Default: 5 seconds.
+   */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+export interface Options extends TimeoutOptions {
+  /** Default: `AWS_REGION`, else the profile's region. */
+  readonly region?: string | undefined
+  /**
+   * Where to send the calls, e.g. `http://localhost:4566`. Default: AWS in that region. A queue's URL only names the
+   * queue, its host is not called.
+   */
+  readonly endpoint?: string | undefined
+  /** Default: the SDK's credential chain (environment, profile, SSO, web identity, container, instance). */
+  readonly credentials?: Credentials | undefined
+  /**
+   * The most connections that are open at a time. A long poll keeps one for as long as it waits, so give at least the
+   * number of pollers and of settlements in the air. Default: 256.
+   */
+  readonly maxSockets?: number | undefined
+}
+
+const invalid = (path: string, message: string) => ConfigError.InvalidData([path], message)
+
+const timeoutOf = (options: TimeoutOptions | undefined): Effect.Effect<Duration.Duration, ConfigError.ConfigError> => {
+  const timeout = Option.getOrElse(Duration.decodeUnknown(options?.timeout ?? "5 seconds"), () => Duration.zero)
+  return Duration.isFinite(timeout) && Duration.greaterThan(timeout, Duration.zero)
+    ? Effect.succeed(timeout)
+    : Effect.fail(invalid("timeout", "must be a finite duration above zero, such as 5 seconds"))
+}
+
+const make = Effect.fnUntraced(function* (options: Options) {
+  const timeout = yield* timeoutOf(options)
+  const maxSockets = options.maxSockets ?? 256
+  if (!Number.isSafeInteger(maxSockets) || maxSockets < 1) {
+    return yield* Effect.fail(invalid("maxSockets", `must be a whole number of at least 1, not ${maxSockets}`))
+  }
+  const { credentials, endpoint } = options
+  if (endpoint !== undefined && !(/^https?:/i.test(endpoint) && URL.canParse(endpoint))) {
+    return yield* Effect.fail(invalid("endpoint", `must be a URL such as http://localhost:4566, not "${endpoint}"`))
+  }
+  const client = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      sdk.makeClient({
+        region: options.region,
+        endpoint,
+        credentials: credentials && {
+          accessKeyId: credentials.accessKeyId,
+          secretAccessKey: Redacted.value(credentials.secretAccessKey),
+          ...(credentials.sessionToken && { sessionToken: Redacted.value(credentials.sessionToken) })
+        },
+        maxSockets
+      })
+    ),
+    (client) => Effect.sync(() => client.destroy())
+  )
+  yield* Effect.tryPromise({
+    try: () => client.config.region(),
+    catch: (cause) =>
+      options.region === undefined
+        ? ConfigError.MissingData(["region"], "no AWS region: give `region`, set AWS_REGION, or put it in the profile")
+        : invalid("region", cause instanceof Error ? cause.message : String(cause))
+  })
+  return service(sdk.api(client, sdk.sendCached(client), timeout))
+})
+
+/**
+ * A client of its own over `@aws-sdk/client-sqs`, destroyed with the layer's scope. It sends each call once: retrying
+ * is the caller's, who knows what to do meanwhile. Options that cannot be, and a region that nobody named, fail with
+ * `ConfigError` when the layer is built.
+ */
+export const layer = (options: Options = {}): Layer.Layer<SqsClient, ConfigError.ConfigError> =>
+  Layer.scoped(SqsClient, make(options))
+
+/** Empty is how a shell or an .env file says "not set". */
+const unlessEmpty = (name: string) =>
+  Config.validate(Config.string(name), { message: "is empty", validation: (value) => value !== "" })
+const either = (first: string, second: string) =>
+  unlessEmpty(first).pipe(
+    Config.orElse(() => unlessEmpty(second)),
+    Config.option,
+    Config.map(Option.getOrUndefined)
+  )
+
+/**
+ * `layer` with its options from `Config`. Without an argument it is configured as AWS's own tools are: the region
+ * from `AWS_REGION` or `AWS_DEFAULT_REGION`, the endpoint from `AWS_ENDPOINT_URL_SQS` or `AWS_ENDPOINT_URL` where
+ * set, the rest from the SDK's chain.
+ */
+export const layerConfig = (
+  config: Config.Config.Wrap<Options> = {
+    region: either("AWS_REGION", "AWS_DEFAULT_REGION"),
+    endpoint: either("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
+  }
+): Layer.Layer<SqsClient, ConfigError.ConfigError> =>
+  Layer.scoped(SqsClient, Effect.flatMap(Config.unwrap(config), make))
+
+/**
+ * Over an SDK client that exists, or that an Effect makes; whoever made it destroys it. Give it `maxAttempts: 1`, or
+ * its retries hide throttling and outlast leases, and sockets enough: the SDK's default is 50.
+ */
+export const layerFrom = <E = never, R = never>(
+  client: SQSClient | Effect.Effect<SQSClient, E, R>,
+  options?: TimeoutOptions
+): Layer.Layer<SqsClient, E | ConfigError.ConfigError, R> =>
+  Layer.effect(
+    SqsClient,
+    Effect.gen(function* () {
+      const timeout = yield* timeoutOf(options)
+      return service(sdk.api(Effect.isEffect(client) ? yield* client : client, sdk.sendPlainly, timeout))
+    })
+  )
+
+/** The operations of `SQSService` in @effect-aws/client-sqs that we use. */
+export interface EffectAwsService extends Api<unknown> {}
+
+/**
+ * Over the service of @effect-aws/client-sqs:
+ *
+ * ```ts
+ * Layer.effect(SqsClient.SqsClient, Effect.map(SQSService, SqsClient.fromEffectAws))
+ * ```
+ *
+ * Give its layer `maxAttempts: 1`. A call that has no answer within 5 seconds, beyond what a receive waits, fails with
+ * `TransportError`.
+ */
+export const fromEffectAws = (aws: EffectAwsService): Service => {
+  const call = <A>(operation: string, effect: Effect.Effect<A, unknown>, waitSeconds = 0) => {
+    const millis = 5000 + waitSeconds * 1000
+    return effect.pipe(
+      Effect.mapError(fromThrown(operation)),
+      Effect.timeoutFail({ duration: millis, onTimeout: () => timedOut(operation, millis) })
+    )
+  }
+  return service({
+    sendMessage: (r) => call("SendMessage", aws.sendMessage(r)),
+    sendMessageBatch: (r) => call("SendMessageBatch", aws.sendMessageBatch(r)),
+    receiveMessage: (r) => call("ReceiveMessage", aws.receiveMessage(r), r.WaitTimeSeconds ?? 20),
+    deleteMessageBatch: (r) => call("DeleteMessageBatch", aws.deleteMessageBatch(r)),
+    changeMessageVisibilityBatch: (r) => call("ChangeMessageVisibilityBatch", aws.changeMessageVisibilityBatch(r)),
+    getQueueUrl: (r) => call("GetQueueUrl", aws.getQueueUrl(r)),
+    getQueueAttributes: (r) => call("GetQueueAttributes", aws.getQueueAttributes(r)),
+    setQueueAttributes: (r) => call("SetQueueAttributes", aws.setQueueAttributes(r)),
+    createQueue: (r) => call("CreateQueue", aws.createQueue(r)),
+    deleteQueue: (r) => call("DeleteQueue", aws.deleteQueue(r)),
+    purgeQueue: (r) => call("PurgeQueue", aws.purgeQueue(r)),
+    listQueues: (r) => call("ListQueues", aws.listQueues(r)),
+    listDeadLetterSourceQueues: (r) => call("ListDeadLetterSourceQueues", aws.listDeadLetterSourceQueues(r)),
+    listQueueTags: (r) => call("ListQueueTags", aws.listQueueTags(r)),
+    tagQueue: (r) => call("TagQueue", aws.tagQueue(r)),
+    untagQueue: (r) => call("UntagQueue", aws.untagQueue(r)),
+    startMessageMoveTask: (r) => call("StartMessageMoveTask", aws.startMessageMoveTask(r)),
+    cancelMessageMoveTask: (r) => call("CancelMessageMoveTask", aws.cancelMessageMoveTask(r)),
+    listMessageMoveTasks: (r) => call("ListMessageMoveTasks", aws.listMessageMoveTasks(r))
+  })
+}

@@ -28,6 +28,8 @@ export class MessageNotInflight extends Data.TaggedError("MessageNotInflight")<F
 export class OverLimit extends Data.TaggedError("OverLimit")<Fields> {}
 /** SQS asks for fewer calls a second. */
 export class RequestThrottled extends Data.TaggedError("RequestThrottled")<Fields> {}
+/** The queue's URL does not belong to the region or the service that was called. */
+export class InvalidAddress extends Data.TaggedError("InvalidAddress")<Fields> {}
 export class InvalidParameterValue extends Data.TaggedError("InvalidParameterValue")<Fields> {}
 export class MissingParameter extends Data.TaggedError("MissingParameter")<Fields> {}
 export class InvalidAttributeName extends Data.TaggedError("InvalidAttributeName")<Fields> {}
@@ -63,6 +65,7 @@ export type SqsError =
   | MessageNotInflight
   | OverLimit
   | RequestThrottled
+  | InvalidAddress
   | InvalidParameterValue
   | MissingParameter
   | InvalidAttributeName

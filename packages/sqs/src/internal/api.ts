@@ -1,0 +1,187 @@
+/**
+ * The operations as AWS's own clients answer them: everything optional, absent lists left out. `service` turns such an
+ * API into our `Service`, for the AWS SDK and for @effect-aws/client-sqs alike.
+ */
+import * as Effect from "effect/Effect"
+import type * as Client from "../SqsClient.js"
+import type { SqsError } from "../SqsError.js"
+
+type Strings = Readonly<Record<string, string | undefined>>
+
+interface Sent {
+  readonly MessageId?: string | undefined
+  readonly MD5OfMessageBody?: string | undefined
+  readonly MD5OfMessageAttributes?: string | undefined
+  readonly MD5OfMessageSystemAttributes?: string | undefined
+  readonly SequenceNumber?: string | undefined
+}
+interface Attribute {
+  readonly DataType?: string | undefined
+  readonly StringValue?: string | undefined
+  readonly BinaryValue?: Uint8Array | undefined
+}
+interface Received {
+  readonly MessageId?: string | undefined
+  readonly ReceiptHandle?: string | undefined
+  readonly Body?: string | undefined
+  readonly MD5OfBody?: string | undefined
+  readonly Attributes?: Strings | undefined
+  readonly MessageAttributes?: Readonly<Record<string, Attribute>> | undefined
+  readonly MD5OfMessageAttributes?: string | undefined
+}
+interface Failure {
+  readonly Id?: string | undefined
+  readonly Code?: string | undefined
+  readonly SenderFault?: boolean | undefined
+  readonly Message?: string | undefined
+}
+interface Batch<Success> {
+  readonly Successful?: ReadonlyArray<Success> | undefined
+  readonly Failed?: ReadonlyArray<Failure> | undefined
+}
+interface Entry {
+  readonly Id?: string | undefined
+}
+interface Queues {
+  readonly QueueUrls?: ReadonlyArray<string> | undefined
+  readonly NextToken?: string | undefined
+}
+interface Task {
+  readonly TaskHandle?: string | undefined
+  readonly Status?: string | undefined
+  readonly SourceArn?: string | undefined
+  readonly DestinationArn?: string | undefined
+  readonly MaxNumberOfMessagesPerSecond?: number | undefined
+  readonly ApproximateNumberOfMessagesMoved?: number | undefined
+  readonly ApproximateNumberOfMessagesToMove?: number | undefined
+  readonly FailureReason?: string | undefined
+  readonly StartedTimestamp?: number | undefined
+}
+
+type Input<Name extends keyof Client.Service> = Parameters<Client.Service[Name]>[0]
+
+/** Methods, not functions: AWS's inputs are narrower in name only (mutable arrays, enums of strings). */
+export interface Api<E> {
+  sendMessage(input: Input<"sendMessage">): Effect.Effect<Sent, E>
+  sendMessageBatch(input: Input<"sendMessageBatch">): Effect.Effect<Batch<Sent & Entry>, E>
+  receiveMessage(
+    input: Input<"receiveMessage">
+  ): Effect.Effect<{ readonly Messages?: ReadonlyArray<Received> | undefined }, E>
+  deleteMessageBatch(input: Input<"deleteMessageBatch">): Effect.Effect<Batch<Entry>, E>
+  changeMessageVisibilityBatch(input: Input<"changeMessageVisibilityBatch">): Effect.Effect<Batch<Entry>, E>
+  getQueueUrl(input: Input<"getQueueUrl">): Effect.Effect<{ readonly QueueUrl?: string | undefined }, E>
+  getQueueAttributes(
+    input: Input<"getQueueAttributes">
+  ): Effect.Effect<{ readonly Attributes?: Strings | undefined }, E>
+  setQueueAttributes(input: Input<"setQueueAttributes">): Effect.Effect<unknown, E>
+  createQueue(input: Input<"createQueue">): Effect.Effect<{ readonly QueueUrl?: string | undefined }, E>
+  deleteQueue(input: Input<"deleteQueue">): Effect.Effect<unknown, E>
+  purgeQueue(input: Input<"purgeQueue">): Effect.Effect<unknown, E>
+  listQueues(input: Input<"listQueues">): Effect.Effect<Queues, E>
+  listDeadLetterSourceQueues(
+    input: Input<"listDeadLetterSourceQueues">
+  ): Effect.Effect<
+    { readonly queueUrls?: ReadonlyArray<string> | undefined; readonly NextToken?: string | undefined },
+    E
+  >
+  listQueueTags(input: Input<"listQueueTags">): Effect.Effect<{ readonly Tags?: Strings | undefined }, E>
+  tagQueue(input: Input<"tagQueue">): Effect.Effect<unknown, E>
+  untagQueue(input: Input<"untagQueue">): Effect.Effect<unknown, E>
+  startMessageMoveTask(
+    input: Input<"startMessageMoveTask">
+  ): Effect.Effect<{ readonly TaskHandle?: string | undefined }, E>
+  cancelMessageMoveTask(
+    input: Input<"cancelMessageMoveTask">
+  ): Effect.Effect<{ readonly ApproximateNumberOfMessagesMoved?: number | undefined }, E>
+  listMessageMoveTasks(
+    input: Input<"listMessageMoveTasks">
+  ): Effect.Effect<{ readonly Results?: ReadonlyArray<Task> | undefined }, E>
+}
+
+const strings = (values: Strings | undefined): Readonly<Record<string, string>> => {
+  const out: Record<string, string> = {}
+  for (const name in values) {
+    const value = values[name]
+    if (value !== undefined) out[name] = value
+  }
+  return out
+}
+
+const sent = (result: Sent): Client.SendMessageResult => ({
+  MessageId: result.MessageId ?? "",
+  MD5OfMessageBody: result.MD5OfMessageBody ?? "",
+  MD5OfMessageAttributes: result.MD5OfMessageAttributes,
+  MD5OfMessageSystemAttributes: result.MD5OfMessageSystemAttributes,
+  SequenceNumber: result.SequenceNumber
+})
+
+const attributes = (values: Readonly<Record<string, Attribute>>): Client.MessageAttributes => {
+  const out: Record<string, Client.MessageAttribute> = {}
+  for (const name in values) {
+    const value = values[name]
+    if (value !== undefined) out[name] = { ...value, DataType: value.DataType ?? "String" }
+  }
+  return out
+}
+
+const received = (message: Received): Client.ReceivedMessage => ({
+  MessageId: message.MessageId ?? "",
+  ReceiptHandle: message.ReceiptHandle ?? "",
+  Body: message.Body ?? "",
+  MD5OfBody: message.MD5OfBody ?? "",
+  Attributes: message.Attributes && strings(message.Attributes),
+  MessageAttributes: message.MessageAttributes && attributes(message.MessageAttributes),
+  MD5OfMessageAttributes: message.MD5OfMessageAttributes
+})
+
+const failure = (entry: Failure): Client.BatchFailure => ({
+  Id: entry.Id ?? "",
+  Code: entry.Code ?? "Unknown",
+  SenderFault: entry.SenderFault ?? false,
+  Message: entry.Message
+})
+
+const batch =
+  <A, Success>(success: (entry: A) => Success) =>
+  (result: Batch<A & Entry>): Client.BatchResult<Success> => ({
+    Successful: (result.Successful ?? []).map((entry) => ({ ...success(entry), Id: entry.Id ?? "" })),
+    Failed: (result.Failed ?? []).map(failure)
+  })
+const sentBatch = batch(sent)
+const plainBatch = batch((_: Entry) => ({}))
+
+const task = (result: Task): Client.MoveTask => ({
+  ...result,
+  Status: result.Status ?? "",
+  SourceArn: result.SourceArn ?? "",
+  ApproximateNumberOfMessagesMoved: result.ApproximateNumberOfMessagesMoved ?? 0,
+  StartedTimestamp: result.StartedTimestamp ?? 0
+})
+
+export const service = (api: Api<SqsError>): Client.Service => ({
+  sendMessage: (request) => Effect.map(api.sendMessage(request), sent),
+  sendMessageBatch: (request) => Effect.map(api.sendMessageBatch(request), sentBatch),
+  receiveMessage: (request) => Effect.map(api.receiveMessage(request), (r) => (r.Messages ?? []).map(received)),
+  deleteMessageBatch: (request) => Effect.map(api.deleteMessageBatch(request), plainBatch),
+  changeMessageVisibilityBatch: (request) => Effect.map(api.changeMessageVisibilityBatch(request), plainBatch),
+  getQueueUrl: (request) => Effect.map(api.getQueueUrl(request), (r) => r.QueueUrl ?? ""),
+  getQueueAttributes: (request) => Effect.map(api.getQueueAttributes(request), (r) => strings(r.Attributes)),
+  setQueueAttributes: (request) => Effect.asVoid(api.setQueueAttributes(request)),
+  createQueue: (request) => Effect.map(api.createQueue(request), (r) => r.QueueUrl ?? ""),
+  deleteQueue: (request) => Effect.asVoid(api.deleteQueue(request)),
+  purgeQueue: (request) => Effect.asVoid(api.purgeQueue(request)),
+  listQueues: (request) =>
+    Effect.map(api.listQueues(request), (r) => ({ QueueUrls: r.QueueUrls ?? [], NextToken: r.NextToken })),
+  listDeadLetterSourceQueues: (request) =>
+    Effect.map(api.listDeadLetterSourceQueues(request), (r) => ({
+      QueueUrls: r.queueUrls ?? [],
+      NextToken: r.NextToken
+    })),
+  listQueueTags: (request) => Effect.map(api.listQueueTags(request), (r) => strings(r.Tags)),
+  tagQueue: (request) => Effect.asVoid(api.tagQueue(request)),
+  untagQueue: (request) => Effect.asVoid(api.untagQueue(request)),
+  startMessageMoveTask: (request) => Effect.map(api.startMessageMoveTask(request), (r) => r.TaskHandle ?? ""),
+  cancelMessageMoveTask: (request) =>
+    Effect.map(api.cancelMessageMoveTask(request), (r) => r.ApproximateNumberOfMessagesMoved ?? 0),
+  listMessageMoveTasks: (request) => Effect.map(api.listMessageMoveTasks(request), (r) => (r.Results ?? []).map(task))
+})

@@ -1,0 +1,229 @@
+/** From what a client threw to an `SqsError`. */
+import * as SqsError from "../SqsError.js"
+
+interface Thrown {
+  readonly operation: string
+  readonly message: string
+  readonly cause: unknown
+}
+type Make = (thrown: Thrown) => SqsError.SqsError
+
+const withHint =
+  (make: Make, hint: string): Make =>
+  (thrown) =>
+    make({ ...thrown, message: `${thrown.message} ${hint}` })
+
+const credentials = (hint: string) => withHint((thrown) => new SqsError.InvalidCredentials(thrown), hint)
+const kms = (code: string, hint: string) => withHint((thrown) => new SqsError.KmsError({ ...thrown, code }), hint)
+
+const queueDoesNotExist = withHint(
+  (thrown) => new SqsError.QueueDoesNotExist(thrown),
+  "Check the queue's name, its account, and the region and endpoint that the client calls."
+)
+const queueNameExists = withHint(
+  (thrown) => new SqsError.QueueNameExists(thrown),
+  "SqsQueue.ensure shows the differences, and changes the queue where it is told to."
+)
+const overLimit = withHint(
+  (thrown) => new SqsError.OverLimit(thrown),
+  "Too many messages are in flight: settle some, or ask for fewer (maxInFlight)."
+)
+const throttled = withHint((thrown) => new SqsError.RequestThrottled(thrown), "Call less often, or in larger batches.")
+const denied = withHint(
+  (thrown) => new SqsError.AccessDenied(thrown),
+  "Allow the action in the caller's IAM policy and in the queue's policy."
+)
+const unknownKey = credentials(
+  "AWS does not know these credentials: check AWS_ACCESS_KEY_ID, or the profile, or set `endpoint` where this is not AWS."
+)
+const badSignature = credentials(
+  "The signature does not fit: check the secret key, the region and the computer's clock."
+)
+const expired = credentials("The credentials are out of date: sign in again, or renew the session token.")
+const noCredentials = credentials(
+  "No credentials were sent: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give them to the layer."
+)
+const invalidParameter: Make = (thrown) => new SqsError.InvalidParameterValue(thrown)
+const missingParameter: Make = (thrown) => new SqsError.MissingParameter(thrown)
+const noRegion = withHint(missingParameter, "Give the client its region, or set AWS_REGION.")
+const kmsDenied = kms("KmsAccessDenied", "Allow kms:Decrypt and kms:GenerateDataKey on the queue's key.")
+const kmsDisabled = kms("KmsDisabled", "Enable the queue's KMS key.")
+const kmsUsage = kms("KmsInvalidKeyUsage", "The queue needs a symmetric KMS key for encryption.")
+const kmsState = kms("KmsInvalidState", "The queue's KMS key cannot be used in its present state.")
+const kmsNotFound = kms("KmsNotFound", "The queue's KMS key is not there: check its id and region.")
+const kmsOptIn = kms("KmsOptInRequired", "The account is not subscribed to KMS.")
+const kmsThrottled = kms("KmsThrottled", "KMS asks for fewer calls: lengthen the queue's data key reuse period.")
+
+/**
+ * Names as they come with the query header and without it, less AWS's prefixes and the suffix `Exception`.
+ *
+ * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
+ */
+const byName: ReadonlyMap<string, Make> = new Map<string, Make>([
+  ["QueueDoesNotExist", queueDoesNotExist],
+  ["NonExistentQueue", queueDoesNotExist],
+  ["QueueNameExists", queueNameExists],
+  ["QueueAlreadyExists", queueNameExists],
+  [
+    "QueueDeletedRecently",
+    withHint(
+      (thrown) => new SqsError.QueueDeletedRecently(thrown),
+      "Wait 60 seconds from its deletion, or take another name."
+    )
+  ],
+  ["PurgeQueueInProgress", (thrown) => new SqsError.PurgeQueueInProgress(thrown)],
+  ["ReceiptHandleIsInvalid", (thrown) => new SqsError.ReceiptHandleIsInvalid(thrown)],
+  ["MessageNotInflight", (thrown) => new SqsError.MessageNotInflight(thrown)],
+  [
+    "InvalidAddress",
+    withHint(
+      (thrown) => new SqsError.InvalidAddress(thrown),
+      "The queue's URL is of another region or service than the client calls: check the client's region and endpoint."
+    )
+  ],
+  ["OverLimit", overLimit],
+  ["RequestThrottled", throttled],
+  ["Throttling", throttled],
+  ["Throttled", throttled],
+  ["ThrottledException", throttled],
+  ["RequestLimitExceeded", throttled],
+  ["RequestThrottledException", throttled],
+  ["TooManyRequests", throttled],
+  ["BandwidthLimitExceeded", throttled],
+  ["SlowDown", throttled],
+  ["InvalidParameterValue", invalidParameter],
+  ["InvalidParameterCombination", invalidParameter],
+  ["InvalidIdFormat", invalidParameter],
+  ["ValidationError", invalidParameter],
+  ["Validation", invalidParameter],
+  ["MissingParameter", missingParameter],
+  ["MissingRequiredParameter", missingParameter],
+  ["InvalidAttributeName", (thrown) => new SqsError.InvalidAttributeName(thrown)],
+  ["InvalidAttributeValue", (thrown) => new SqsError.InvalidAttributeValue(thrown)],
+  ["InvalidMessageContents", (thrown) => new SqsError.InvalidMessageContents(thrown)],
+  ["EmptyBatchRequest", (thrown) => new SqsError.EmptyBatchRequest(thrown)],
+  ["TooManyEntriesInBatchRequest", (thrown) => new SqsError.TooManyEntriesInBatchRequest(thrown)],
+  ["BatchEntryIdsNotDistinct", (thrown) => new SqsError.BatchEntryIdsNotDistinct(thrown)],
+  ["InvalidBatchEntryId", (thrown) => new SqsError.InvalidBatchEntryId(thrown)],
+  ["BatchRequestTooLong", (thrown) => new SqsError.BatchRequestTooLong(thrown)],
+  ["UnsupportedOperation", (thrown) => new SqsError.UnsupportedOperation(thrown)],
+  ["ResourceNotFound", (thrown) => new SqsError.ResourceNotFound(thrown)],
+  ["KmsAccessDenied", kmsDenied],
+  ["KMS.AccessDenied", kmsDenied],
+  ["KmsDisabled", kmsDisabled],
+  ["KMS.Disabled", kmsDisabled],
+  ["KmsInvalidKeyUsage", kmsUsage],
+  ["KMS.InvalidKeyUsage", kmsUsage],
+  ["KmsInvalidState", kmsState],
+  ["KMS.InvalidState", kmsState],
+  ["KmsNotFound", kmsNotFound],
+  ["KMS.NotFound", kmsNotFound],
+  ["KmsOptInRequired", kmsOptIn],
+  ["KMS.OptInRequired", kmsOptIn],
+  ["KmsThrottled", kmsThrottled],
+  ["KMS.Throttling", kmsThrottled],
+  ["AccessDenied", denied],
+  ["NotAuthorized", denied],
+  ["UnauthorizedOperation", denied],
+  ["OptInRequired", denied],
+  ["InvalidClientTokenId", unknownKey],
+  ["UnrecognizedClient", unknownKey],
+  ["InvalidAccessKeyId", unknownKey],
+  ["SignatureDoesNotMatch", badSignature],
+  ["InvalidSignature", badSignature],
+  ["IncompleteSignature", badSignature],
+  ["RequestExpired", badSignature],
+  ["RequestTimeTooSkewed", badSignature],
+  ["InvalidSecurity", badSignature],
+  ["ExpiredToken", expired],
+  ["TokenRefreshRequired", expired],
+  ["MissingAuthenticationToken", noCredentials],
+  ["CredentialsProviderError", noCredentials],
+  ["TokenProviderError", expired]
+])
+
+/** AWS's name without the namespace of one protocol or the other. */
+export const plainName = (name: string): string =>
+  name
+    .slice(name.lastIndexOf("#") + 1)
+    .replace(/^AWS\.SimpleQueueService\./, "")
+    .replace(/Exception$/, "")
+
+const field = (value: unknown, name: string): unknown =>
+  typeof value === "object" && value !== null && name in value ? Reflect.get(value, name) : undefined
+const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined)
+const sentence = (said: string): string => (/[.!?]$/.test(said) ? said : `${said}.`)
+
+const transportHints: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "Nothing listens there: check the endpoint.",
+  ENOTFOUND: "The host's name is not known: check the region, the endpoint and the network.",
+  EAI_AGAIN: "The host's name could not be looked up: check the network.",
+  ECONNRESET: "The connection was closed before the answer.",
+  EPIPE: "The connection was closed before the answer.",
+  TimeoutError: "The answer took too long.",
+  TimeoutException: "The answer took too long."
+}
+const tlsCode = /CERT|SSL|TLS|SELF_SIGNED|UNABLE_TO_VERIFY/
+
+/** The first error with a code, the innermost first: Node wraps a refused connection to `localhost` in an AggregateError. */
+const socketCode = (cause: unknown): string | undefined => {
+  const errors = field(cause, "errors")
+  return (
+    (Array.isArray(errors) ? errors.map((error) => text(field(error, "code"))).find((code) => code) : undefined) ??
+    text(field(cause, "code")) ??
+    (field(cause, "cause") === undefined ? undefined : socketCode(field(cause, "cause")))
+  )
+}
+
+const transport = (operation: string, cause: unknown, message: string): SqsError.TransportError => {
+  const code = socketCode(cause) ?? text(field(cause, "name")) ?? ""
+  const address = [field(cause, "errors"), cause].flat().find((error) => text(field(error, "address")) !== undefined)
+  const host = text(field(address, "address"))
+  const where = host === undefined ? "" : ` (${host}:${String(field(address, "port"))})`
+  const local = host === "127.0.0.1" || host === "::1"
+  const hint =
+    code === "ECONNREFUSED" && local
+      ? "Nothing listens there: is the emulator running, and on that port?"
+      : tlsCode.test(code)
+        ? "The server's certificate was refused: check the endpoint, https or http, and NODE_EXTRA_CA_CERTS."
+        : (transportHints[code] ?? "Check the network and the endpoint.")
+  const said =
+    message === "" || message === code
+      ? `${code}${where}`
+      : `${message}${code === "" || message.includes(code) || /^[A-Z][a-z]/.test(code) ? "" : ` (${code})`}`
+  return new SqsError.TransportError({ operation, cause, message: `${operation}: ${sentence(said)} ${hint}` })
+}
+
+/** No answer in the time that was given. */
+export const timedOut = (operation: string, millis: number): SqsError.TransportError =>
+  new SqsError.TransportError({
+    operation,
+    message: `${operation}: no answer in ${millis / 1000} s. Check the network and the endpoint, or give the client a longer \`timeout\`.`
+  })
+
+/**
+ * Knows an error by AWS's name, wherever the client put it (`name`, `Code`, `_tag`), with the query header or without.
+ * What carries no answer of AWS's is a `TransportError`.
+ */
+export const fromThrown =
+  (operation: string) =>
+  (cause: unknown): SqsError.SqsError => {
+    const status = field(field(cause, "$metadata"), "httpStatusCode")
+    const httpStatus = typeof status === "number" ? status : undefined
+    const said = text(field(cause, "message")) ?? ""
+    const message = `${operation}: ${sentence(said === "" || said === "UnknownError" ? (text(field(cause, "name")) ?? "no reason given") : said)}`
+    const names = [field(cause, "name"), field(cause, "Code"), field(cause, "_tag")].flatMap((name) => text(name) ?? [])
+    for (const name of names) {
+      const make = byName.get(plainName(name))
+      if (make !== undefined) return make({ operation, message, cause })
+    }
+    if (said.startsWith("Region is missing")) return noRegion({ operation, message, cause })
+    if (httpStatus === 429) return throttled({ operation, message, cause })
+    // An Error's own name says nothing; AWS answered only where there is a status or a `$fault`.
+    const answered = httpStatus !== undefined || field(cause, "$fault") !== undefined
+    const code = names.find(
+      (name) => !/^(Error|TypeError|SyntaxError|SdkError|Unknown|SQSServiceException)$/.test(name)
+    )
+    if (!answered || (code === undefined && (httpStatus ?? 500) >= 500)) return transport(operation, cause, said)
+    return new SqsError.UnknownSqsError({ operation, message, cause, code: code ?? "Unknown", status: httpStatus })
+  }
