@@ -5,8 +5,9 @@
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html
  */
 import type { SQSClient } from "@aws-sdk/client-sqs"
+import { InvalidOptions } from "@millrace/core/InvalidOptions"
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -212,24 +213,24 @@ export interface Options extends TimeoutOptions {
   readonly maxSockets?: number | undefined
 }
 
-const invalid = (path: string, message: string) => ConfigError.InvalidData([path], message)
+const invalid = (option: string, message: string) => new InvalidOptions({ option, message: `${option} ${message}` })
 
-const timeoutOf = (options: TimeoutOptions | undefined): Effect.Effect<Duration.Duration, ConfigError.ConfigError> => {
+const timeoutOf = (options: TimeoutOptions | undefined): Effect.Effect<Duration.Duration, InvalidOptions> => {
   const timeout = Option.getOrElse(Duration.decodeUnknown(options?.timeout ?? "5 seconds"), () => Duration.zero)
   return Duration.isFinite(timeout) && Duration.greaterThan(timeout, Duration.zero)
     ? Effect.succeed(timeout)
-    : Effect.fail(invalid("timeout", "must be a finite duration above zero, such as 5 seconds"))
+    : invalid("timeout", 'must be a finite time above zero; write one such as "5 seconds"')
 }
 
 const make = Effect.fnUntraced(function* (options: Options) {
   const timeout = yield* timeoutOf(options)
   const maxSockets = options.maxSockets ?? 256
   if (!Number.isSafeInteger(maxSockets) || maxSockets < 1) {
-    return yield* Effect.fail(invalid("maxSockets", `must be a whole number of at least 1, not ${maxSockets}`))
+    return yield* invalid("maxSockets", `is ${maxSockets}; write a whole number of at least 1`)
   }
   const { credentials, endpoint } = options
   if (endpoint !== undefined && !(/^https?:/i.test(endpoint) && URL.canParse(endpoint))) {
-    return yield* Effect.fail(invalid("endpoint", `must be a URL such as http://localhost:4566, not "${endpoint}"`))
+    return yield* invalid("endpoint", `is "${endpoint}"; write a URL such as "http://localhost:4566"`)
   }
   const client = yield* Effect.acquireRelease(
     Effect.sync(() =>
@@ -248,10 +249,10 @@ const make = Effect.fnUntraced(function* (options: Options) {
   )
   yield* Effect.tryPromise({
     try: () => client.config.region(),
-    catch: (cause) =>
+    catch: () =>
       options.region === undefined
-        ? ConfigError.MissingData(["region"], "no AWS region: give `region`, set AWS_REGION, or put it in the profile")
-        : invalid("region", cause instanceof Error ? cause.message : String(cause))
+        ? invalid("region", "is not given: write `region`, set AWS_REGION, or put it in the profile")
+        : invalid("region", `is "${options.region}"; write one such as "us-east-1"`)
   })
   return service(sdk.api(client, sdk.sendCached(client), timeout))
 })
@@ -259,19 +260,15 @@ const make = Effect.fnUntraced(function* (options: Options) {
 /**
  * A client of its own over `@aws-sdk/client-sqs`, destroyed with the layer's scope. It sends each call once: retrying
  * is the caller's, who knows what to do meanwhile. Options that cannot be, and a region that nobody named, fail with
- * `ConfigError` when the layer is built.
+ * `InvalidOptions` when the layer is built.
  */
-export const layer = (options: Options = {}): Layer.Layer<SqsClient, ConfigError.ConfigError> =>
+export const layer = (options: Options = {}): Layer.Layer<SqsClient, InvalidOptions> =>
   Layer.scoped(SqsClient, make(options))
 
-/** Empty is how a shell or an .env file says "not set". */
-const unlessEmpty = (name: string) =>
-  Config.validate(Config.string(name), { message: "is empty", validation: (value) => value !== "" })
-const either = (first: string, second: string) =>
-  unlessEmpty(first).pipe(
-    Config.orElse(() => unlessEmpty(second)),
-    Config.option,
-    Config.map(Option.getOrUndefined)
+/** The first that is set; empty is how a shell or an .env file says "not set". */
+const firstSet = (...names: ReadonlyArray<string>) =>
+  Config.map(Config.all(names.map((name) => Config.option(Config.string(name)))), (values) =>
+    values.map(Option.getOrUndefined).find((value) => value !== undefined && value !== "")
   )
 
 /**
@@ -281,10 +278,10 @@ const either = (first: string, second: string) =>
  */
 export const layerConfig = (
   config: Config.Config.Wrap<Options> = {
-    region: either("AWS_REGION", "AWS_DEFAULT_REGION"),
-    endpoint: either("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
+    region: firstSet("AWS_REGION", "AWS_DEFAULT_REGION"),
+    endpoint: firstSet("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
   }
-): Layer.Layer<SqsClient, ConfigError.ConfigError> =>
+): Layer.Layer<SqsClient, ConfigError | InvalidOptions> =>
   Layer.scoped(SqsClient, Effect.flatMap(Config.unwrap(config), make))
 
 /**
@@ -294,7 +291,7 @@ export const layerConfig = (
 export const layerFrom = <E = never, R = never>(
   client: SQSClient | Effect.Effect<SQSClient, E, R>,
   options?: TimeoutOptions
-): Layer.Layer<SqsClient, E | ConfigError.ConfigError, R> =>
+): Layer.Layer<SqsClient, E | InvalidOptions, R> =>
   Layer.effect(
     SqsClient,
     Effect.gen(function* () {
