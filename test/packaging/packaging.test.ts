@@ -1,0 +1,143 @@
+/**
+ * What npm would publish, as a stranger meets it: both packages are built, packed, installed into an empty project and
+ * used there. With `--mode lowest-peers` that project gets the lowest version of every peer range.
+ */
+import { execFile } from "node:child_process"
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+
+const root = fileURLToPath(new URL("../../", import.meta.url))
+const lowestPeers = import.meta.env.MODE === "lowest-peers"
+const packages = ["core", "sqs"]
+
+interface Manifest {
+  readonly version: string
+  readonly peerDependencies: Readonly<Record<string, string>>
+}
+const manifest = async (folder: string): Promise<Manifest> =>
+  JSON.parse(await readFile(join(folder, "package.json"), "utf8"))
+
+/** npm tells its children where it runs; the npm that installs elsewhere must not hear it. */
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^npm_(config_local|package|lifecycle)/.test(name))
+)
+
+/** Runs a program and gives what it wrote; a failure carries all of it. */
+const run = (cwd: string, command: string, ...args: ReadonlyArray<string>) =>
+  new Promise<string>((resolve, reject) => {
+    const shell = process.platform === "win32" && command === "npm"
+    execFile(command, args, { cwd, env, shell, maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {
+      if (error === null) resolve(stdout)
+      else reject(new Error(`${command} ${args.join(" ")}\n${stdout}${stderr}`, { cause: error }))
+    })
+  })
+/** Runs a development tool of this repository. */
+const tool = (cwd: string, script: string, ...args: ReadonlyArray<string>) =>
+  run(cwd, process.execPath, join(root, "node_modules", script), ...args)
+const tsc = "typescript/bin/tsc"
+
+let temporary = ""
+let consumer = ""
+const tarballs: Record<string, string> = {}
+
+beforeAll(async () => {
+  temporary = await mkdtemp(join(tmpdir(), "millrace-packaging-"))
+  consumer = join(temporary, "consumer")
+  await tool(root, tsc, "-b", "packages/core", "packages/sqs")
+  for (const name of packages) {
+    const folder = join(root, "packages", name)
+    await run(folder, "npm", "pack", "--silent", "--pack-destination", temporary)
+    tarballs[name] = join(temporary, `millrace-${name}-${(await manifest(folder)).version}.tgz`)
+  }
+
+  // The peers are installed as npm chooses them for a newcomer, but at the versions of this repository, or the lowest.
+  const { peerDependencies } = await manifest(join(root, "packages/sqs"))
+  const peers: Record<string, string> = {}
+  for (const [name, range] of Object.entries(peerDependencies)) {
+    peers[name] = lowestPeers
+      ? range.replace(/^[\^~]|^>=/, "")
+      : (await manifest(join(root, "node_modules", name))).version
+  }
+  await cp(join(root, "test/packaging/consumer"), consumer, { recursive: true })
+  const own = packages.map((name) => [`@millrace/${name}`, `file:${tarballs[name]}`])
+  await writeFile(
+    join(consumer, "package.json"),
+    JSON.stringify({ private: true, type: "module", dependencies: { ...Object.fromEntries(own), ...peers } })
+  )
+  await run(
+    consumer,
+    "npm",
+    "install",
+    "--prefer-offline",
+    "--ignore-scripts",
+    "--no-audit",
+    "--no-fund",
+    "--loglevel=error"
+  )
+}, 300_000)
+
+afterAll(() => rm(temporary, { recursive: true, force: true }))
+
+describe.each(packages)("the tarball of %s", (name) => {
+  it("has nothing that publint objects to", { timeout: 60_000 }, () =>
+    tool(root, "publint/src/cli.js", "run", tarballs[name] ?? "", "--strict")
+  )
+
+  it("has types that resolve as its modules do", { timeout: 60_000 }, () =>
+    tool(root, "@arethetypeswrong/cli/dist/index.js", tarballs[name] ?? "", "--profile", "esm-only")
+  )
+
+  it("offers each module of the barrel at its own path", async () => {
+    const barrel = await readFile(join(root, "packages", name, "src/index.ts"), "utf8")
+    const modules = [...barrel.matchAll(/^export \* as (\w+) from/gm)].map(([, module]) => module)
+    expect(modules).not.toEqual([])
+    const same = `const all = await import("@millrace/${name}");
+      for (const module of ${JSON.stringify(modules)})
+        if ((await import("@millrace/${name}/" + module)) !== all[module]) throw new Error(module)`
+    await run(consumer, process.execPath, "--input-type=module", "--eval", same)
+  })
+
+  it("keeps what is internal to itself", async () => {
+    const dist = join(consumer, "node_modules/@millrace", name, "dist")
+    const files = await readdir(dist, { recursive: true })
+    const hidden = files.filter((file) => /(^|[\\/])internal[\\/].*\.js$/.test(file) || file === "bin.js")
+    for (const file of hidden) {
+      const path = `@millrace/${name}/${file.replaceAll("\\", "/").replace(/\.js$/, "")}`
+      await expect(
+        run(consumer, process.execPath, "--input-type=module", "--eval", `await import("${path}")`),
+        path
+      ).rejects.toThrow("ERR_PACKAGE_PATH_NOT_EXPORTED")
+    }
+  })
+})
+
+describe("a project with the tarballs", () => {
+  it("type-checks, our declarations included", { timeout: 120_000 }, async () => {
+    const output = await tool(consumer, tsc, "-p", ".").catch(String)
+    // Other packages' declarations are not ours to judge.
+    const ours = output.split("\n").filter((line) => /^(main\.ts|node_modules\/@millrace\/)/.test(line))
+    expect(ours).toEqual([])
+  })
+
+  it("runs", { timeout: 60_000 }, async () => {
+    await tool(consumer, tsc, "-p", ".", "--skipLibCheck")
+    expect((await run(consumer, process.execPath, "main.js")).trim()).toBe("handled a, b, c")
+  })
+
+  it.runIf(lowestPeers)("compiles our sources against those peers", { timeout: 120_000 }, async () => {
+    const config = {
+      extends: join(root, "tsconfig.base.json"),
+      compilerOptions: { composite: false, noEmit: true, declaration: false, declarationMap: false },
+      include: ["node_modules/@millrace/*/src"],
+      exclude: []
+    }
+    await mkdir(join(consumer, "node_modules/@types"), { recursive: true })
+    await cp(join(root, "node_modules/@types/node"), join(consumer, "node_modules/@types/node"), { recursive: true })
+    await cp(join(root, "node_modules/undici-types"), join(consumer, "node_modules/undici-types"), { recursive: true })
+    await writeFile(join(consumer, "tsconfig.sources.json"), JSON.stringify(config))
+    await tool(consumer, tsc, "-p", "tsconfig.sources.json")
+  })
+})
