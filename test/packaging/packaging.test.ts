@@ -1,3 +1,4 @@
+/// <reference types="vite/types/importMeta.d.ts" />
 /**
  * What npm would publish, as a stranger meets it: both packages are built, packed, installed into an empty project and
  * used there. With `--mode lowest-peers` that project gets the lowest version of every peer range.
