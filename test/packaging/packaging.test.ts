@@ -1,7 +1,6 @@
-/// <reference types="vite/types/importMeta.d.ts" />
 /**
  * What npm would publish, as a stranger meets it: both packages are built, packed, installed into an empty project and
- * used there. With `--mode lowest-peers` that project gets the lowest version of every peer range.
+ * used there. With PEERS=lowest that project gets the lowest version of every peer range.
  */
 import { execFile } from "node:child_process"
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
@@ -11,7 +10,7 @@ import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
-const lowestPeers = import.meta.env.MODE === "lowest-peers"
+const lowestPeers = process.env["PEERS"] === "lowest"
 const packages = ["core", "sqs"]
 
 interface Manifest {
