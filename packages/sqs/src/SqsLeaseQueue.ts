@@ -1,0 +1,342 @@
+/**
+ * Core's port over `SqsClient`: an SQS queue as a queue that leases its messages.
+ */
+import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import type * as LeaseQueue from "@millrace/core/LeaseQueue"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { plainName } from "./internal/errors.js"
+import type { BatchResult, MessageAttribute, MessageAttributes, ReceivedMessage, SendFields } from "./SqsClient.js"
+import { SqsClient } from "./SqsClient.js"
+import * as SqsError from "./SqsError.js"
+import * as SqsQueue from "./SqsQueue.js"
+
+export interface Options {
+  /**
+   * How long a receive leases its messages: 1 second to 12 hours, in whole seconds rounded up. Default: the queue's own
+   * visibility timeout, as it was when the queue was looked up.
+   */
+  readonly visibilityTimeout?: Duration.DurationInput | undefined
+}
+
+/** The name of the attribute that says why a message was dead-lettered. */
+export const reasonAttribute = "millrace-dead-letter-reason"
+
+const longestLease = 43_200
+const longestMessage = 1_048_576
+const mostAttributes = 10
+const longestReason = 1024
+
+const wholeSeconds = (duration: Duration.Duration, max: number): number =>
+  Math.min(max, Math.ceil(Duration.toSeconds(duration)))
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Messages
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** `Number.int` is a Number with the label `int`. */
+const fromSqs = (attribute: MessageAttribute): LeaseQueue.Attribute => {
+  const dot = attribute.DataType.indexOf(".")
+  const label = dot < 0 ? {} : { label: attribute.DataType.slice(dot + 1) }
+  return attribute.BinaryValue !== undefined
+    ? { type: "Binary", value: attribute.BinaryValue, ...label }
+    : {
+        type: attribute.DataType.startsWith("Number") ? "Number" : "String",
+        value: attribute.StringValue ?? "",
+        ...label
+      }
+}
+
+const toSqs = (attribute: LeaseQueue.Attribute): MessageAttribute => {
+  const DataType = attribute.label === undefined ? attribute.type : `${attribute.type}.${attribute.label}`
+  return attribute.type === "Binary"
+    ? { DataType, BinaryValue: attribute.value }
+    : { DataType, StringValue: attribute.value }
+}
+
+const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Record<string, B> => {
+  const out: Record<string, B> = {}
+  for (const [name, value] of Object.entries(record)) out[name] = f(value)
+  return out
+}
+
+const none: Readonly<Record<string, never>> = {}
+const millis = (timestamp: string | undefined) => (timestamp === undefined ? undefined : Number(timestamp))
+
+const toMessage = (received: ReceivedMessage): LeaseQueue.Message => {
+  const system: Readonly<Record<string, string>> = received.Attributes ?? none
+  return {
+    id: received.MessageId,
+    body: received.Body,
+    lease: { messageId: received.MessageId, handle: received.ReceiptHandle },
+    attributes: received.MessageAttributes === undefined ? none : mapValues(received.MessageAttributes, fromSqs),
+    attempt: Number(system["ApproximateReceiveCount"] ?? 1),
+    group: system["MessageGroupId"],
+    // 20 digits, so that they compare as text; padded for servers that write fewer.
+    sequence: system["SequenceNumber"]?.padStart(20, "0"),
+    sentAt: millis(system["SentTimestamp"]),
+    firstReceivedAt: millis(system["ApproximateFirstReceiveTimestamp"]),
+    system
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Results
+// ---------------------------------------------------------------------------------------------------------------------
+
+const done: LeaseQueue.EntryResult = Either.void
+const unanswered: LeaseQueue.EntryResult = Either.left({
+  reason: "Transient",
+  message: "SQS answered without this entry"
+})
+
+/** What SQS says of a handle whose lease is over: after a delete, and on FIFO queues after its visibility timeout. */
+const leaseIsOver = /does not exist or is not available for visibility timeout change|receipt handle has expired/i
+
+const failureOf = (code: string, senderFault: boolean, said: string | undefined): LeaseQueue.EntryFailure => {
+  const name = plainName(code)
+  const message = said === undefined || said === "" ? name : `${name}: ${said}`
+  return name === "ReceiptHandleIsInvalid" || name === "MessageNotInflight" || leaseIsOver.test(said ?? "")
+    ? { reason: "LeaseLost", message }
+    : { reason: senderFault && !/Thrott/.test(name) ? "Rejected" : "Transient", message }
+}
+
+/** Entry ids are positions, so that equal messages do not clash. One that SQS does not mention may be tried again. */
+const inOrder = (count: number, result: BatchResult<unknown>): Array<LeaseQueue.EntryResult> => {
+  const results: Array<LeaseQueue.EntryResult> = new Array(count).fill(unanswered)
+  for (const { Id } of result.Successful) results[Number(Id)] = done
+  for (const entry of result.Failed) {
+    results[Number(entry.Id)] = Either.left(failureOf(entry.Code, entry.SenderFault, entry.Message))
+  }
+  return results
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Dead letters
+// ---------------------------------------------------------------------------------------------------------------------
+
+const utf8 = new TextEncoder()
+const bytes = (text: string) => utf8.encode(text).length
+
+/** A message's size as SQS counts it: the body, and of each attribute its name, type and value. */
+const sizeOf = (body: string, attributes: MessageAttributes): number =>
+  Object.entries(attributes).reduce(
+    (size, [name, { BinaryValue, DataType, StringValue }]) =>
+      size + bytes(name) + bytes(DataType) + (BinaryValue?.length ?? bytes(StringValue ?? "")),
+    bytes(body)
+  )
+
+/** Characters that SQS refuses, lone surrogates among them, become "?". */
+const legible = (reason: string): string => {
+  const text = reason.slice(0, longestReason).replace(/[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, "?")
+  return text === "" ? "no reason given" : text
+}
+
+/** The message as it was, with the reason where there is still room for it. */
+const deadLetterOf = (
+  { message, reason }: LeaseQueue.DeadLetterEntry,
+  fifo: boolean
+): { readonly fields: SendFields; readonly size: number } => {
+  const own = mapValues(message.attributes, toSqs)
+  const withReason = { ...own, [reasonAttribute]: { DataType: "String", StringValue: legible(reason) } }
+  const fits = Object.keys(withReason).length <= mostAttributes && sizeOf(message.body, withReason) <= longestMessage
+  const attributes = fits ? withReason : own
+  const trace = message.system["AWSTraceHeader"]
+  return {
+    size: sizeOf(message.body, attributes),
+    fields: {
+      MessageBody: message.body,
+      ...(Object.keys(attributes).length > 0 && { MessageAttributes: attributes }),
+      ...(trace !== undefined && {
+        MessageSystemAttributes: { AWSTraceHeader: { DataType: "String", StringValue: trace } }
+      }),
+      ...(message.group !== undefined && { MessageGroupId: message.group }),
+      ...(fifo && { MessageDeduplicationId: message.id })
+    }
+  }
+}
+
+/** Runs of entries, in order, that fit into one call: its total size is limited too. */
+const bySize = <A extends { readonly size: number }>(entries: ReadonlyArray<A>): Array<Array<A>> => {
+  const runs: Array<Array<A>> = []
+  let room = 0
+  for (const entry of entries) {
+    const last = runs.at(-1)
+    if (last === undefined || entry.size > room) {
+      runs.push([entry])
+      room = longestMessage - entry.size
+    } else {
+      last.push(entry)
+      room -= entry.size
+    }
+  }
+  return runs
+}
+
+/** How many messages to remember that are in the dead-letter queue and not yet deleted from their own. */
+const remembered = 1000
+
+const deadLetters = (
+  client: SqsClient["Type"],
+  queue: SqsQueue.SqsQueue,
+  target: SqsQueue.DeadLetterTarget,
+  ack: LeaseQueue.LeaseQueue<SqsError.SqsError>["ack"]
+): NonNullable<LeaseQueue.LeaseQueue<SqsError.SqsError>["deadLetter"]> => {
+  const [, , , , account, name = ""] = target.arn.split(":")
+  // Looked up at the first use: who never dead-letters needs no permission for it.
+  let url: string | undefined
+  const targetUrl = Effect.suspend(() =>
+    url === undefined
+      ? Effect.tap(client.getQueueUrl({ QueueName: name, QueueOwnerAWSAccountId: account }), (found) => {
+          url = found
+        })
+      : Effect.succeed(url)
+  )
+  // A delete that failed is tried again with its entry; the message must not be sent twice for it.
+  const sent = new Set<string>()
+
+  const send = (entries: ReadonlyArray<LeaseQueue.DeadLetterEntry>, results: Array<LeaseQueue.EntryResult>) =>
+    Effect.gen(function* () {
+      const unsent = entries
+        .map((entry, position) => ({ ...deadLetterOf(entry, queue.fifo), id: entry.message.id, position }))
+        .filter(({ id }) => !sent.has(id))
+      if (unsent.length === 0) return
+      const QueueUrl = yield* targetUrl
+      for (const run of bySize(unsent)) {
+        const answer = yield* client.sendMessageBatch({
+          QueueUrl,
+          Entries: run.map(({ fields }, index) => ({ ...fields, Id: String(index) }))
+        })
+        for (const [index, result] of inOrder(run.length, answer).entries()) {
+          const entry = run[index]
+          if (entry === undefined) continue
+          results[entry.position] = result
+          if (Either.isRight(result)) sent.add(entry.id)
+        }
+      }
+      for (const id of sent) {
+        if (sent.size <= remembered) break
+        sent.delete(id)
+      }
+    })
+
+  return (entries) =>
+    Effect.gen(function* () {
+      const results = entries.map(() => done)
+      yield* send(entries, results)
+      const stored = [...results.keys()].filter((position) => results[position] === done)
+      const leases = stored.flatMap((position) => entries[position]?.message.lease ?? [])
+      const deleted = yield* ack(leases)
+      for (const [index, result] of deleted.entries()) {
+        const position = stored[index]
+        if (position === undefined) continue
+        results[position] = result
+        const over = Either.isRight(result) || result.left.reason !== "Transient"
+        const id = entries[position]?.message.id
+        if (over && id !== undefined) sent.delete(id)
+      }
+      return results
+    })
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The port
+// ---------------------------------------------------------------------------------------------------------------------
+
+const leaseDurationOf = (
+  queue: SqsQueue.SqsQueue,
+  options: Options
+): Effect.Effect<Duration.Duration, InvalidOptions> => {
+  const given = options.visibilityTimeout
+  const decoded = Option.getOrElse(Duration.decodeUnknown(given ?? queue.visibilityTimeout), () => Duration.zero)
+  if (Duration.between(decoded, { minimum: "1 second", maximum: "12 hours" })) {
+    return Effect.succeed(Duration.seconds(Math.ceil(Duration.toSeconds(decoded))))
+  }
+  return new InvalidOptions({
+    option: "visibilityTimeout",
+    message:
+      given === undefined
+        ? `the queue ${queue.name} has a visibility timeout of ${Duration.format(decoded)}, which leases nothing; write \`visibilityTimeout\`, from 1 second to 12 hours`
+        : `visibilityTimeout is ${Duration.format(decoded)}; write a time from 1 second to 12 hours, such as "30 seconds"`
+  })
+}
+
+/**
+ * Leases messages of an SQS queue, given by name, URL or ARN, or as it was found. Each call is one SQS call of at most
+ * 10 entries (`deadLetter`: a send, as many as sizes demand, and a delete). Durations are rounded up to whole seconds.
+ *
+ * `deadLetter` is there where the queue has a redrive policy: it sends to that queue and deletes only after. The message
+ * keeps its body, attributes and group and gets a new id; the reason stands in the attribute
+ * `millrace-dead-letter-reason`, unless ten attributes or 1 MiB are full. Needs `sqs:SendMessage` and `sqs:GetQueueUrl`
+ * there. A crash between the two calls leaves the message in both queues.
+ */
+export const make = Effect.fnUntraced(function* (
+  queue: string | SqsQueue.SqsQueue,
+  options: Options = {}
+): Effect.fn.Return<
+  LeaseQueue.LeaseQueue<SqsError.SqsError>,
+  SqsError.SqsError | SqsQueue.InvalidQueue | InvalidOptions,
+  SqsClient
+> {
+  const client = yield* SqsClient
+  const resolved = yield* SqsQueue.resolve(queue)
+  const leaseDuration = yield* leaseDurationOf(resolved, options)
+  const QueueUrl = resolved.url
+  const VisibilityTimeout = Duration.toSeconds(leaseDuration)
+  const limits: LeaseQueue.Limits = {
+    batchSize: 10,
+    maxWait: Duration.seconds(20),
+    maxLease: Duration.seconds(longestLease),
+    ordered: resolved.fifo
+  }
+
+  const ack: LeaseQueue.LeaseQueue<SqsError.SqsError>["ack"] = (leases) =>
+    leases.length === 0
+      ? Effect.succeed([])
+      : Effect.map(
+          client.deleteMessageBatch({
+            QueueUrl,
+            Entries: leases.map(({ handle }, position) => ({ Id: String(position), ReceiptHandle: handle }))
+          }),
+          (result) => inOrder(leases.length, result)
+        )
+
+  return {
+    name: resolved.name,
+    limits,
+    leaseDuration,
+    receive: ({ attemptId, max, wait }) =>
+      Effect.map(
+        client.receiveMessage({
+          QueueUrl,
+          MaxNumberOfMessages: max,
+          WaitTimeSeconds: wholeSeconds(wait, 20),
+          // Said each time: deadlines are reckoned from it, and the queue's own may be changed meanwhile.
+          VisibilityTimeout,
+          MessageSystemAttributeNames: ["All"],
+          MessageAttributeNames: ["All"],
+          ...(resolved.fifo && { ReceiveRequestAttemptId: attemptId })
+        }),
+        (messages) => messages.map(toMessage)
+      ),
+    ack,
+    setLease: (entries) =>
+      entries.length === 0
+        ? Effect.succeed([])
+        : Effect.map(
+            client.changeMessageVisibilityBatch({
+              QueueUrl,
+              Entries: entries.map(({ duration, lease }, position) => ({
+                Id: String(position),
+                ReceiptHandle: lease.handle,
+                VisibilityTimeout: wholeSeconds(duration, longestLease)
+              }))
+            }),
+            (result) => inOrder(entries.length, result)
+          ),
+    deadLetter: resolved.deadLetter === undefined ? undefined : deadLetters(client, resolved, resolved.deadLetter, ack),
+    errorKind: SqsError.kind
+  }
+})
