@@ -1,0 +1,2 @@
+export * as Fault from "./Fault.js"
+export * as SqsEmulator from "./SqsEmulator.js"
