@@ -1,1 +1,2 @@
 export * as MemoryQueue from "./MemoryQueue.js"
+export * as Simulation from "./Simulation.js"

@@ -14,6 +14,11 @@ export class Heap<A> {
     return this.#items.length
   }
 
+  /** In no order. */
+  get items(): ReadonlyArray<A> {
+    return this.#items
+  }
+
   get peek(): A | undefined {
     return this.#items[0]
   }
