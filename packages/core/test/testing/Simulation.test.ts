@@ -312,11 +312,9 @@ describe("Simulation finds", () => {
   })
 
   it("many waiting fibers, and names the first thirty", () => {
-    const program = Effect.all(
-      Array.from({ length: 99 }, () => Effect.never),
-      { concurrency: "unbounded" }
+    const found = error(
+      Simulation.run(1, Effect.zipRight(Effect.replicateEffect(Effect.fork(Effect.never), 99), Effect.never))
     )
-    const found = error(Simulation.run(1, program))
     expect(found.fibers).toHaveLength(30)
     expect(found.message).toContain("and 70 more")
   })
