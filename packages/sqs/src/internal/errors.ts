@@ -202,7 +202,20 @@ export const timedOut = (operation: string, millis: number): SqsError.TransportE
   })
 
 /**
- * Knows an error by AWS's name, wherever the client put it (`name`, `Code`, `_tag`), with the query header or without.
+ * AWS's name, wherever a client put it. @effect-aws/client-sqs renames the errors that AWS's model does not list
+ * (throttling, credentials); the name is left in `__type` and at the head of the stack.
+ */
+const namesOf = (cause: unknown): ReadonlyArray<string> =>
+  [
+    field(cause, "name"),
+    field(cause, "Code"),
+    field(cause, "__type"),
+    field(cause, "_tag"),
+    /^\w+/.exec(text(field(cause, "stack")) ?? "")?.[0]
+  ].flatMap((name) => text(name)?.replace(/^.*#/, "") ?? [])
+
+/**
+ * Knows an error by AWS's name, with the query header or without.
  * What carries no answer of AWS's is a `TransportError`.
  */
 export const fromThrown =
@@ -212,7 +225,7 @@ export const fromThrown =
     const httpStatus = typeof status === "number" ? status : undefined
     const said = text(field(cause, "message")) ?? ""
     const message = `${operation}: ${sentence(said === "" || said === "UnknownError" ? (text(field(cause, "name")) ?? "no reason given") : said)}`
-    const names = [field(cause, "name"), field(cause, "Code"), field(cause, "_tag")].flatMap((name) => text(name) ?? [])
+    const names = namesOf(cause)
     for (const name of names) {
       const make = byName.get(plainName(name))
       if (make !== undefined) return make({ operation, message, cause })
