@@ -83,6 +83,11 @@ export interface ReceiveRequest {
    * same messages (SQS: `ReceiveRequestAttemptId`, for 5 minutes).
    */
   readonly attemptId: string | undefined
+  /**
+   * Completes when the caller wants no more. A queue that can end its wait without leasing answers then with none (a
+   * queue in memory); one that cannot, because the request is on the wire, takes no notice (SQS).
+   */
+  readonly stop?: Effect.Effect<void> | undefined
 }
 
 export interface SetLeaseEntry {

@@ -547,10 +547,12 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
           return Effect.succeed(messages)
         }
         nextKnown = store.nextDeadline
-        return Effect.raceFirst(
+        const woken = Effect.raceFirst(
           awaitWake(wakes),
           clock.sleep(Duration.millis(Math.max(Math.min(until, nextKnown) - now, 0)))
-        ).pipe(Effect.zipRight(poll(clock, until, request)))
+        ).pipe(Effect.as(false))
+        const stopped = request.stop === undefined ? woken : Effect.raceFirst(woken, Effect.as(request.stop, true))
+        return Effect.flatMap(stopped, (stop) => poll(clock, stop ? now : until, request))
       })
 
     const receive = (request: ReceiveRequest) =>

@@ -1,0 +1,568 @@
+/**
+ * One consumer of one queue: its permits, what it has in flight, and how it ends.
+ *
+ * A consumer needs no background fiber of its own: receives are sent on demand, settlements while there are any, and
+ * all of it ends when the source is closed and every delivery has ended.
+ */
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Runtime from "effect/Runtime"
+import * as RuntimeFlags from "effect/RuntimeFlags"
+import type * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Delivery from "./Delivery.js"
+import { Intake } from "./Intake.js"
+import * as InvalidOptions from "./InvalidOptions.js"
+import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
+import { ConsumerMetrics } from "./internal/metrics.js"
+import type * as LeaseQueue from "./LeaseQueue.js"
+import * as Settlement from "./Settlement.js"
+import * as Settler from "./Settler.js"
+
+export interface Options {
+  /** Names the consumer in metrics and logs. Default: the queue's name. */
+  readonly name?: string | undefined
+  /**
+   * Messages in flight at once, at most: prefetched, waiting, running, and waiting for their settlement to be
+   * confirmed. A ceiling, not a target. Default 100.
+   */
+  readonly maxInFlight?: number | undefined
+  /** How long one receive waits for a first message: from 1 second. Default: the queue's longest (SQS: 20 seconds). */
+  readonly wait?: Duration.DurationInput | undefined
+  /** How long a settlement waits for others to share its call. Default 100 milliseconds. */
+  readonly linger?: Duration.DurationInput | undefined
+  /** When to receive again after a failed receive. Default: exponential, 200 milliseconds to 20 seconds, jittered. */
+  readonly receiveRetry?: Schedule.Schedule<unknown> | undefined
+  /** When to try failed settlements again. Default: exponential, 100 milliseconds to 5 seconds, jittered. */
+  readonly settleRetry?: Schedule.Schedule<unknown> | undefined
+  /**
+   * How long a fatal error (no such queue, access denied, bad credentials) is retried once a message has been
+   * received; before that, it fails the stream at once. Default 1 minute.
+   */
+  readonly fatalGrace?: Duration.DurationInput | undefined
+  /** How long an open receive is awaited on stop before it is aborted. Default 2 seconds. */
+  readonly pollGrace?: Duration.DurationInput | undefined
+  /** How long the last settlements may take at the end, before they count as lost. Default 10 seconds. */
+  readonly flushWithin?: Duration.DurationInput | undefined
+  /** Ends the stream by a drain when this completes: no new receives, running handlers finish, the rest is released. */
+  readonly drainWhen?: Effect.Effect<unknown> | undefined
+  /** How long handlers may go on in a drain by `drainWhen`. Default 30 seconds. */
+  readonly drainDeadline?: Duration.DurationInput | undefined
+  /** A delivery that no stage has claimed for so long is warned about. Default 1 minute. */
+  readonly warnAfter?: Duration.DurationInput | undefined
+}
+
+/** What the consumer has done so far, and what it holds. */
+export interface Stats {
+  readonly received: number
+  /** Received, and not for the first time. */
+  readonly redelivered: number
+  /** Handlers that succeeded, and that failed. */
+  readonly handled: number
+  readonly failed: number
+  readonly acked: number
+  /** Of those acked, after the lease was over. */
+  readonly ackedLate: number
+  readonly retried: number
+  readonly released: number
+  readonly deadLettered: number
+  readonly left: number
+  readonly lost: number
+  /** Calls: receives, those that brought nothing, those that failed; calls to settle, those that failed whole. */
+  readonly polls: number
+  readonly emptyPolls: number
+  readonly receiveErrors: number
+  readonly settleCalls: number
+  readonly settleErrors: number
+  /** Messages that an aborted receive may have leased to nobody. */
+  readonly stranded: number
+  readonly inFlight: number
+  readonly peakInFlight: number
+  readonly prefetched: number
+  readonly maxInFlight: number
+}
+
+/** How a drain ended. */
+export interface DrainReport {
+  /** Settled by their handlers or their policy, in time. */
+  readonly finished: number
+  /** Given back to the queue. */
+  readonly released: number
+  /** Without a confirmed settlement; the queue delivers them again. */
+  readonly lost: number
+  /** Leases that an aborted receive may have left with nobody, at most. */
+  readonly stranded: number
+}
+
+export interface Consumer<E> {
+  /** The deliveries. Run it once; closing it stops the consumer and releases what no stage has claimed. */
+  readonly stream: Stream.Stream<Delivery.Delivery<string>, E>
+  /**
+   * Stops receiving, lets what runs finish until `deadline` (default 30 seconds), interrupts what still runs,
+   * flushes the settlements and releases the rest. The stream then ends.
+   */
+  readonly drain: (options?: { readonly deadline?: Duration.DurationInput | undefined }) => Effect.Effect<DrainReport>
+  readonly stats: Effect.Effect<Stats>
+}
+
+class Engine<E> implements Custodian {
+  readonly queueName: string
+  readonly queue: LeaseQueue.LeaseQueue<E>
+  readonly metrics: ConsumerMetrics
+  readonly intake: Intake<E, Delivery.Delivery<string>>
+  readonly settler: Settler.Settler
+  /** Everything in flight. */
+  readonly table = new Set<InFlight>()
+  readonly now: () => number
+  peak = 0
+
+  readonly #runFork: <A, E2>(effect: Effect.Effect<A, E2>) => Fiber.RuntimeFiber<A, E2>
+  readonly #lease: number
+  readonly #fatalGrace: number
+  readonly #flushWithin: Duration.Duration
+  readonly #warnAfter: number
+  #settleFatalSince: number | undefined
+  #sourceClosed = false
+  #watch: Fiber.RuntimeFiber<void> | undefined
+  #lastEnd: number
+  #waiters: Array<{ readonly done: () => boolean; readonly wake: () => void }> = []
+
+  constructor(
+    queue: LeaseQueue.LeaseQueue<E>,
+    name: string,
+    options: Checked,
+    clock: Clock.Clock,
+    runFork: <A, E2>(effect: Effect.Effect<A, E2>) => Fiber.RuntimeFiber<A, E2>
+  ) {
+    this.queue = queue
+    this.queueName = queue.name
+    this.metrics = new ConsumerMetrics(name)
+    this.now = () => clock.unsafeCurrentTimeMillis()
+    this.#runFork = runFork
+    this.#lease = Duration.toMillis(queue.leaseDuration)
+    this.#fatalGrace = Duration.toMillis(options.fatalGrace)
+    this.#flushWithin = options.flushWithin
+    this.#warnAfter = Duration.toMillis(options.warnAfter)
+    this.#lastEnd = this.now()
+    this.intake = new Intake(
+      {
+        queue,
+        runFork,
+        now: this.now,
+        onMessages: (messages, answeredAt) => this.#received(messages, answeredAt),
+        onPoll: () => this.metrics.add("polls"),
+        onError: (error, kind) => this.#receiveFailed(error, kind),
+        onStranded: (messages) => this.metrics.add("stranded", messages)
+      },
+      { ...options, retry: options.receiveRetry }
+    )
+    this.settler = Settler.make(
+      {
+        queue,
+        runFork,
+        now: this.now,
+        rate: () => this.intake.rate,
+        alone: (pending) => pending >= this.table.size,
+        onCall: () => this.metrics.add("settleCalls"),
+        onError: (error) => this.#settleFailed(error),
+        onSuccess: () => {
+          this.#settleFatalSince = undefined
+        }
+      },
+      {
+        linger: options.linger,
+        retry: options.settleRetry,
+        concurrency: Math.max(2, Math.ceil(options.maxInFlight / queue.limits.batchSize))
+      }
+    )
+  }
+
+  #received(messages: ReadonlyArray<LeaseQueue.Message>, answeredAt: number): Array<Delivery.Delivery<string>> {
+    const { metrics } = this
+    const deliveries = messages.map((message) => {
+      const inFlight = new InFlight(this, message, answeredAt, answeredAt + this.#lease)
+      this.table.add(inFlight)
+      if (message.attempt > 1) metrics.add("redelivered")
+      if (message.sentAt !== undefined) metrics.queueSeconds(Math.max(0, answeredAt - message.sentAt) / 1000)
+      return Delivery.make(inFlight)
+    })
+    if (messages.length === 0) metrics.add("emptyPolls")
+    metrics.add("received", messages.length)
+    this.peak = Math.max(this.peak, this.table.size)
+    metrics.inFlight(this.table.size)
+    this.#startWatch()
+    return deliveries
+  }
+
+  #receiveFailed(error: E, kind: LeaseQueue.ErrorKind): void {
+    this.metrics.add("receiveErrors")
+    this.#log(Effect.logWarning(`could not receive from ${this.queue.name} (${kind})`, error))
+  }
+
+  // A queue that takes no acks (a missing permission, say) must not look healthy for ever.
+  #settleFailed(error: E): void {
+    this.metrics.add("settleErrors")
+    if (this.queue.errorKind(error) !== "fatal") return
+    const now = this.now()
+    if (this.#settleFatalSince === undefined) {
+      this.#log(Effect.logWarning(`could not settle messages of ${this.queue.name}`, error))
+    }
+    this.#settleFatalSince ??= now
+    if (now - this.#settleFatalSince >= this.#fatalGrace) this.intake.fail(error)
+  }
+
+  #log(effect: Effect.Effect<void>): void {
+    this.#runFork(effect)
+  }
+
+  /** The next deliveries, marked as handed over. */
+  readonly pull = Effect.suspend(() =>
+    Effect.map(this.intake.pull, (chunk) => {
+      const now = this.now()
+      for (const delivery of chunk) {
+        const inFlight = Delivery.inFlight(delivery)
+        inFlight.phase = Phase.HandedOver
+        inFlight.handedOverAt = now
+      }
+      this.metrics.prefetched(this.intake.prefetched)
+      return chunk
+    })
+  )
+
+  settle(delivery: InFlight, settlement: Settlement.Settlement, awaited: boolean): void {
+    const noPlace = settlement._tag === "DeadLetter" && this.queue.deadLetter === undefined
+    const outcome = noPlace ? "left" : outcomes[settlement._tag]
+    this.settler.submit({
+      message: delivery.message,
+      request: this.#request(delivery, noPlace ? Settlement.leave : settlement),
+      deadline: () => delivery.deadline,
+      awaited,
+      onResult: (confirmed) => {
+        if (confirmed && outcome === "acked" && this.now() > delivery.deadline) this.metrics.add("ackedLate")
+        this.#end(delivery, confirmed ? outcome : "lost")
+      }
+    })
+  }
+
+  #request(delivery: InFlight, settlement: Settlement.Settlement): Settler.Request {
+    switch (settlement._tag) {
+      case "Ack":
+        return { _tag: "Ack" }
+      case "DeadLetter":
+        return { _tag: "DeadLetter", reason: settlement.reason }
+      case "Release":
+        return { _tag: "SetLease", duration: Duration.zero }
+      case "Leave":
+        return { _tag: "SetLease", duration: this.queue.leaseDuration }
+      case "Retry": {
+        // The queue counts the whole lease from its receive: what is left of the longest one is all that can be had.
+        const left = Duration.toMillis(this.queue.limits.maxLease) - (this.now() - delivery.receivedAt)
+        return { _tag: "SetLease", duration: Duration.min(settlement.delay, Duration.millis(Math.max(0, left - 1000))) }
+      }
+    }
+  }
+
+  extend(delivery: InFlight, millis: number, onResult: (confirmed: boolean) => void): void {
+    const sentAt = this.now()
+    this.settler.submit({
+      message: delivery.message,
+      request: { _tag: "SetLease", duration: Duration.millis(millis) },
+      deadline: () => delivery.deadline,
+      awaited: true,
+      onResult: (confirmed) => {
+        if (confirmed) delivery.deadline = sentAt + millis
+        onResult(confirmed)
+      }
+    })
+  }
+
+  handled(millis: number, succeeded: boolean): void {
+    this.metrics.add(succeeded ? "handled" : "failed")
+    this.metrics.handlerSeconds(millis / 1000)
+  }
+
+  /** The one place where a delivery ends and its permit comes back. */
+  #end(delivery: InFlight, outcome: Settlement.Outcome): void {
+    if (!delivery.end(outcome)) return
+    this.table.delete(delivery)
+    const now = this.now()
+    this.#lastEnd = now
+    this.metrics.add(outcome)
+    this.metrics.settleSeconds((now - delivery.receivedAt) / 1000)
+    this.metrics.inFlight(this.table.size)
+    this.intake.release()
+    this.#wakeWaiters()
+    this.#rest()
+  }
+
+  #wakeWaiters(): void {
+    if (this.#waiters.length === 0) return
+    const ready = this.#waiters.filter((waiter) => waiter.done())
+    if (ready.length === 0) return
+    this.#waiters = this.#waiters.filter((waiter) => !ready.includes(waiter))
+    for (const waiter of ready) waiter.wake()
+  }
+
+  /** Nothing in flight and none to come: no timer is left. */
+  #rest(): void {
+    if (this.table.size > 0) return
+    this.#watch?.unsafeInterruptAsFork(FiberId.none)
+    this.#watch = undefined
+    if (this.#sourceClosed) this.settler.quiesce()
+  }
+
+  #until(done: () => boolean): Effect.Effect<void> {
+    return Effect.async<void>((resume) => {
+      if (done()) return resume(Effect.void)
+      const waiter = { done, wake: () => resume(Effect.void) }
+      this.#waiters.push(waiter)
+      return Effect.sync(() => {
+        this.#waiters = this.#waiters.filter((other) => other !== waiter)
+      })
+    })
+  }
+
+  get stopReceiving(): Effect.Effect<void> {
+    return this.intake.stop
+  }
+
+  #release(unclaimed: (delivery: InFlight) => boolean): Array<InFlight> {
+    const released = [...this.table].filter((delivery) => delivery.phase < Phase.Settling && unclaimed(delivery))
+    for (const delivery of released) delivery.settle(Settlement.release)
+    this.settler.flush()
+    return released
+  }
+
+  /** Waits until these have ended, for `flushWithin` at most; then they count as lost. */
+  settled(deliveries: Iterable<InFlight>): Effect.Effect<void> {
+    const waiting = new Set(deliveries)
+    const allEnded = () => {
+      for (const delivery of waiting) {
+        if (delivery.outcome === undefined) return false
+        waiting.delete(delivery)
+      }
+      return true
+    }
+    return Effect.suspend(() => {
+      if (allEnded()) return Effect.void
+      this.settler.flush()
+      return Effect.timeoutOption(this.#until(allEnded), this.#flushWithin).pipe(
+        Effect.zipRight(
+          Effect.sync(() => {
+            for (const delivery of waiting) this.#end(delivery, "lost")
+          })
+        )
+      )
+    })
+  }
+
+  /** The reader has gone: what no stage has claimed is released. Claimed deliveries are their stage's to settle. */
+  readonly closeSource: Effect.Effect<void> = Effect.suspend(() => this.stopReceiving).pipe(
+    Effect.zipRight(Effect.suspend(() => this.settled(this.#release((delivery) => delivery.phase < Phase.Claimed)))),
+    Effect.zipRight(
+      Effect.sync(() => {
+        this.#sourceClosed = true
+        this.#rest()
+      })
+    )
+  )
+
+  drain(deadline: Duration.Duration): Effect.Effect<DrainReport> {
+    return Effect.suspend(() => {
+      const before = { ...this.metrics.counts }
+      return this.stopReceiving.pipe(
+        Effect.zipRight(Effect.sync(() => this.#release((delivery) => delivery.phase < Phase.Claimed))),
+        Effect.zipRight(
+          Effect.timeoutOption(
+            this.#until(() => this.#claimed() === 0),
+            deadline
+          )
+        ),
+        Effect.zipRight(Effect.suspend(() => this.#interruptClaimed())),
+        Effect.zipRight(Effect.suspend(() => this.settled([...this.table]))),
+        Effect.map(() => {
+          const { counts } = this.metrics
+          const since = (name: keyof typeof counts) => counts[name] - before[name]
+          return {
+            finished: since("acked") + since("retried") + since("deadLettered") + since("left"),
+            released: since("released"),
+            lost: since("lost"),
+            stranded: since("stranded")
+          }
+        })
+      )
+    })
+  }
+
+  startDrain(deadline: Duration.Duration): void {
+    this.#runFork(this.drain(deadline))
+  }
+
+  #claimed(): number {
+    let claimed = 0
+    for (const delivery of this.table) if (delivery.phase === Phase.Claimed) claimed++
+    return claimed
+  }
+
+  #interruptClaimed(): Effect.Effect<void> {
+    for (const delivery of [...this.table]) {
+      if (delivery.phase !== Phase.Claimed) continue
+      if (delivery.owner === undefined || delivery.owner.closed) delivery.settle(Settlement.release)
+      else delivery.owner.interrupt(delivery)
+    }
+    return this.#until(() => this.#claimed() === 0).pipe(Effect.timeoutOption(this.#flushWithin), Effect.asVoid)
+  }
+
+  /** Looks now and then, while anything is in flight, for deliveries that nobody answers for. */
+  #startWatch(): void {
+    if (this.#watch !== undefined || this.table.size === 0) return
+    this.#watch = this.#runFork(
+      Effect.forever(
+        Effect.zipRight(
+          Effect.sleep(this.#warnAfter),
+          Effect.suspend(() => this.#look())
+        )
+      )
+    )
+  }
+
+  #look(): Effect.Effect<void> {
+    const now = this.now()
+    const overdue = now - this.#warnAfter
+    const forgotten = [...this.table].filter(
+      (delivery) =>
+        !delivery.warned &&
+        ((delivery.phase === Phase.HandedOver && delivery.handedOverAt <= overdue) ||
+          (delivery.phase === Phase.Claimed && delivery.owner?.closed === true))
+    )
+    for (const delivery of forgotten) {
+      delivery.warned = true
+      if (this.#sourceClosed) delivery.settle(Settlement.release)
+    }
+    const messages: Array<string> = []
+    if (forgotten.length > 0) {
+      const ids = forgotten.map((delivery) => delivery.message.id).join(", ")
+      messages.push(
+        `${forgotten.length} deliveries of ${this.queue.name} were taken from the stream and never claimed or settled (${ids}); an operator dropped or holds them: use Pipeline.filter and Pipeline.batch, or settle them yourself`
+      )
+    }
+    if (this.table.size >= this.intake.maxInFlight && this.#claimed() === 0 && this.#lastEnd <= overdue) {
+      messages.push(
+        `the stream of ${this.queue.name} is stuck: all ${this.intake.maxInFlight} permits are taken, no stage works on any of them, and none has been settled for ${Duration.format(Duration.millis(now - this.#lastEnd))}`
+      )
+    }
+    return Effect.forEach(messages, (message) => Effect.logWarning(message), { discard: true })
+  }
+
+  get stats(): Stats {
+    return {
+      ...this.metrics.counts,
+      inFlight: this.table.size,
+      peakInFlight: this.peak,
+      prefetched: this.intake.prefetched,
+      maxInFlight: this.intake.maxInFlight
+    }
+  }
+}
+
+const outcomes = {
+  Ack: "acked",
+  Retry: "retried",
+  Release: "released",
+  DeadLetter: "deadLettered",
+  Leave: "left"
+} as const satisfies Record<Settlement.Settlement["_tag"], Settlement.Outcome>
+
+interface Checked extends Options {
+  readonly maxInFlight: number
+  readonly flushWithin: Duration.Duration
+  readonly fatalGrace: Duration.Duration
+  readonly warnAfter: Duration.Duration
+  readonly drainDeadline: Duration.Duration
+}
+
+const check = (queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDuration">, options: Options) =>
+  Effect.gen(function* () {
+    const { duration, wholeNumber } = InvalidOptions
+    const checked: Checked = {
+      ...options,
+      maxInFlight: yield* wholeNumber("maxInFlight", options.maxInFlight ?? 100, { min: 1, max: 120_000 }),
+      wait: yield* duration("wait", options.wait ?? queue.limits.maxWait, {
+        min: "1 second",
+        max: queue.limits.maxWait
+      }),
+      linger: yield* duration("linger", options.linger ?? "100 millis", {
+        max: Duration.times(queue.leaseDuration, 0.5)
+      }),
+      pollGrace: yield* duration("pollGrace", options.pollGrace ?? "2 seconds", {}),
+      flushWithin: yield* duration("flushWithin", options.flushWithin ?? "10 seconds", {}),
+      fatalGrace: yield* duration("fatalGrace", options.fatalGrace ?? "1 minute", {}),
+      warnAfter: yield* duration("warnAfter", options.warnAfter ?? "1 minute", { min: "1 second" }),
+      drainDeadline: yield* duration("drainDeadline", options.drainDeadline ?? "30 seconds", {})
+    }
+    return checked
+  })
+
+const makeEngine = <E>(queue: LeaseQueue.LeaseQueue<E>, options: Options) =>
+  Effect.gen(function* () {
+    const checked = yield* check(queue, options)
+    const clock = yield* Effect.clock
+    // Made in an uninterruptible region, maybe; what it forks must be interruptible all the same.
+    const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
+    const engine = new Engine(queue, checked.name ?? queue.name, checked, clock, Runtime.runFork(runtime))
+    return { engine, checked } as const
+  })
+
+const source = <E>(engine: Engine<E>, checked: Checked): Stream.Stream<Delivery.Delivery<string>, E> =>
+  Stream.fromPull(
+    Effect.gen(function* () {
+      yield* Effect.addFinalizer(() => engine.closeSource)
+      if (checked.drainWhen !== undefined) {
+        // The drain outlives the source, which it ends: its deadline is for the stages after it.
+        yield* Effect.forkScoped(
+          Effect.zipRight(
+            checked.drainWhen,
+            Effect.sync(() => engine.startDrain(checked.drainDeadline))
+          )
+        )
+      }
+      return engine.pull
+    })
+  )
+
+/**
+ * A consumer with a handle: its stream, its figures, and a drain on request. Closing the scope is a drain with deadline
+ * zero: everything still in flight, claimed or not, is interrupted and released.
+ *
+ * Fails with `InvalidOptions` where an option cannot work.
+ */
+export const make = <E>(
+  queue: LeaseQueue.LeaseQueue<E>,
+  options: Options = {}
+): Effect.Effect<Consumer<E>, InvalidOptions.InvalidOptions, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { checked, engine } = yield* makeEngine(queue, options)
+    yield* Effect.addFinalizer(() => engine.drain(Duration.zero))
+    return {
+      stream: source(engine, checked),
+      drain: (drainOptions) => engine.drain(Duration.decode(drainOptions?.deadline ?? "30 seconds")),
+      stats: Effect.sync(() => engine.stats)
+    }
+  })
+
+/**
+ * The queue as a stream of deliveries. Nothing is received before the stream is run and asks; how fast the queue is
+ * polled is decided by how fast deliveries are taken and settled. When the stream closes, what no stage has claimed is
+ * released.
+ *
+ * Fails with `InvalidOptions` where an option cannot work, and with the queue's error where it is fatal.
+ */
+export const stream = <E>(
+  queue: LeaseQueue.LeaseQueue<E>,
+  options: Options = {}
+): Stream.Stream<Delivery.Delivery<string>, E | InvalidOptions.InvalidOptions> =>
+  Stream.unwrap(Effect.map(makeEngine(queue, options), ({ checked, engine }) => source(engine, checked)))

@@ -1,0 +1,50 @@
+/**
+ * How a delivery can end. Every delivery ends exactly once.
+ */
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+
+/**
+ * What is asked for.
+ *
+ * - `Ack`: the work is done; delete the message.
+ * - `Retry`: visible again after `delay`.
+ * - `Release`: visible now, for any consumer.
+ * - `DeadLetter`: move it to where failed messages are kept; left where the queue has no such place.
+ * - `Leave`: the queue's own timeout, set anew; its own redrive policy decides what comes then.
+ */
+export type Settlement = Data.TaggedEnum<{
+  Ack: {}
+  Retry: { readonly delay: Duration.Duration }
+  Release: {}
+  DeadLetter: { readonly reason: string }
+  Leave: {}
+}>
+
+const { Ack, DeadLetter, Leave, Release, Retry } = Data.taggedEnum<Settlement>()
+
+export const ack: Settlement = Ack()
+export const release: Settlement = Release()
+export const leave: Settlement = Leave()
+export const retry = (delay: Duration.DurationInput): Settlement => Retry({ delay: Duration.decode(delay) })
+export const deadLetter = (reason: string): Settlement => DeadLetter({ reason })
+
+/**
+ * How it ended, as the queue confirmed it. `lost`: its lease ran out, or the queue refused, before a confirmation; the
+ * message may be worked on again.
+ */
+export type Outcome = "acked" | "retried" | "released" | "deadLettered" | "left" | "lost"
+
+/** The lease was over before the queue confirmed the settlement: the message may be delivered again. */
+export class LeaseLost extends Data.TaggedError("LeaseLost")<{
+  readonly messageId: string
+  readonly message: string
+}> {}
+
+/** The delivery had been settled before, or was released because its stream was closed. */
+export class AlreadySettled extends Data.TaggedError("AlreadySettled")<{
+  readonly messageId: string
+  readonly message: string
+}> {}
+
+export type SettleError = LeaseLost | AlreadySettled

@@ -1,0 +1,247 @@
+/**
+ * Settles deliveries in as few calls as it can: acks, changes of a lease and dead letters are each gathered into calls
+ * of at most `limits.batchSize` entries, by size or a short linger, and every entry has its own result. Entries that
+ * failed are tried again alone, while their lease lives.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import type * as LeaseQueue from "./LeaseQueue.js"
+
+export interface Options {
+  /** How long an entry may wait for others to share its call. Default 100 milliseconds. */
+  readonly linger?: Duration.DurationInput | undefined
+  /** When to try failed entries again. Default: exponential from 100 milliseconds to 5 seconds, jittered. */
+  readonly retry?: Schedule.Schedule<unknown> | undefined
+  /** Calls under way at once. Default 16. */
+  readonly concurrency?: number | undefined
+}
+
+/** What is asked of the queue for one lease. */
+export type Request =
+  | { readonly _tag: "Ack" }
+  | { readonly _tag: "SetLease"; readonly duration: Duration.Duration }
+  | { readonly _tag: "DeadLetter"; readonly reason: string }
+
+export interface Entry {
+  readonly message: LeaseQueue.Message
+  readonly request: Request
+  /** When the lease ends, in milliseconds. */
+  readonly deadline: () => number
+  /** Called once: the queue confirmed it, or the lease was over first. */
+  readonly onResult: (confirmed: boolean) => void
+  /** Somebody waits for the result: linger less. */
+  readonly awaited: boolean
+}
+
+export interface Settler {
+  /** Takes an entry; never waits. What is taken is bounded by the permits of those that hand it in. */
+  readonly submit: (entry: Entry) => void
+  /** Sends what lingers now. */
+  readonly flush: () => void
+  /** Entries taken and without result. */
+  readonly pending: () => number
+  /** Nothing more will come: ends the timer, where nothing lingers. */
+  readonly quiesce: () => void
+  /** Gives up what is without result, as lost, and ends all fibers. */
+  readonly abandon: () => void
+}
+
+/** @internal */
+export interface Host<E> {
+  readonly queue: LeaseQueue.LeaseQueue<E>
+  readonly runFork: <A, E2>(effect: Effect.Effect<A, E2>) => Fiber.RuntimeFiber<A, E2>
+  readonly now: () => number
+  /** Entries expected each millisecond: where no other would come in time, waiting is no use. */
+  readonly rate: () => number
+  /** Whether anything else could still join the batch. */
+  readonly alone: (pending: number) => boolean
+  readonly onCall: () => void
+  readonly onError: (error: E) => void
+  readonly onSuccess: () => void
+}
+
+/** Somebody is waiting: long enough for handlers that end together, too short to be felt. */
+const awaitedLinger = 5
+
+/** @internal */
+export const defaultRetry = Schedule.exponential("100 millis").pipe(
+  Schedule.union(Schedule.spaced("5 seconds")),
+  Schedule.jittered
+)
+
+type Operation = Request["_tag"]
+
+/** @internal */
+export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
+  const { now, queue, runFork } = host
+  const linger = Duration.toMillis(options.linger ?? "100 millis")
+  const concurrency = options.concurrency ?? 16
+  const schedule = options.retry ?? defaultRetry
+  const { batchSize, ordered } = queue.limits
+
+  const batches: Record<Operation, { entries: Array<Entry>; due: number }> = {
+    Ack: { entries: [], due: Number.POSITIVE_INFINITY },
+    SetLease: { entries: [], due: Number.POSITIVE_INFINITY },
+    DeadLetter: { entries: [], due: Number.POSITIVE_INFINITY }
+  }
+  const operations: ReadonlyArray<Operation> = ["Ack", "SetLease", "DeadLetter"]
+  const calls = new Set<Fiber.RuntimeFiber<void>>()
+  const unconfirmed = new Set<Entry>()
+  let timer: { readonly at: number; readonly fiber: Fiber.RuntimeFiber<void> } | undefined
+
+  const finish = (entry: Entry, confirmed: boolean) => {
+    if (unconfirmed.delete(entry)) entry.onResult(confirmed)
+  }
+
+  const call = (
+    operation: Operation,
+    entries: ReadonlyArray<Entry>
+  ): Effect.Effect<ReadonlyArray<LeaseQueue.EntryResult>, E> => {
+    host.onCall()
+    switch (operation) {
+      case "Ack":
+        return queue.ack(entries.map((entry) => entry.message.lease))
+      case "SetLease":
+        return queue.setLease(
+          entries.map(({ message, request }) => ({
+            lease: message.lease,
+            duration: request._tag === "SetLease" ? request.duration : Duration.zero
+          }))
+        )
+      case "DeadLetter":
+        return queue.deadLetter === undefined
+          ? Effect.dieMessage(`${queue.name} has no dead letters`)
+          : queue.deadLetter(
+              entries.map(({ message, request }) => ({
+                message,
+                reason: request._tag === "DeadLetter" ? request.reason : ""
+              }))
+            )
+    }
+  }
+
+  // On a standard queue an ack may succeed after the lease (fact 14), so it is tried once more then; nothing else is.
+  const worthAnotherTry = (entry: Entry, triedAt: number): boolean =>
+    now() < entry.deadline() || (entry.request._tag === "Ack" && !ordered && triedAt < entry.deadline())
+
+  const send = Effect.fnUntraced(function* (operation: Operation, entries: ReadonlyArray<Entry>) {
+    let remaining = entries
+    let driver: Schedule.ScheduleDriver<unknown> | undefined
+    while (true) {
+      const triedAt = now()
+      const exit = yield* Effect.exit(call(operation, remaining))
+      let failed: Array<Entry> = []
+      if (Exit.isSuccess(exit)) {
+        host.onSuccess()
+        remaining.forEach((entry, i) => {
+          const result = exit.value[i]
+          if (result === undefined) failed.push(entry)
+          else if (Either.isRight(result)) finish(entry, true)
+          else if (result.left.reason === "LeaseLost") finish(entry, false)
+          else failed.push(entry)
+        })
+      } else {
+        failed = [...remaining]
+        if (exit.cause._tag === "Fail") host.onError(exit.cause.error)
+        yield* Effect.logDebug(`could not settle ${failed.length} messages; trying again`, exit.cause)
+      }
+      if (failed.length === 0) return
+      driver ??= yield* Schedule.driver(schedule)
+      // A schedule that ends still owes every entry a result: go on at its last pace.
+      if (Option.isNone(yield* Effect.option(driver.next(undefined)))) yield* Effect.sleep("1 second")
+      remaining = failed.filter((entry) => {
+        const again = unconfirmed.has(entry) && worthAnotherTry(entry, triedAt)
+        if (!again) finish(entry, false)
+        return again
+      })
+      if (remaining.length === 0) return
+    }
+  })
+
+  const dispatch = (operation: Operation) => {
+    const batch = batches[operation]
+    const entries = batch.entries.splice(0, batchSize)
+    if (batch.entries.length === 0) batch.due = Number.POSITIVE_INFINITY
+    const fiber = runFork(send(operation, entries))
+    calls.add(fiber)
+    fiber.addObserver((exit) => {
+      calls.delete(fiber)
+      // A defect of the port must not hold its permits for ever.
+      if (Exit.isFailure(exit)) for (const entry of entries) finish(entry, false)
+      sendDue()
+    })
+  }
+
+  const sendDue = () => {
+    const time = now()
+    for (const operation of operations) {
+      const batch = batches[operation]
+      while (
+        calls.size < concurrency &&
+        batch.entries.length > 0 &&
+        (batch.entries.length >= batchSize || batch.due <= time)
+      ) {
+        dispatch(operation)
+      }
+    }
+    arm()
+  }
+
+  const arm = () => {
+    if (calls.size >= concurrency) return // the next call that ends looks again
+    const due = Math.min(...operations.map((operation) => batches[operation].due))
+    if (due === Number.POSITIVE_INFINITY || (timer !== undefined && timer.at <= due)) return
+    timer?.fiber.unsafeInterruptAsFork(FiberId.none)
+    const wait = due - now()
+    const fiber = runFork(wait > 0 ? Effect.sleep(wait) : Effect.yieldNow())
+    timer = { at: due, fiber }
+    fiber.addObserver((exit) => {
+      if (timer?.fiber !== fiber) return
+      timer = undefined
+      if (Exit.isSuccess(exit)) sendDue()
+    })
+  }
+
+  const disarm = () => {
+    timer?.fiber.unsafeInterruptAsFork(FiberId.none)
+    timer = undefined
+  }
+
+  const flush = () => {
+    for (const operation of operations) {
+      if (batches[operation].entries.length > 0) batches[operation].due = Number.NEGATIVE_INFINITY
+    }
+    sendDue()
+  }
+
+  return {
+    submit: (entry) => {
+      unconfirmed.add(entry)
+      const batch = batches[entry.request._tag]
+      batch.entries.push(entry)
+      if (batch.entries.length >= batchSize) return sendDue()
+      const patience = entry.awaited ? Math.min(awaitedLinger, linger) : linger
+      const company = host.rate() * patience >= 1
+      const wait = company ? patience : entry.awaited || host.alone(unconfirmed.size) ? 0 : linger
+      batch.due = Math.min(batch.due, now() + wait)
+      arm()
+    },
+    flush,
+    pending: () => unconfirmed.size,
+    quiesce: () => {
+      if (unconfirmed.size === 0) disarm()
+    },
+    abandon: () => {
+      disarm()
+      for (const fiber of calls) fiber.unsafeInterruptAsFork(FiberId.none)
+      for (const operation of operations) batches[operation].entries.length = 0
+      for (const entry of [...unconfirmed]) finish(entry, false)
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { type Delivery, inFlight } from "../Delivery.js"
+import type { Batch } from "../Pipeline.js"
+import { Claims } from "./stage.js"
+
+interface Limits {
+  readonly max: number
+  readonly maxBytes: number
+  /** In milliseconds. */
+  readonly within: number
+}
+
+/** Fills one batch while the one before waits for its reader; stops filling when both are full. */
+class Filling<A, E, EX> {
+  readonly claims = new Claims()
+  readonly #limits: Limits
+  readonly #now: () => number
+  #ready: Batch<A, E> | undefined
+  #deliveries: Array<Delivery<A, E>> = []
+  #bytes = 0
+  #openedAt = 0
+  #end: Exit.Exit<never, Option.Option<EX>> | undefined
+  #wakeReader: (() => void) | undefined
+  #wakeDriver: (() => void) | undefined
+
+  constructor(limits: Limits, now: () => number) {
+    this.#limits = limits
+    this.#now = now
+  }
+
+  #close(closedBy: Batch<A, E>["closedBy"]): Batch<A, E> {
+    const deliveries = this.#deliveries
+    this.#deliveries = []
+    this.#bytes = 0
+    return { deliveries, closedBy }
+  }
+
+  #add(delivery: Delivery<A, E>): void {
+    if (!this.claims.claim(inFlight(delivery))) return
+    const bytes = this.#limits.maxBytes === Number.MAX_SAFE_INTEGER ? 0 : Buffer.byteLength(delivery.message.body)
+    if (this.#deliveries.length > 0 && this.#bytes + bytes > this.#limits.maxBytes) this.#ready = this.#close("bytes")
+    if (this.#deliveries.length === 0) this.#openedAt = this.#now()
+    this.#deliveries.push(delivery)
+    this.#bytes += bytes
+    if (this.#deliveries.length >= this.#limits.max && this.#ready === undefined) this.#ready = this.#close("count")
+    this.#wakeReader?.()
+  }
+
+  #full(): boolean {
+    return this.#ready !== undefined
+  }
+
+  #feed(deliveries: ReadonlyArray<Delivery<A, E>>, from: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      for (let i = from; i < deliveries.length; i++) {
+        if (this.#full()) return Effect.zipRight(this.#untilTaken, this.#feed(deliveries, i))
+        this.#add(deliveries[i] as Delivery<A, E>)
+      }
+      return Effect.void
+    })
+  }
+
+  readonly #untilTaken = Effect.async<void>((resume) => {
+    this.#wakeDriver = () => {
+      this.#wakeDriver = undefined
+      resume(Effect.void)
+    }
+  })
+
+  readonly #untilChanged = Effect.async<void>((resume) => {
+    this.#wakeReader = () => {
+      this.#wakeReader = undefined
+      resume(Effect.void)
+    }
+  })
+
+  drive(pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>): Effect.Effect<void> {
+    return Effect.forever(Effect.flatMap(pull, (chunk) => this.#feed(Chunk.toReadonlyArray(chunk), 0))).pipe(
+      Effect.exit,
+      Effect.flatMap((exit) =>
+        Effect.sync(() => {
+          this.#end = exit
+          this.#wakeReader?.()
+        })
+      )
+    )
+  }
+
+  readonly pull: Effect.Effect<Chunk.Chunk<Batch<A, E>>, Option.Option<EX>> = Effect.suspend(() => {
+    const batch = this.#take()
+    if (batch !== undefined) {
+      this.#wakeDriver?.()
+      return Effect.succeed(Chunk.of(batch))
+    }
+    if (this.#end !== undefined) return this.#end
+    if (this.#deliveries.length === 0) return Effect.zipRight(this.#untilChanged, this.pull)
+    const left = this.#openedAt + this.#limits.within - this.#now()
+    return Effect.zipRight(Effect.raceFirst(this.#untilChanged, Effect.sleep(left)), this.pull)
+  })
+
+  #take(): Batch<A, E> | undefined {
+    const ready = this.#ready
+    if (ready !== undefined) {
+      this.#ready = undefined
+      return ready
+    }
+    if (this.#deliveries.length === 0) return undefined
+    if (this.#end !== undefined) return this.#close("end")
+    return this.#openedAt + this.#limits.within <= this.#now() ? this.#close("time") : undefined
+  }
+
+  /** What waits here when the stream ends early goes back to the queue. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    const finished = Effect.sync(() => {
+      this.claims.closed = true
+    })
+    const ended =
+      this.#end?._tag === "Failure" && this.#end.cause._tag === "Fail" && Option.isNone(this.#end.cause.error)
+    if (ended) return finished
+    return this.claims.stopReceiving.pipe(
+      Effect.zipRight(Effect.sync(() => this.claims.interruptAll())),
+      Effect.zipRight(this.claims.settled),
+      Effect.zipRight(finished)
+    )
+  })
+}
+
+/** @internal */
+export const batchStage = <A, E, EX, RX>(
+  self: Stream.Stream<Delivery<A, E>, EX, RX>,
+  limits: Limits
+): Stream.Stream<Batch<A, E>, EX, RX> =>
+  Stream.fromPull(
+    Effect.gen(function* () {
+      const clock = yield* Effect.clock
+      const context = yield* Effect.context<RX>()
+      const pull = yield* Stream.toPull(self)
+      const filling = new Filling<A, E, EX>(limits, () => clock.unsafeCurrentTimeMillis())
+      yield* Effect.addFinalizer(() => filling.close)
+      yield* Effect.forkScoped(filling.drive(Effect.provide(pull, context)))
+      return filling.pull
+    })
+  )

@@ -1,0 +1,92 @@
+import type * as Effect from "effect/Effect"
+import type * as LeaseQueue from "../LeaseQueue.js"
+import type * as Settlement from "../Settlement.js"
+
+/** Who answers for a claimed delivery: a stage that runs it, holds it in a batch, or has passed it on. */
+export interface Owner {
+  /** The lease is lost or the drain's deadline is over: stop working on it and settle it. */
+  readonly interrupt: (delivery: InFlight) => void
+  /** It ended, or another stage has claimed it. */
+  readonly left: (delivery: InFlight) => void
+  /** No longer there to answer: its stage is over. */
+  readonly closed: boolean
+}
+
+/** What a consumer does for its deliveries. */
+export interface Custodian {
+  readonly queueName: string
+  readonly now: () => number
+  readonly settle: (delivery: InFlight, settlement: Settlement.Settlement, awaited: boolean) => void
+  readonly extend: (delivery: InFlight, millis: number, onResult: (confirmed: boolean) => void) => void
+  readonly handled: (millis: number, succeeded: boolean) => void
+  /** Sends no more receives and waits for the open ones. */
+  readonly stopReceiving: Effect.Effect<void>
+  /** Waits until these have ended, for a bounded time. */
+  readonly settled: (deliveries: Iterable<InFlight>) => Effect.Effect<void>
+}
+
+/**
+ * One delivery's way through this consumer, from its receive to its end. The phases go one way only, which is what
+ * makes "settled exactly once" hold: `settle` is the only door to `Settling`, and `end` to `Ended`.
+ */
+export const Phase = { Prefetched: 0, HandedOver: 1, Claimed: 2, Settling: 3, Ended: 4 } as const
+export type Phase = (typeof Phase)[keyof typeof Phase]
+
+export class InFlight {
+  phase: Phase = Phase.Prefetched
+  owner: Owner | undefined = undefined
+  outcome: Settlement.Outcome | undefined = undefined
+  /** When it was handed to the stream's reader; a stage of ours that holds it unclaimed keeps this fresh. */
+  handedOverAt = 0
+  warned = false
+  readonly custodian: Custodian
+  readonly message: LeaseQueue.Message
+  readonly receivedAt: number
+  /** When the lease ends, as far as the queue has confirmed it, in milliseconds. */
+  deadline: number
+  #onEnded: Array<(outcome: Settlement.Outcome) => void> | undefined = undefined
+
+  constructor(custodian: Custodian, message: LeaseQueue.Message, receivedAt: number, deadline: number) {
+    this.custodian = custodian
+    this.message = message
+    this.receivedAt = receivedAt
+    this.deadline = deadline
+  }
+
+  /** Takes over the delivery. False where it is already settled or released: then it must not be worked on. */
+  claim(owner: Owner): boolean {
+    if (this.phase >= Phase.Settling) return false
+    this.owner?.left(this)
+    this.owner = owner
+    this.phase = Phase.Claimed
+    return true
+  }
+
+  /** False where it had been settled before. */
+  settle(settlement: Settlement.Settlement, onEnded?: (outcome: Settlement.Outcome) => void): boolean {
+    if (this.phase >= Phase.Settling) return false
+    this.phase = Phase.Settling
+    if (onEnded !== undefined) this.onEnded(onEnded)
+    this.custodian.settle(this, settlement, onEnded !== undefined)
+    return true
+  }
+
+  onEnded(f: (outcome: Settlement.Outcome) => void): void {
+    if (this.outcome !== undefined) f(this.outcome)
+    else if (this.#onEnded === undefined) this.#onEnded = [f]
+    else this.#onEnded.push(f)
+  }
+
+  /** Only the custodian calls this. False where it had ended before. */
+  end(outcome: Settlement.Outcome): boolean {
+    if (this.phase === Phase.Ended) return false
+    this.phase = Phase.Ended
+    this.outcome = outcome
+    this.owner?.left(this)
+    this.owner = undefined
+    const onEnded = this.#onEnded
+    this.#onEnded = undefined
+    if (onEnded !== undefined) for (const f of onEnded) f(outcome)
+    return true
+  }
+}
