@@ -29,7 +29,7 @@ import { QueueDoesNotExist } from "../SqsError.js"
 import * as Fault from "./Fault.js"
 
 /** What the emulator was asked for cannot be; the message says what to write instead. */
-export class InvalidOptions extends Data.TaggedError("InvalidOptions")<{ readonly message: string }> {}
+export class InvalidEmulatorOptions extends Data.TaggedError("InvalidEmulatorOptions")<{ readonly message: string }> {}
 
 /** A queue to start with. Times are whole seconds; what is left out is as in AWS. A name with `.fifo` makes it FIFO. */
 export interface QueueOptions {
@@ -143,12 +143,12 @@ export interface Service {
     readonly script: (
       operation: Fault.Operation,
       faults: ReadonlyArray<Fault.Fault>
-    ) => Effect.Effect<void, InvalidOptions>
+    ) => Effect.Effect<void, InvalidEmulatorOptions>
     /** Calls that no script speaks of suffer faults at these odds: all operations' or the named ones'. */
     readonly random: (
       odds: Fault.Odds,
       operations?: ReadonlyArray<Fault.Operation> | undefined
-    ) => Effect.Effect<void, InvalidOptions>
+    ) => Effect.Effect<void, InvalidEmulatorOptions>
     readonly clear: Effect.Effect<void>
   }
 }
@@ -156,12 +156,12 @@ export interface Service {
 export class SqsEmulator extends Context.Tag("@millrace/sqs/emulator/SqsEmulator")<SqsEmulator, Service>() {}
 
 /** The emulator and its `SqsClient`. */
-export const layer = (options: Options = {}): Layer.Layer<SqsEmulator | SqsClient, InvalidOptions> =>
+export const layer = (options: Options = {}): Layer.Layer<SqsEmulator | SqsClient, InvalidEmulatorOptions> =>
   Layer.scopedContext(
     Effect.map(make(options), (sqs) => Context.make(SqsEmulator, sqs).pipe(Context.add(SqsClient, sqs.client)))
   )
 
-export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptions, Scope.Scope> =>
+export const make = (options: Options = {}): Effect.Effect<Service, InvalidEmulatorOptions, Scope.Scope> =>
   Effect.gen(function* () {
     const latency = Duration.decode(options.latency ?? 0)
     if (!Duration.isFinite(latency)) return yield* refuse("latency must be finite: leave it out for none.")
@@ -287,7 +287,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
     return service
   })
 
-const refuse = (text: string) => Effect.fail(new InvalidOptions({ message: text }))
+const refuse = (text: string) => Effect.fail(new InvalidEmulatorOptions({ message: text }))
 
 const shown = (stored: StoredMessage): Omit<Message, "state" | "visibleAt"> => ({
   id: stored.id,
@@ -323,7 +323,7 @@ const createQueues = (
   engine: Engine,
   calls: Calls.Calls,
   queues: Readonly<Record<string, QueueOptions>>
-): Effect.Effect<void, InvalidOptions> =>
+): Effect.Effect<void, InvalidEmulatorOptions> =>
   Effect.gen(function* () {
     const all = new Map<string, QueueOptions>()
     for (const [name, options] of Object.entries(queues)) {
@@ -334,7 +334,7 @@ const createQueues = (
     const step = (name: string, run: (now: number) => void) =>
       Effect.mapError(
         calls.at("CreateQueue", run),
-        (error) => new InvalidOptions({ message: `queues["${name}"]: ${error.message}` })
+        (error) => new InvalidEmulatorOptions({ message: `queues["${name}"]: ${error.message}` })
       )
     for (const [name, options] of all) {
       const attributes = yield* attributesOfQueue(name, options)

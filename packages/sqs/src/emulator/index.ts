@@ -1,2 +1,3 @@
 export * as Fault from "./Fault.js"
 export * as SqsEmulator from "./SqsEmulator.js"
+export * as SqsHttp from "./SqsHttp.js"

@@ -469,7 +469,7 @@ export class Queue {
 
   changeVisibility(handle: string | undefined, timeout: number | undefined, now: number): void {
     if (handle === undefined || handle === "") throw missing("ReceiptHandle")
-    if (timeout === undefined) throw missing("VisibilityTimeout")
+    if (timeout === undefined || Number.isNaN(timeout)) throw missing("VisibilityTimeout")
     const { message, latest } = this.resolve(handle)
     if (!(Number.isInteger(timeout) && timeout >= 0)) {
       throw invalidValue("VisibilityTimeout", timeout, "Must be >= 0 and <= 43200, if provided.")
