@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto"
-import { SQSClient } from "@aws-sdk/client-sqs"
+import { GetQueueAttributesCommand, ReceiveMessageCommand, SQSClient } from "@aws-sdk/client-sqs"
 import { assert, describe, it } from "@effect/vitest"
 import { SQSService } from "@effect-aws/client-sqs"
 import {
   ConfigProvider,
   Deferred,
+  Duration,
   Effect,
   Either,
   Exit,
@@ -17,6 +18,7 @@ import {
   TestServices
 } from "effect"
 import { SqsClient, SqsError } from "../src/index.js"
+import { makeClient } from "../src/internal/sdk.js"
 import * as FakeServer from "./support/FakeServer.js"
 
 const QueueUrl = "http://sqs.us-east-1.localhost/000000000000/orders"
@@ -246,7 +248,7 @@ describe.each([
           assert.deepStrictEqual(yield* call(sqs), result, operation)
           const seen = server.calls.at(-1)
           assert.strictEqual(seen?.operation, operation)
-          assert.deepStrictEqual(seen.body, body, operation)
+          assert.deepStrictEqual(seen?.body, body, operation)
         }
       }).pipe(Effect.provide(layer(server.url)))
       assert.strictEqual(server.calls.length, Object.keys(operations).length, "each call is sent once")
@@ -388,7 +390,7 @@ describe.each([
       )
       yield* Scope.close(scope, Exit.void)
       const error = yield* Effect.flatMap(SqsClient.SqsClient, (sqs) => sqs.receiveMessage({ QueueUrl })).pipe(
-        Effect.provide(layer(url)),
+        Effect.provide(Layer.orDie(layer(url))),
         Effect.flip
       )
       assert.strictEqual(error._tag, "TransportError")
@@ -417,7 +419,6 @@ describe("SqsClient", () => {
     Effect.gen(function* () {
       const server = yield* FakeServer.make(() => ({ body: {} }))
       const resolved: Array<string> = []
-      const { ReceiveMessageCommand } = yield* Effect.promise(() => import("@aws-sdk/client-sqs"))
       const original = ReceiveMessageCommand.prototype.resolveMiddleware
       yield* Effect.acquireRelease(
         Effect.sync(() => {
@@ -443,13 +444,26 @@ describe("SqsClient", () => {
     })
   )
 
-  it.scopedLive("the calls go to the endpoint, whatever host a queue's URL names", () =>
-    Effect.gen(function* () {
-      const server = yield* FakeServer.make(() => ({ body: {} }))
-      yield* Effect.flatMap(SqsClient.SqsClient, (sqs) =>
-        sqs.receiveMessage({ QueueUrl: "http://elsewhere.invalid/000000000000/orders" })
-      ).pipe(Effect.provide(FakeServer.layer(server.url)))
-      assert.strictEqual(server.calls.length, 1)
+  it.live("a queue's URL only names the queue: calls go to the region, or to the endpoint that was given", () =>
+    Effect.promise(async () => {
+      const hostOf = async (endpoint: string | undefined) => {
+        const credentials = { accessKeyId: "test", secretAccessKey: "test" }
+        const client = makeClient({ region: "eu-west-3", endpoint, credentials, maxSockets: 1 })
+        const hosts: Array<unknown> = []
+        client.middlewareStack.add(
+          () => (args) => {
+            hosts.push(Reflect.get(Object(args.request), "hostname"))
+            return Promise.reject(new Error("far enough"))
+          },
+          { step: "finalizeRequest", priority: "low" }
+        )
+        const command = new GetQueueAttributesCommand({ QueueUrl: "http://elsewhere.invalid/000000000000/orders" })
+        await client.send(command).catch(() => undefined)
+        client.destroy()
+        return hosts
+      }
+      assert.deepStrictEqual(await hostOf(undefined), ["sqs.eu-west-3.amazonaws.com"])
+      assert.deepStrictEqual(await hostOf("http://localhost:4566"), ["localhost"])
     })
   )
 
@@ -517,7 +531,7 @@ describe("SqsClient", () => {
       assert.deepStrictEqual(yield* refused({ maxSockets: 1.5 }), ["InvalidOptions", "maxSockets"])
       assert.deepStrictEqual(yield* refused({ endpoint: "localhost:4566" }), ["InvalidOptions", "endpoint"])
       assert.deepStrictEqual(yield* refused({ timeout: 0 }), ["InvalidOptions", "timeout"])
-      assert.deepStrictEqual(yield* refused({ timeout: "Infinity" }), ["InvalidOptions", "timeout"])
+      assert.deepStrictEqual(yield* refused({ timeout: Duration.infinity }), ["InvalidOptions", "timeout"])
       assert.deepStrictEqual(yield* refused({ region: "us east 1" }), ["InvalidOptions", "region"])
     })
   )

@@ -44,7 +44,7 @@ describe("SqsLeaseQueue.make", () => {
 
   it.effect("a visibility timeout that cannot lease is refused: the option's, and the queue's own", () =>
     Effect.gen(function* () {
-      for (const visibilityTimeout of ["999 millis", "43201 seconds", 0, "Infinity"] as const) {
+      for (const visibilityTimeout of ["999 millis", "43201 seconds", 0, Duration.infinity] as const) {
         const error = yield* Effect.flip(SqsLeaseQueue.make("orders", { visibilityTimeout }))
         assert.strictEqual(error._tag, "InvalidOptions")
         assert.match(error.message, /from 1 second to 12 hours/)
@@ -72,22 +72,22 @@ describe("SqsLeaseQueue.receive", () => {
       yield* TestClock.adjust("5 seconds")
       const [message] = yield* queue.receive(now)
       assert.strictEqual(message?.body, "body")
-      assert.strictEqual(message.attempt, 1)
-      assert.strictEqual(message.group, "g")
-      assert.match(message.sequence ?? "", /^\d{20}$/)
-      assert.strictEqual(message.sentAt, 10_000)
-      assert.strictEqual(message.firstReceivedAt, 15_000)
-      assert.strictEqual(message.lease.messageId, message.id)
-      assert.strictEqual(message.system["MessageGroupId"], "g")
-      assert.deepStrictEqual(message.attributes, {
+      assert.strictEqual(message?.attempt, 1)
+      assert.strictEqual(message?.group, "g")
+      assert.match(message?.sequence ?? "", /^\d{20}$/)
+      assert.strictEqual(message?.sentAt, 10_000)
+      assert.strictEqual(message?.firstReceivedAt, 15_000)
+      assert.strictEqual(message?.lease.messageId, message?.id)
+      assert.strictEqual(message?.system["MessageGroupId"], "g")
+      assert.deepStrictEqual(message?.attributes, {
         text: { type: "String", value: "é" },
         whole: { type: "Number", value: "7", label: "int" },
         png: { type: "Binary", value: Uint8Array.of(0, 255, 128), label: "image/png" }
       })
-      yield* queue.setLease([{ lease: message.lease, duration: Duration.zero }])
+      yield* queue.setLease([{ lease: message?.lease ?? { messageId: "", handle: "" }, duration: Duration.zero }])
       const [again] = yield* queue.receive(now)
       assert.strictEqual(again?.attempt, 2)
-      assert.notStrictEqual(again.lease.handle, message.lease.handle)
+      assert.notStrictEqual(again?.lease.handle, message?.lease.handle)
     }).pipe(Effect.provide(SqsEmulator.layer({ queues: { "orders.fifo": {} } })))
   )
 
@@ -98,7 +98,7 @@ describe("SqsLeaseQueue.receive", () => {
       yield* sqs.send("orders", [SqsEmulator.message("body", { group: "tenant" })])
       const [message] = yield* queue.receive(now)
       assert.strictEqual(message?.group, "tenant")
-      assert.isUndefined(message.sequence)
+      assert.isUndefined(message?.sequence)
       assert.isFalse(queue.limits.ordered)
     }).pipe(Effect.provide(SqsEmulator.layer({ queues: { orders: {} } })))
   )
@@ -312,9 +312,9 @@ describe("SqsLeaseQueue.deadLetter", () => {
       assert.deepStrictEqual(reasons(yield* queue.deadLetter?.(entries) ?? Effect.succeed([])), ["done"])
       const [letter] = yield* dead("dead.fifo")
       assert.strictEqual(letter?.body, "body")
-      assert.strictEqual(letter.group, "g")
-      assert.strictEqual(letter.deduplicationId, entries[0]?.message.id)
-      assert.deepStrictEqual(letter.attributes, {
+      assert.strictEqual(letter?.group, "g")
+      assert.strictEqual(letter?.deduplicationId, entries[0]?.message.id)
+      assert.deepStrictEqual(letter?.attributes, {
         ...attributes,
         [SqsLeaseQueue.reasonAttribute]: { DataType: "String", StringValue: "no such item?" }
       })

@@ -58,9 +58,11 @@ interface Task {
   readonly StartedTimestamp?: number | undefined
 }
 
-type Input<Name extends keyof Client.Service> = Parameters<Client.Service[Name]>[0]
+/** AWS's inputs may leave anything out. */
+type Loose<A> = A extends Uint8Array ? A : { readonly [K in keyof A]?: Loose<A[K]> | undefined }
+type Input<Name extends keyof Client.Service> = Loose<Parameters<Client.Service[Name]>[0]>
 
-/** Methods, not functions: AWS's inputs are narrower in name only (mutable arrays, enums of strings). */
+/** Methods, not functions: AWS's inputs differ otherwise in name only (mutable arrays, enums of strings). */
 export interface Api<E> {
   sendMessage(input: Input<"sendMessage">): Effect.Effect<Sent, E>
   sendMessageBatch(input: Input<"sendMessageBatch">): Effect.Effect<Batch<Sent & Entry>, E>
