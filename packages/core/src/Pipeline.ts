@@ -11,8 +11,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
-import * as FiberRef from "effect/FiberRef"
-import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import type * as Schema from "effect/Schema"
@@ -244,10 +242,8 @@ const run = <A, E, B, E2, R2>(
   const startedAt = held.custodian.now()
   const body = delivery.body.value
   const fiber = runFork(
-    annotated(
-      delivery,
-      Effect.suspend(() => f(body, delivery))
-    )
+    Effect.suspend(() => f(body, delivery)),
+    delivery.message
   )
   claims.works(held, fiber)
   fiber.addObserver((exit) => {
@@ -265,13 +261,6 @@ const run = <A, E, B, E2, R2>(
   })
 }
 
-const annotated = <A, E, R>(delivery: Delivery<unknown, unknown>, effect: Effect.Effect<A, E, R>) =>
-  Effect.locallyWith(effect, FiberRef.currentLogAnnotations, (annotations) => {
-    const { attempt, group, id } = delivery.message
-    const named = HashMap.set(HashMap.set(annotations, "messageId", id as unknown), "attempt", attempt)
-    return group === undefined ? named : HashMap.set(named, "group", group)
-  })
-
 const failureOf = <E>(delivery: Delivery<unknown, unknown>, cause: Cause.Cause<E>): RetryPolicy.Failure<E> =>
   Option.getOrElse(
     Cause.failureOption(cause),
@@ -286,12 +275,10 @@ const settleFailure = <A, E, E2>(
   done: () => void
 ): void => {
   const decided = runFork(
-    annotated(
-      delivery,
-      Effect.logDebug("handler failed", cause).pipe(
-        Effect.zipRight(RetryPolicy.decide(policy, failureOf(delivery, cause), delivery))
-      )
-    )
+    Effect.logDebug("handler failed", cause).pipe(
+      Effect.zipRight(RetryPolicy.decide(policy, failureOf(delivery, cause), delivery))
+    ),
+    delivery.message
   )
   decided.addObserver((exit) => {
     // A policy that throws decides nothing: the queue's own timeout does.

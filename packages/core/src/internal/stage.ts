@@ -3,10 +3,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Stream from "effect/Stream"
+import type * as LeaseQueue from "../LeaseQueue.js"
 import * as Settlement from "../Settlement.js"
 import type { Custodian, InFlight, Owner } from "./inFlight.js"
 
@@ -86,7 +90,29 @@ export interface Options<In, Out, R> {
   readonly start: (item: In, slot: Slot<Out>, runFork: RunFork<R>) => void
 }
 
-export type RunFork<R> = <A, E>(effect: Effect.Effect<A, E, R>) => Fiber.RuntimeFiber<A, E>
+/** Runs an effect in a fiber of its own, whose logs name the message. */
+export type RunFork<R> = <A, E>(
+  effect: Effect.Effect<A, E, R>,
+  message?: LeaseQueue.Message
+) => Fiber.RuntimeFiber<A, E>
+
+// Set as the fiber begins: `Effect.annotateLogs` would cost as much as all the rest.
+const annotatedFork = <R>(runtime: Runtime.Runtime<R>): RunFork<R> => {
+  const runFork = Runtime.runFork(runtime)
+  const fiberRef = FiberRef.currentLogAnnotations
+  const outer = FiberRefs.getOrDefault(runtime.fiberRefs, fiberRef)
+  const firstAttempt = HashMap.set(outer, "attempt", 1)
+  const annotations = ({ attempt, group, id }: LeaseQueue.Message) => {
+    const named = attempt === 1 ? firstAttempt : HashMap.set(outer, "attempt", attempt)
+    return HashMap.set(group === undefined ? named : HashMap.set(named, "group", group), "messageId", id)
+  }
+  return (effect, message) =>
+    message === undefined
+      ? runFork(effect)
+      : runFork(effect, {
+          updateRefs: (refs, fiberId) => FiberRefs.updateAs(refs, { fiberId, fiberRef, value: annotations(message) })
+        })
+}
 
 class Dispatcher<In, Out, E, R> {
   readonly #options: Options<In, Out, R>
@@ -216,7 +242,7 @@ export const dispatch = <In, Out, E, R, R2>(
       // Captured where finalizers may not be interrupted, maybe; handlers must be.
       const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<R | R2>(), RuntimeFlags.Interruption)
       const pull = yield* Stream.toPull(self)
-      const dispatcher = new Dispatcher<In, Out, E, R2>(make(), Runtime.runFork(runtime))
+      const dispatcher = new Dispatcher<In, Out, E, R2>(make(), annotatedFork(runtime))
       yield* Effect.addFinalizer(() => dispatcher.close)
       yield* Effect.forkScoped(dispatcher.drive(Effect.provide(pull, runtime.context)))
       return dispatcher.pull
