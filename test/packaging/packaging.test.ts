@@ -2,12 +2,14 @@
  * What npm would publish, as a stranger meets it: both packages are built, packed, installed into an empty project and
  * used there. With PEERS=lowest that project gets the lowest version of every peer range.
  */
-import { execFile } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const lowestPeers = process.env["PEERS"] === "lowest"
@@ -38,6 +40,9 @@ const run = (cwd: string, command: string, ...args: ReadonlyArray<string>) =>
 const tool = (cwd: string, script: string, ...args: ReadonlyArray<string>) =>
   run(cwd, process.execPath, join(root, "node_modules", script), ...args)
 const tsc = "typescript/bin/tsc"
+
+// Compilers and npm are at work here, perhaps on a busy machine.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 300_000 })
 
 let temporary = ""
 let consumer = ""
@@ -70,18 +75,16 @@ beforeAll(async () => {
   const quiet = ["--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
   // The lowest peers would not suit the newest of their own peers, which npm would add; none of those is needed.
   await run(consumer, "npm", "install", ...quiet, ...(lowestPeers ? ["--legacy-peer-deps"] : []))
-}, 300_000)
+})
 
 afterAll(() => rm(temporary, { recursive: true, force: true }))
 
 describe.each(packages)("the tarball of %s", (name) => {
-  it("has nothing that publint objects to", { timeout: 60_000 }, () =>
-    tool(root, "publint/src/cli.js", "run", tarballs[name] ?? "", "--strict")
-  )
+  it("has nothing that publint objects to", () =>
+    tool(root, "publint/src/cli.js", "run", tarballs[name] ?? "", "--strict"))
 
-  it("has types that resolve as its modules do", { timeout: 60_000 }, () =>
-    tool(root, "@arethetypeswrong/cli/dist/index.js", tarballs[name] ?? "", "--profile", "esm-only")
-  )
+  it("has types that resolve as its modules do", () =>
+    tool(root, "@arethetypeswrong/cli/dist/index.js", tarballs[name] ?? "", "--profile", "esm-only"))
 
   it("offers each module of the barrel at its own path", async () => {
     const barrel = await readFile(join(root, "packages", name, "src/index.ts"), "utf8")
@@ -108,19 +111,43 @@ describe.each(packages)("the tarball of %s", (name) => {
 })
 
 describe("a project with the tarballs", () => {
-  it("type-checks, our declarations included", { timeout: 120_000 }, async () => {
+  it("type-checks, our declarations included", async () => {
     const output = await tool(consumer, tsc, "-p", ".").catch(String)
     // Other packages' declarations are not ours to judge.
     const ours = output.split("\n").filter((line) => /^(main\.ts|node_modules\/@millrace\/)/.test(line))
     expect(ours).toEqual([])
   })
 
-  it("runs", { timeout: 60_000 }, async () => {
+  it("runs", async () => {
     await tool(consumer, tsc, "-p", ".", "--skipLibCheck")
     expect((await run(consumer, process.execPath, "main.js")).trim()).toBe("handled a, b, c")
   })
 
-  it.runIf(lowestPeers)("compiles our sources against those peers", { timeout: 120_000 }, async () => {
+  it("runs the emulator by its one command", async () => {
+    // A package with one bin is run by its own name: npx @millrace/sqs emulator.
+    expect(await run(consumer, "npm", "exec", "--no", "--", "@millrace/sqs", "--help")).toContain(
+      "millrace-sqs emulator"
+    )
+
+    const bin = join(consumer, "node_modules/@millrace/sqs/dist/bin.js")
+    const emulator = spawn(process.execPath, [bin, "emulator", "--port", "0", "--queue", "orders"], {
+      cwd: consumer,
+      env
+    })
+    const exit = once(emulator, "exit")
+    try {
+      const [line] = await once(createInterface(emulator.stdout), "line")
+      const [endpoint] = /http:\/\/[\d.]+:\d+/.exec(line) ?? []
+      const headers = { "content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.ListQueues" }
+      const response = await fetch(endpoint ?? line, { method: "POST", headers, body: "{}" })
+      expect(await response.json()).toEqual({ QueueUrls: [`${endpoint}/000000000000/orders`] })
+    } finally {
+      emulator.kill("SIGINT")
+      await exit
+    }
+  })
+
+  it.runIf(lowestPeers)("compiles our sources against those peers", async () => {
     const config = {
       extends: join(root, "tsconfig.base.json"),
       compilerOptions: { composite: false, noEmit: true, declaration: false, declarationMap: false },
