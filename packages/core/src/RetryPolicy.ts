@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
+import * as Pipeable from "effect/Pipeable"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
@@ -19,14 +20,20 @@ export type Failure<E> = E | HandlerDefect
 /**
  * @typeParam E - the failures it can treat.
  */
-export interface RetryPolicy<in E> {
+export interface RetryPolicy<in E> extends Pipeable.Pipeable {
   readonly decide: (
     failure: E,
     delivery: Delivery<unknown, unknown>
   ) => Effect.Effect<Option.Option<Settlement.Settlement>>
 }
 
-const make = <E>(decide: RetryPolicy<E>["decide"]): RetryPolicy<E> => ({ decide })
+const make = <E>(decide: RetryPolicy<E>["decide"]): RetryPolicy<E> => ({
+  decide,
+  pipe() {
+    // biome-ignore lint/complexity/noArguments: what `pipeArguments` takes
+    return Pipeable.pipeArguments(this, arguments)
+  }
+})
 
 const always = (settle: (failure: unknown) => Settlement.Settlement): RetryPolicy<unknown> =>
   make((failure) => Effect.sync(() => Option.some(settle(failure))))

@@ -29,8 +29,9 @@ const longestMessage = 1_048_576
 const mostAttributes = 10
 const longestReason = 1024
 
-const wholeSeconds = (duration: Duration.Duration, max: number): number =>
-  Math.min(max, Math.ceil(Duration.toSeconds(duration)))
+const wholeSeconds = (duration: Duration.Duration): number => Math.ceil(Duration.toSeconds(duration))
+
+const tooLong = (duration: Duration.Duration): boolean => wholeSeconds(duration) > longestLease
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Messages
@@ -91,6 +92,13 @@ const unanswered: LeaseQueue.EntryResult = Either.left({
   reason: "Transient",
   message: "SQS answered without this entry"
 })
+
+/** Not sent: SQS might refuse the whole call for it. */
+const rejected: LeaseQueue.EntryResult = Either.left({
+  reason: "Rejected",
+  message: "SQS leases a message for 12 hours at most"
+})
+const nothingSent: BatchResult<unknown> = { Successful: [], Failed: [] }
 
 /** What SQS says of a handle whose lease is over: after a delete, and on FIFO queues after its visibility timeout. */
 const leaseIsOver = /does not exist or is not available for visibility timeout change|receipt handle has expired/i
@@ -307,35 +315,43 @@ export const make = Effect.fnUntraced(function* (
     name: resolved.name,
     limits,
     leaseDuration,
-    receive: ({ attemptId, max, wait }) =>
+    receive: ({ attemptId, max, stop, wait }) =>
       Effect.map(
-        client.receiveMessage({
-          QueueUrl,
-          MaxNumberOfMessages: max,
-          WaitTimeSeconds: wholeSeconds(wait, 20),
-          // Said each time: deadlines are reckoned from it, and the queue's own may be changed meanwhile.
-          VisibilityTimeout,
-          MessageSystemAttributeNames: ["All"],
-          MessageAttributeNames: ["All"],
-          ...(resolved.fifo && { ReceiveRequestAttemptId: attemptId })
-        }),
+        client.receiveMessage(
+          {
+            QueueUrl,
+            MaxNumberOfMessages: max,
+            WaitTimeSeconds: Math.min(20, wholeSeconds(wait)),
+            // Said each time: deadlines are reckoned from it, and the queue's own may be changed meanwhile.
+            VisibilityTimeout,
+            MessageSystemAttributeNames: ["All"],
+            MessageAttributeNames: ["All"],
+            ...(resolved.fifo && { ReceiveRequestAttemptId: attemptId })
+          },
+          { stop }
+        ),
         (messages) => messages.map(toMessage)
       ),
     ack,
-    setLease: (entries) =>
-      entries.length === 0
-        ? Effect.succeed([])
-        : Effect.map(
-            client.changeMessageVisibilityBatch({
-              QueueUrl,
-              Entries: entries.map(({ duration, lease }, position) => ({
-                Id: String(position),
-                ReceiptHandle: lease.handle,
-                VisibilityTimeout: wholeSeconds(duration, longestLease)
-              }))
-            }),
-            (result) => inOrder(entries.length, result)
-          ),
+    setLease: (entries) => {
+      const possible = entries.flatMap(({ duration, lease }, position) =>
+        tooLong(duration)
+          ? []
+          : [{ Id: String(position), ReceiptHandle: lease.handle, VisibilityTimeout: wholeSeconds(duration) }]
+      )
+      return Effect.map(
+        possible.length === 0
+          ? Effect.succeed(nothingSent)
+          : client.changeMessageVisibilityBatch({ QueueUrl, Entries: possible }),
+        (answer) => {
+          const results = inOrder(entries.length, answer)
+          for (const [position, { duration }] of entries.entries()) {
+            if (tooLong(duration)) results[position] = rejected
+          }
+          return results
+        }
+      )
+    },
     deadLetter: resolved.deadLetter === undefined ? undefined : deadLetters(client, resolved, resolved.deadLetter, ack),
     errorKind: SqsError.kind
   }

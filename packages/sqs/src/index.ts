@@ -1,4 +1,5 @@
 export * as SqsClient from "./SqsClient.js"
+export * as SqsConsumer from "./SqsConsumer.js"
 export * as SqsError from "./SqsError.js"
 export * as SqsLeaseQueue from "./SqsLeaseQueue.js"
 export * as SqsQueue from "./SqsQueue.js"

@@ -6,6 +6,7 @@
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Fault from "../../emulator/Fault.js"
 import type * as SqsClient from "../../SqsClient.js"
@@ -190,7 +191,7 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
 
     type Received = ReadonlyArray<SqsClient.ReceivedMessage>
 
-    const receiveMessage = (request: SqsClient.ReceiveMessageRequest): Call<Received> =>
+    const receiveMessage: SqsClient.Service["receiveMessage"] = (request, options) =>
       call("ReceiveMessage", (fault) =>
         Effect.flatMap(
           stepOn("ReceiveMessage", request.QueueUrl, (queue, now) => {
@@ -207,7 +208,9 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
               ? Effect.succeed(messages)
               : Effect.zipRight(
                   wakeAt(queue, queue.nextInstant(until)),
-                  Effect.flatMap(Effect.clock, (clock) => waitFor(queue, receive, until, clock, fault.strand === true))
+                  Effect.flatMap(Effect.clock, (clock) =>
+                    waitFor(queue, receive, until, clock, fault.strand === true, options?.stop)
+                  )
                 )
         )
       )
@@ -217,18 +220,29 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
       receive: Parameters<Queue["wait"]>[0],
       until: number,
       clock: Clock.Clock,
-      strand: boolean
-    ): Call<Received> =>
-      Effect.async<Received, SqsError.SqsError>((resume) => {
-        const poll = queue.wait(receive, until, (answer) =>
+      strand: boolean,
+      stop: Effect.Effect<void> | undefined
+    ): Call<Received> => {
+      let poll: ReturnType<Queue["wait"]> | undefined
+      const answered = Effect.async<Received, SqsError.SqsError>((resume) => {
+        const waiting = queue.wait(receive, until, (answer) =>
           resume(answer instanceof Refusal ? Effect.fail(answer.toError("ReceiveMessage")) : Effect.succeed(answer))
         )
+        poll = waiting
         // Something may have become visible since it was looked for.
         queue.advance(clock.unsafeCurrentTimeMillis())
         return Effect.sync(() => {
-          if (!strand) queue.giveUp(poll)
+          if (!strand) queue.giveUp(waiting)
         })
       })
+      if (stop === undefined || strand) return answered
+      const end = Effect.sync(() => {
+        if (poll !== undefined) queue.end(poll)
+      })
+      return Effect.flatMap(Effect.fork(Effect.zipRight(stop, end)), (ending) =>
+        Effect.ensuring(answered, Fiber.interruptFork(ending))
+      )
+    }
 
     const moveTask = (operation: Fault.Operation) => (): Call<never> =>
       call(operation, () => Effect.fail(noMoveTasks.toError(operation)))

@@ -355,6 +355,11 @@ export class Queue {
     return poll
   }
 
+  /** The client wants no more: a poll that still waits is answered with nothing, and has leased nothing. */
+  end(poll: Poll): void {
+    if (poll.deadline.slot !== -1) this.answer(poll, [])
+  }
+
   giveUp(poll: Poll): void {
     if (poll.deadline.slot === -1) return
     this.polls.remove(poll)
