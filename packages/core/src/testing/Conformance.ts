@@ -10,6 +10,7 @@
  * }
  */
 import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -212,6 +213,31 @@ const always: Readonly<Record<string, Body>> = {
       const polling = yield* poll(20)
       yield* setLease([lease], 0)
       yield* equal("bodies", yield* answer(polling), ["a1"])
+    }),
+
+  "a waiting receive that is told to stop answers with nothing, or goes on as if untold": ({
+    pass,
+    queue,
+    receive,
+    send
+  }) =>
+    Effect.gen(function* () {
+      const stop = yield* Deferred.make<void>()
+      const wait = Duration.seconds(20)
+      const polling = yield* Effect.fork(
+        queue.receive({ max: queue.limits.batchSize, wait, attemptId: undefined, stop: Deferred.await(stop) })
+      )
+      yield* pass(Duration.seconds(1))
+      yield* equal("answered before", polling.unsafePoll() !== null, false)
+      yield* Deferred.succeed(stop, undefined)
+      yield* pass(Duration.seconds(1))
+      const stopped = polling.unsafePoll() !== null
+      yield* send([{ body: "late", group: "a" }])
+      yield* pass(Duration.seconds(1))
+      const polled = bodies(polling.unsafePoll() === null ? [] : yield* Fiber.join(polling))
+      yield* equal("what the stopped receive brought", polled, stopped ? [] : ["late"])
+      yield* equal("what is left for the next", bodies(yield* receive()), stopped ? ["late"] : [])
+      yield* Fiber.interrupt(polling)
     }),
 
   "a leased message is hidden until its lease runs out, then comes again: the next attempt, with a new lease": ({

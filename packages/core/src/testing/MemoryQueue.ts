@@ -536,23 +536,30 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
         })
       )
 
+    const nothing = Effect.sync((): ReadonlyArray<Message> => {
+      emptyReceives += 1
+      return []
+    })
+
     const poll = (clock: Clock.Clock, until: number, request: ReceiveRequest): Effect.Effect<ReadonlyArray<Message>> =>
       Effect.suspend(() => {
         const now = clock.unsafeCurrentTimeMillis()
         const messages = store.receive(now, request.max, request.attemptId)
         changed()
         if (messages.length > 0) return Effect.succeed(messages)
-        if (now >= until) {
-          emptyReceives += 1
-          return Effect.succeed(messages)
-        }
+        if (now >= until) return nothing
         nextKnown = store.nextDeadline
+        // A race interrupts what has lost, and must be able to where the caller cannot be interrupted.
         const woken = Effect.raceFirst(
-          awaitWake(wakes),
-          clock.sleep(Duration.millis(Math.max(Math.min(until, nextKnown) - now, 0)))
-        ).pipe(Effect.as(false))
-        const stopped = request.stop === undefined ? woken : Effect.raceFirst(woken, Effect.as(request.stop, true))
-        return Effect.flatMap(stopped, (stop) => poll(clock, stop ? now : until, request))
+          Effect.interruptible(awaitWake(wakes)),
+          Effect.interruptible(clock.sleep(Duration.millis(Math.max(Math.min(until, nextKnown) - now, 0))))
+        )
+        if (request.stop === undefined) return Effect.zipRight(woken, poll(clock, until, request))
+        // Only the wait is raced with the stop, never the lease: its answer would be lost.
+        return Effect.raceFirst(
+          Effect.interruptible(Effect.as(woken, false)),
+          Effect.interruptible(Effect.as(request.stop, true))
+        ).pipe(Effect.flatMap((stopped) => (stopped ? nothing : poll(clock, until, request))))
       })
 
     const receive = (request: ReceiveRequest) =>

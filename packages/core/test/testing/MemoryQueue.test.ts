@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
-import { MemoryQueue } from "@millrace/core/testing"
-import { Duration, Effect, Exit, Fiber, Random, TestClock } from "effect"
+import { MemoryQueue, Simulation } from "@millrace/core/testing"
+import { Deferred, Duration, Effect, Exit, Fiber, Random, TestClock } from "effect"
 
 const now = { max: 10, wait: Duration.zero, attemptId: undefined }
 const longPoll = { ...now, wait: Duration.seconds(20) }
@@ -86,6 +86,60 @@ describe("MemoryQueue", () => {
       }
     })
   )
+
+  it.effect("a long poll that is told to stop answers with nothing, at once", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      const stop = yield* Deferred.make<void>()
+      const poll = yield* Effect.fork(queue.receive({ ...longPoll, stop: Deferred.await(stop) }))
+      yield* TestClock.adjust("1 second")
+      expect(poll.unsafePoll()).toBe(null)
+      yield* Deferred.succeed(stop, undefined)
+      expect(yield* Fiber.join(poll)).toEqual([])
+      yield* queue.send(["a"])
+      expect(yield* queue.stats).toMatchObject({ visible: 1, inFlight: 0, emptyReceives: 1 })
+    })
+  )
+
+  it.effect("an uninterruptible receive waits on when it is interrupted, and keeps what it leases", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      for (const stop of [undefined, Effect.never]) {
+        const request = stop === undefined ? longPoll : { ...longPoll, stop }
+        const received: Array<string> = []
+        const poll = yield* queue.receive(request).pipe(
+          Effect.tap((messages) => Effect.sync(() => received.push(...messages.map(({ body }) => body)))),
+          Effect.uninterruptible,
+          Effect.fork
+        )
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.interruptFork(poll)
+        yield* queue.send(["a"])
+        yield* Fiber.await(poll)
+        expect(received).toEqual(["a"])
+      }
+    })
+  )
+
+  it("what is leased is answered, in whatever order sends and stops come, also to who cannot be interrupted", () =>
+    Simulation.check(
+      { seeds: 200, leaks: "fail" },
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make()
+        const received: Array<string> = []
+        const stop = yield* Deferred.make<void>()
+        const poll = queue.receive({ ...longPoll, max: 1, stop: Deferred.await(stop) }).pipe(
+          Effect.tap((messages) => Effect.sync(() => received.push(...messages.map(({ id }) => id)))),
+          Effect.uninterruptible
+        )
+        const polls = yield* Effect.forEach([1, 2, 3, 4], () => Effect.fork(poll))
+        yield* Effect.fork(Deferred.succeed(stop, undefined))
+        yield* Effect.fork(queue.send(["a", "b"]))
+        yield* Fiber.awaitAll(polls)
+        expect((yield* queue.stats).inFlight).toBe(received.length)
+        expect(new Set(received).size).toBe(received.length)
+      })
+    ))
 
   it.effect("a script of faults can be drawn from Random", () =>
     Effect.gen(function* () {
