@@ -7,6 +7,9 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Runtime from "effect/Runtime"
 import type {
   Attribute,
   DeadLetterEntry,
@@ -450,16 +453,32 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
     let nextKnown = Number.POSITIVE_INFINITY
     const wake = () => {
       wakes += 1
-      for (const resume of waiting) resume()
-      waiting.clear()
+      for (const waiter of waiting) waiter()
     }
-    const awaitWake = (seen: number) =>
-      Effect.async<void>((resume) => {
-        if (wakes !== seen) return resume(Effect.void)
-        const waiter = () => resume(Effect.void)
-        waiting.add(waiter)
-        return Effect.sync(() => waiting.delete(waiter))
-      })
+    // Not a race: that interrupts its children with its caller, also one that is not interruptible itself.
+    const awaitWake = (seen: number, sleep: Effect.Effect<void>, stop: Effect.Effect<void> | undefined) =>
+      Effect.flatMap(Effect.runtime<never>(), (runtime) =>
+        Effect.async<"stop" | "wake">((resume) => {
+          if (wakes !== seen) return resume(Effect.succeed("wake"))
+          const fork = Runtime.runFork(runtime)
+          const helpers: Array<Fiber.RuntimeFiber<void>> = []
+          const end = () => {
+            waiting.delete(waiter)
+            for (const helper of helpers) helper.unsafeInterruptAsFork(FiberId.none)
+          }
+          const answer = (why: "stop" | "wake") => () => {
+            end()
+            resume(Effect.succeed(why))
+          }
+          const waiter = answer("wake")
+          waiting.add(waiter)
+          const when = (effect: Effect.Effect<void>, then: () => void) =>
+            helpers.push(fork(Effect.interruptible(Effect.andThen(effect, Effect.sync(then)))))
+          when(sleep, waiter)
+          if (stop !== undefined) when(stop, answer("stop"))
+          return Effect.sync(end)
+        })
+      )
 
     const watchers = new Map<() => void, () => boolean>()
     const until = (holds: () => boolean) =>
@@ -549,17 +568,10 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
         if (messages.length > 0) return Effect.succeed(messages)
         if (now >= until) return nothing
         nextKnown = store.nextDeadline
-        // A race interrupts what has lost, and must be able to where the caller cannot be interrupted.
-        const woken = Effect.raceFirst(
-          Effect.interruptible(awaitWake(wakes)),
-          Effect.interruptible(clock.sleep(Duration.millis(Math.max(Math.min(until, nextKnown) - now, 0))))
+        const sleep = clock.sleep(Duration.millis(Math.max(Math.min(until, nextKnown) - now, 0)))
+        return Effect.flatMap(awaitWake(wakes, sleep, request.stop), (why) =>
+          why === "stop" ? nothing : poll(clock, until, request)
         )
-        if (request.stop === undefined) return Effect.zipRight(woken, poll(clock, until, request))
-        // Only the wait is raced with the stop, never the lease: its answer would be lost.
-        return Effect.raceFirst(
-          Effect.interruptible(Effect.as(woken, false)),
-          Effect.interruptible(Effect.as(request.stop, true))
-        ).pipe(Effect.flatMap((stopped) => (stopped ? nothing : poll(clock, until, request))))
       })
 
     const receive = (request: ReceiveRequest) =>
