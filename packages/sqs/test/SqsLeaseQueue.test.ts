@@ -199,13 +199,13 @@ describe("SqsLeaseQueue: results", () => {
     }).pipe(Effect.provide(SqsEmulator.layer({ queues: { orders: {}, "orders.fifo": {} } })))
   )
 
-  it.effect("beyond 12 hours in all is Rejected, not lost (fact 16); the time asked for is whole and clamped", () =>
+  it.effect("beyond 12 hours in all is Rejected, not lost (fact 16); beyond 12 hours at once is not even sent", () =>
     Effect.gen(function* () {
       const sqs = yield* SqsEmulator.SqsEmulator
-      const asked: Array<number> = []
+      const asked: Array<ReadonlyArray<number>> = []
       const spy = withClient((client) => ({
         changeMessageVisibilityBatch: (request) => {
-          asked.push(...request.Entries.map((entry) => entry.VisibilityTimeout))
+          asked.push(request.Entries.map((entry) => entry.VisibilityTimeout))
           return client.changeMessageVisibilityBatch(request)
         }
       }))
@@ -215,11 +215,13 @@ describe("SqsLeaseQueue: results", () => {
       const lease = message?.lease ?? { messageId: "", handle: "" }
       yield* TestClock.adjust("10 seconds")
       const results = yield* queue.setLease([
-        { lease, duration: Duration.millis(1) },
-        { lease, duration: Duration.days(1) }
+        { lease, duration: Duration.days(1) },
+        { lease, duration: Duration.hours(12) },
+        { lease, duration: Duration.millis(1) }
       ])
-      assert.deepStrictEqual(asked, [1, 43_200])
-      assert.deepStrictEqual(reasons(results), ["done", "Rejected"])
+      assert.deepStrictEqual(reasons(results), ["Rejected", "Rejected", "done"])
+      assert.deepStrictEqual(reasons(yield* queue.setLease([{ lease, duration: Duration.infinity }])), ["Rejected"])
+      assert.deepStrictEqual(asked, [[43_200, 1]], "times are rounded up to whole seconds")
     }).pipe(Effect.provide(SqsEmulator.layer({ queues: { orders: {} } })))
   )
 
@@ -228,7 +230,7 @@ describe("SqsLeaseQueue: results", () => {
       const kinds = FastCheck.constantFrom("done", "LeaseLost", "Transient", "Rejected", "omitted")
       const entry = (Id: string, kind: string): SqsClient.BatchFailure =>
         kind === "LeaseLost"
-          ? { Id, Code: "ReceiptHandleIsInvalid", SenderFault: true }
+          ? { Id, Code: "AWS.SimpleQueueService.MessageNotInflight", SenderFault: true }
           : kind === "Transient"
             ? { Id, Code: "InternalError", SenderFault: false }
             : { Id, Code: "AWS.SimpleQueueService.AccessDenied", SenderFault: true }

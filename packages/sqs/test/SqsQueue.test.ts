@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Either, FastCheck, Layer } from "effect"
+import { Duration, Effect, Either, FastCheck, Fiber, Layer, TestClock } from "effect"
 import { SqsEmulator } from "../src/emulator/index.js"
-import { SqsClient, SqsQueue } from "../src/index.js"
+import { SqsClient, SqsError, SqsQueue } from "../src/index.js"
 
 const account = "123456789012"
 const base = FastCheck.stringMatching(/^[A-Za-z0-9_-]{1,75}$/)
@@ -272,6 +272,23 @@ describe("SqsQueue.ensure", () => {
         assert.match(error.message, said)
       }
       assert.deepStrictEqual(yield* Effect.flatMap(SqsEmulator.SqsEmulator, (sqs) => sqs.calls), {})
+    }).pipe(Effect.provide(emulator()))
+  )
+
+  it.effect("a queue that is not known for a second after it was made is asked for again", () =>
+    Effect.gen(function* () {
+      const client = yield* SqsClient.SqsClient
+      let unknown = 3
+      const slow = Layer.succeed(SqsClient.SqsClient, {
+        ...client,
+        getQueueAttributes: (request) =>
+          unknown-- > 0
+            ? new SqsError.QueueDoesNotExist({ operation: "GetQueueAttributes", message: "not yet" })
+            : client.getQueueAttributes(request)
+      })
+      const fiber = yield* Effect.fork(Effect.provide(SqsQueue.ensure("orders"), slow))
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual((yield* Fiber.join(fiber)).name, "orders")
     }).pipe(Effect.provide(emulator()))
   )
 

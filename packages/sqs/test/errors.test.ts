@@ -16,6 +16,13 @@ describe("errors that never reach AWS", () => {
     assert.strictEqual(SqsError.kind(error), "fatal")
   })
 
+  it("a name that @effect-aws/client-sqs replaced by SdkError is found where it left it", () => {
+    const replaced = (rest: object) =>
+      fromThrown("ReceiveMessage")({ name: "SdkError", _tag: "SdkError", message: "", ...rest })
+    assert.strictEqual(replaced({ __type: "com.amazonaws.sqs#ThrottlingException" })._tag, "RequestThrottled")
+    assert.strictEqual(replaced({ stack: "CredentialsProviderError: none\n  at x" })._tag, "InvalidCredentials")
+  })
+
   it("a client without a region is fatal: no retry will find one", () => {
     const error = thrown("Error", "Region is missing")
     assert.strictEqual(SqsError.kind(error), "fatal")
