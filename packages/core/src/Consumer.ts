@@ -126,6 +126,8 @@ class Engine<E> implements Custodian {
   readonly #flushWithin: Duration.Duration
   readonly #warnAfter: number
   #settleFatalSince: number | undefined
+  /** Warned about once a streak: the rest is at debug. */
+  #receiveFails = false
   #sourceClosed = false
   #watch: Fiber.RuntimeFiber<void> | undefined
   #lastEnd: number
@@ -190,6 +192,7 @@ class Engine<E> implements Custodian {
       if (message.sentAt !== undefined) metrics.queueSeconds(Math.max(0, answeredAt - message.sentAt) / 1000)
       return Delivery.make(inFlight)
     })
+    this.#receiveFails = false
     if (messages.length === 0) metrics.add("emptyPolls")
     metrics.add("received", messages.length)
     this.peak = Math.max(this.peak, this.table.size)
@@ -200,7 +203,9 @@ class Engine<E> implements Custodian {
 
   #receiveFailed(error: E, kind: LeaseQueue.ErrorKind): void {
     this.metrics.add("receiveErrors")
-    this.#log(Effect.logWarning(`could not receive from ${this.queue.name} (${kind})`, error))
+    const log = this.#receiveFails ? Effect.logDebug : Effect.logWarning
+    this.#receiveFails = true
+    this.#log(log(`could not receive from ${this.queue.name} (${kind}), trying again: ${text(error)}`))
   }
 
   // A queue that takes no acks (a missing permission, say) must not look healthy for ever.
@@ -209,7 +214,7 @@ class Engine<E> implements Custodian {
     if (this.queue.errorKind(error) !== "fatal") return
     const now = this.now()
     if (this.#settleFatalSince === undefined) {
-      this.#log(Effect.logWarning(`could not settle messages of ${this.queue.name}`, error))
+      this.#log(Effect.logWarning(`could not settle messages of ${this.queue.name}: ${text(error)}`))
     }
     this.#settleFatalSince ??= now
     if (now - this.#settleFatalSince >= this.#fatalGrace) this.intake.fail(error)
@@ -468,6 +473,8 @@ class Engine<E> implements Custodian {
     }
   }
 }
+
+const text = (error: unknown): string => (error instanceof Error ? `${error.name}: ${error.message}` : String(error))
 
 const outcomes = {
   Ack: "acked",

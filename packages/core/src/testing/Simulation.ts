@@ -23,6 +23,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
@@ -407,7 +408,8 @@ export class CheckFailed extends Data.TaggedError("SimulationCheckFailed")<{
 
 /**
  * Runs the program once a seed, and throws `CheckFailed` at the first that does not succeed: for a test's body. A
- * function is given the seed.
+ * function is given the seed. What the default logger would print is kept back; the failed seed's last lines stand in
+ * the error.
  */
 export const check = <E>(
   options: CheckOptions,
@@ -415,15 +417,24 @@ export const check = <E>(
 ): void => {
   const { from = 0, seeds = 100 } = options
   for (let seed = from; seed < from + seeds; seed++) {
-    const effect = Effect.isEffect(program) ? program : Effect.suspend(() => program(seed))
-    const { elapsed, exit, wakes } = run(seed, effect, options)
+    const lines: Array<string> = []
+    const keep = Logger.map(Logger.stringLogger, (line) => {
+      if (lines.push(line) > 50) lines.shift()
+    })
+    const { elapsed, exit, wakes } = Effect.suspend(() => (Effect.isEffect(program) ? program : program(seed))).pipe(
+      Effect.provide(Logger.replace(Logger.defaultLogger, keep)),
+      (effect) => run(seed, effect, options)
+    )
     if (Exit.isSuccess(exit)) continue
     throw new CheckFailed({
       seed,
       cause: Cause.squash(exit.cause),
-      message:
+      message: [
         `Seed ${seed} fails after ${Duration.toMillis(elapsed)} ms of virtual time and ${wakes} wakes. ` +
-        `It alone: { seeds: 1, from: ${seed} }\n${Cause.pretty(exit.cause)}`
+          `It alone: { seeds: 1, from: ${seed} }`,
+        Cause.pretty(exit.cause),
+        ...(lines.length > 0 ? ["Its last log lines:", ...lines] : [])
+      ].join("\n")
     })
   }
 }

@@ -381,6 +381,18 @@ describe("Simulation.check", () => {
     }
   })
 
+  it("keeps the log back, and shows that of the seed that failed", () => {
+    const program = (seed: number) =>
+      Effect.zipRight(Effect.logInfo(`this is ${seed}`), seed === 2 ? Effect.fail("no") : Effect.void)
+    try {
+      Simulation.check({}, program)
+      expect.unreachable()
+    } catch (failure) {
+      expect(String(failure)).toContain("this is 2")
+      expect(String(failure)).not.toContain("this is 1")
+    }
+  })
+
   it("takes an effect too, which sees the seed's Random", () => {
     const drawn = new Set<number>()
     Simulation.check(
