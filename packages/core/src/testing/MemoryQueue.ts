@@ -23,7 +23,7 @@ import type {
   SetLeaseEntry
 } from "../LeaseQueue.js"
 import { type Backlog, Entry, ordered, standard } from "./internal/Backlog.js"
-import { Heap } from "./internal/Heap.js"
+import { Heap } from "../internal/heap.js"
 
 /** A call as a whole failed: because a fault was injected, or because it asked for more than the limits allow. */
 export class MemoryQueueError extends Data.TaggedError("MemoryQueueError")<{

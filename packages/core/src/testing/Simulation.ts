@@ -29,7 +29,7 @@ import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
 import type * as Scope from "effect/Scope"
 import * as Supervisor from "effect/Supervisor"
-import { Heap } from "./internal/Heap.js"
+import { Heap } from "../internal/heap.js"
 import { withPlaces } from "./internal/Place.js"
 
 export interface Options {
