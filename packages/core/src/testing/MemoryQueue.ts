@@ -10,6 +10,7 @@ import * as Either from "effect/Either"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
+import { Heap } from "../internal/heap.js"
 import type {
   Attribute,
   DeadLetterEntry,
@@ -23,7 +24,6 @@ import type {
   SetLeaseEntry
 } from "../LeaseQueue.js"
 import { type Backlog, Entry, ordered, standard } from "./internal/Backlog.js"
-import { Heap } from "../internal/heap.js"
 
 /** A call as a whole failed: because a fault was injected, or because it asked for more than the limits allow. */
 export class MemoryQueueError extends Data.TaggedError("MemoryQueueError")<{

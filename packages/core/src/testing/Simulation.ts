@@ -145,7 +145,10 @@ class SimulatedClock implements Clock.Clock {
           slot: -1
         }
         this.timers.push(timer)
-        return Effect.sync(() => this.timers.removeAt(timer.slot))
+        return Effect.sync(() => {
+          // It may have rung already, when its fiber is interrupted before it has its turn.
+          if (timer.slot >= 0) this.timers.removeAt(timer.slot)
+        })
       })
     )
   }

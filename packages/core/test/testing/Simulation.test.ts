@@ -113,6 +113,17 @@ describe("Simulation.run", () => {
     expect(Duration.toMillis(result.elapsed)).toBe(1000)
   })
 
+  it("a sleep interrupted at the instant at which it ends takes no other sleep's wake with it", () => {
+    const program = Effect.gen(function* () {
+      const others = yield* Effect.fork(Effect.all([Effect.sleep("2 seconds"), Effect.sleep("3 seconds")]))
+      const sleeper = yield* Effect.fork(Effect.sleep("1 second"))
+      yield* Effect.sleep("1 second")
+      yield* Fiber.interrupt(sleeper)
+      yield* Fiber.join(others)
+    })
+    Simulation.check({ seeds: 50 }, program)
+  })
+
   it("Schedule, timeouts, races, fibers, mailboxes and streams work", () => {
     const program = Effect.gen(function* () {
       const mailbox = yield* Mailbox.make<number>()

@@ -1,6 +1,6 @@
+import { Heap } from "../../internal/heap.js"
 import type { Attribute } from "../../LeaseQueue.js"
 import { Fifo, type Linked } from "./Fifo.js"
-import { Heap } from "../../internal/heap.js"
 
 /** A message as the queue keeps it. */
 export class Entry implements Linked<Entry> {
