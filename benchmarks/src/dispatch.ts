@@ -1,0 +1,117 @@
+/** What a message costs on its way from a queue in memory through a trivial handler to its ack. */
+import { Consumer, type LeaseQueue, Pipeline } from "@millrace/core"
+import { MemoryQueue } from "@millrace/core/testing"
+import { Chunk, Duration, Effect, Option, Stream } from "effect"
+import {
+  atMost,
+  type Benchmark,
+  type Contestant,
+  compete,
+  type Figures,
+  ours,
+  ratiosOf,
+  ratioTo,
+  rowsOf,
+  timed
+} from "./Benchmark.js"
+
+const concurrency = 100
+const batch = 10
+
+type Queue = MemoryQueue.MemoryQueue
+type Handler = (body: string) => Effect.Effect<string>
+
+const handler: Handler = (body) => Effect.succeed(body)
+
+/** The queue's messages, received in tens until as many have come: what a hand-written source does. */
+const received = (queue: Queue, messages: number): Stream.Stream<LeaseQueue.Message, MemoryQueue.MemoryQueueError> =>
+  Stream.unfoldChunkEffect(messages, (left) =>
+    left <= 0
+      ? Effect.succeed(Option.none())
+      : Effect.map(queue.receive({ max: batch, wait: Duration.zero, attemptId: undefined }), (chunk) =>
+          Option.some([Chunk.unsafeFromArray(chunk), left - chunk.length] as const)
+        )
+  )
+
+/** Handles with `mapEffect` and deletes in tens, in the cheapest way that keeps a message until it is handled. */
+const mapEffect = (options: { readonly unordered: boolean }) => (queue: Queue, messages: number) =>
+  received(queue, messages).pipe(
+    Stream.mapEffect((message) => Effect.as(handler(message.body), message.lease), { concurrency, ...options }),
+    Stream.grouped(batch),
+    Stream.runForEach((leases) => queue.ack(Chunk.toReadonlyArray(leases)))
+  )
+
+const millrace = (queue: Queue, messages: number) =>
+  Consumer.stream(queue, { maxInFlight: 2 * concurrency, drainWhen: queue.settled(messages) }).pipe(
+    Pipeline.process(handler, { concurrency }),
+    Stream.runDrain
+  )
+
+/** The queue and nothing else: what every contestant pays for it. */
+const bare = (queue: Queue, messages: number) =>
+  Effect.gen(function* () {
+    for (let left = messages; left > 0; ) {
+      const chunk = yield* queue.receive({ max: batch, wait: Duration.zero, attemptId: undefined })
+      yield* Effect.forEach(chunk, (message) => handler(message.body), { discard: true })
+      yield* queue.ack(chunk.map((message) => message.lease))
+      left -= chunk.length
+    }
+  })
+
+const contestant = <E>(
+  name: string,
+  messages: number,
+  program: (queue: Queue, messages: number) => Effect.Effect<void, E>
+): Contestant => ({
+  name,
+  round: Effect.gen(function* () {
+    const queue = yield* MemoryQueue.make()
+    yield* queue.send(Array.from({ length: messages }, (_, i) => `message ${i}`))
+    const { cpu, wall } = yield* timed(program(queue, messages))
+    const stats = yield* queue.stats
+    if (stats.acked !== messages) return yield* Effect.dieMessage(`${name} acked ${stats.acked} of ${messages}`)
+    const figures: Figures = {
+      messagesPerSecond: (messages / wall) * 1e6,
+      cpuMicros: cpu / messages,
+      callsPer1000: ((stats.calls.receive + stats.calls.ack + stats.calls.setLease) / messages) * 1000
+    }
+    return figures
+  }).pipe(Effect.orDie)
+})
+
+const ordered = "Stream.mapEffect"
+const unordered = "Stream.mapEffect, unordered"
+
+export const benchmark: Benchmark = {
+  about: "CPU and wall time a message, trivial handler at concurrency 100, against Stream.mapEffect",
+  run: ({ quick }) =>
+    Effect.gen(function* () {
+      // Each runs for about as long; what is compared is the time a message.
+      const scale = quick ? 0.2 : 1
+      const contestants = [
+        contestant(ours, 40_000 * scale, millrace),
+        contestant(ordered, 6_000 * scale, mapEffect({ unordered: false })),
+        contestant(unordered, 2_500 * scale, mapEffect({ unordered: true }))
+      ]
+      const queueAlone = contestant("the queue alone", 40_000 * scale, bare)
+      yield* compete([...contestants, queueAlone], 1) // the compiler's round
+      const results = yield* compete(contestants, quick ? 3 : 5)
+      const rows = rowsOf(results)
+      const alone = yield* queueAlone.round
+      return {
+        title: `a message from a queue in memory through a trivial handler, concurrency ${concurrency}`,
+        rows,
+        ratioOf: "cpuMicros",
+        ratio: ratiosOf(results, "cpuMicros"),
+        bounds: [
+          atMost(`CPU, of ${ordered}'s`, ratioTo(results, ordered, "cpuMicros"), 0.1),
+          atMost(`wall time, of ${ordered}'s`, 1 / ratioTo(results, ordered, "messagesPerSecond"), 0.1),
+          atMost("µs CPU a message", rows[0]?.[1]["cpuMicros"] ?? Number.NaN, 15)
+        ],
+        notes: [
+          `the same queue for all, receives and acks of ${batch}; ${ours}: maxInFlight ${2 * concurrency}; the streams keep no bound in flight and settle nothing at their end`,
+          `in every row: the queue's own cost, ${alone.cpuMicros.toFixed(1)} µs when received, handled and acked one after another`
+        ]
+      }
+    })
+}

@@ -1,0 +1,3 @@
+import { Effect } from "effect"
+import type { Benchmark } from "./Benchmark.js"
+export const benchmark: Benchmark = { about: "-", run: () => Effect.dieMessage("not yet") }

@@ -1,0 +1,59 @@
+/** Receive, handle and delete through the AWS SDK, where nothing but the client takes time. */
+import { Pipeline } from "@millrace/core"
+import { SqsConsumer } from "@millrace/sqs"
+import { Effect, Stream } from "effect"
+import { atLeast, atMost, type Benchmark, compete, ours, ratiosOf, ratioTo, rowsOf } from "./Benchmark.js"
+import * as Server from "./Server.js"
+import { layer, rawLoops } from "./sdkClient.js"
+import { steady, type Work } from "./steady.js"
+
+const pollers = 4
+const raw = "raw SDK loop"
+
+export const benchmark: Benchmark = {
+  about: "receive + handle + delete through the AWS SDK against a no-op server, against a loop written by hand",
+  run: ({ quick }) =>
+    Effect.gen(function* () {
+      const server = yield* Server.noop()
+      const handle = (work: Work) => {
+        work.begin()
+        work.end()
+      }
+      const round = (program: (work: Work) => Effect.Effect<unknown, unknown>) =>
+        steady({ server, program, slots: 10 * pollers, warmUp: quick ? 500 : 800, window: quick ? 1200 : 2500 })
+      const contestants = [
+        {
+          name: ours,
+          round: round((work) =>
+            SqsConsumer.stream(server.queueUrl, { maxInFlight: 10 * pollers }).pipe(
+              Pipeline.process(() => Effect.sync(() => handle(work)), { concurrency: 10 * pollers }),
+              Stream.runDrain,
+              Effect.provide(layer(server))
+            )
+          )
+        },
+        {
+          name: raw,
+          round: round((work) => Effect.scoped(rawLoops(server, pollers, async () => handle(work))))
+        }
+      ]
+      yield* compete(contestants, 1) // the compiler's round
+      yield* server.stats
+      const results = yield* compete(contestants, quick ? 3 : 6)
+      const rows = rowsOf(results)
+      return {
+        title: `messages of 100 bytes through @aws-sdk/client-sqs, ${pollers} pollers, a server without latency`,
+        rows: rows.map(([name, { busyShare: _, ...figures }]) => [name, figures] as const),
+        ratioOf: "messagesPerSecond",
+        ratio: ratiosOf(results, "messagesPerSecond"),
+        bounds: [
+          atLeast(`messages/s, of the ${raw}'s`, ratioTo(results, raw, "messagesPerSecond"), 0.9),
+          atMost("calls per 1,000 messages", rows[0]?.[1]["callsPer1000"] ?? Number.NaN, 205)
+        ],
+        notes: [
+          `${raw}: ${pollers} loops of receive 10, handle, delete 10; ${ours}: maxInFlight ${10 * pollers}, which is as many messages`,
+          "both with cacheMiddleware, one attempt, kept-alive sockets, all attributes asked for; the server runs in its own process"
+        ]
+      }
+    }).pipe(Effect.scoped)
+}
