@@ -104,6 +104,8 @@ export interface Snapshot {
   readonly visible: number
   readonly inFlight: number
   readonly delayed: number
+  /** Long polls that wait now. */
+  readonly waiting: number
   /** Without duplicates that FIFO deduplication dropped. */
   readonly sent: number
   readonly duplicates: number
@@ -252,6 +254,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidEmula
           visible: queue.visible,
           inFlight: queue.inFlight,
           delayed: queue.delayed,
+          waiting: queue.waiting,
           ...queue.totals,
           lastDeleted: (keepDeleted === 0 ? [] : queue.lastDeleted.slice(-keepDeleted)).map(shown),
           deadLetterQueue: queue.deadLetterTargetArn?.split(":").at(-1)

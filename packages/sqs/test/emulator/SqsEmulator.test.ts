@@ -1,7 +1,8 @@
 import { expect, it } from "@effect/vitest"
 import { SqsClient } from "@millrace/sqs"
 import { SqsEmulator } from "@millrace/sqs/emulator"
-import { Effect, Fiber, Option, TestClock } from "effect"
+import { Effect, Fiber, Layer, Option, TestClock } from "effect"
+import { bodies, emulated, head, on } from "./Harness.js"
 
 const queue = "order-processing-queue"
 const entries = (messages: ReadonlyArray<{ readonly ReceiptHandle: string }>) =>
@@ -51,4 +52,126 @@ it.scoped("a long poll waits in virtual time, and wakes for a message, for a del
     yield* TestClock.adjust("1 seconds")
     expect((yield* Fiber.join(second)).map((message) => message.Body)).toEqual(["later"])
   }).pipe(Effect.provide(SqsEmulator.layer({ queues: { [queue]: {} } })))
+)
+
+it.effect("what is sent by hand may have attributes, a group, a delay; a FIFO queue needs no deduplication id", () =>
+  emulated({ q: {}, "q.fifo": {} }, (sqs) =>
+    Effect.gen(function* () {
+      yield* sqs.send("q", [
+        SqsEmulator.message({ a: 1 }, { attributes: { s: "x", n: 1, b: Uint8Array.of(1) }, delay: "2 seconds" })
+      ])
+      expect(yield* sqs.messages("q")).toMatchObject([
+        {
+          body: '{"a":1}',
+          state: "delayed",
+          visibleAt: 2_000,
+          attributes: {
+            s: { DataType: "String", StringValue: "x" },
+            n: { DataType: "Number", StringValue: "1" },
+            b: { DataType: "Binary", BinaryValue: Uint8Array.of(1) }
+          }
+        }
+      ])
+      const same = SqsEmulator.message("same", { group: "g" })
+      yield* sqs.send("q.fifo", [same, same])
+      expect(bodies(yield* on(sqs, "q.fifo").receive())).toEqual(["same", "same"])
+    })
+  )
+)
+
+it.effect("polls are answered in the order in which they came", () =>
+  emulated({ q: {} }, (sqs) =>
+    Effect.gen(function* () {
+      const polls = yield* Effect.forEach([1, 2, 3], () =>
+        Effect.zipLeft(Effect.fork(on(sqs, "q").receive(10, { WaitTimeSeconds: 20 })), Effect.yieldNow())
+      )
+      yield* TestClock.adjust("1 seconds")
+      for (const [position, poll] of polls.entries()) {
+        expect((yield* sqs.snapshot("q")).waiting).toBe(3 - position)
+        yield* sqs.send("q", [`m${position}`])
+        expect(bodies(yield* Fiber.join(poll))).toEqual([`m${position}`])
+      }
+    })
+  )
+)
+
+it.effect("settled and idle count what was dead-lettered, and fail when their queue is deleted", () =>
+  emulated({ q: { deadLetter: { queue: "dlq", maxReceiveCount: 1 } } }, (sqs) =>
+    Effect.gen(function* () {
+      const q = on(sqs, "q")
+      yield* sqs.send("q", ["a"])
+      const settled = yield* Effect.fork(sqs.settled("q", 1))
+      const idle = yield* Effect.fork(sqs.idle("q"))
+      yield* q.receive(1, { VisibilityTimeout: 0 })
+      yield* q.receive()
+      yield* Fiber.join(settled)
+      yield* Fiber.join(idle)
+      const never = yield* Effect.fork(Effect.flip(sqs.settled("q", 2)))
+      yield* Effect.yieldNow()
+      yield* q.drop
+      expect((yield* Fiber.join(never))._tag).toBe("QueueDoesNotExist")
+    })
+  )
+)
+
+it.effect("only the latest deleted messages are kept", () =>
+  Effect.gen(function* () {
+    const sqs = yield* SqsEmulator.SqsEmulator
+    const q = on(sqs, "q")
+    for (let n = 0; n < 20; n++) {
+      yield* q.send(String(n))
+      yield* q.remove(head(yield* q.receive()))
+      const kept = (yield* sqs.snapshot("q")).lastDeleted.map(({ body }) => body)
+      expect(kept).toEqual([n - 2, n - 1, n].filter((each) => each >= 0).map(String))
+    }
+  }).pipe(Effect.provide(SqsEmulator.layer({ queues: { q: {} }, keepDeleted: 3 })))
+)
+
+it.effect("each call takes the latency", () =>
+  Effect.gen(function* () {
+    const sqs = yield* SqsEmulator.SqsEmulator
+    const call = yield* Effect.fork(on(sqs, "q").send("a"))
+    yield* TestClock.adjust("7 millis")
+    expect(yield* Fiber.poll(call)).toEqual(Option.none())
+    expect((yield* sqs.snapshot("q")).visible).toBe(1)
+    yield* TestClock.adjust("1 millis")
+    yield* Fiber.join(call)
+  }).pipe(Effect.provide(SqsEmulator.layer({ queues: { q: {} }, latency: "8 millis" })))
+)
+
+it.effect("a poll that was interrupted leaves no trace", () =>
+  emulated({ q: {} }, (sqs) =>
+    Effect.gen(function* () {
+      const poll = yield* Effect.fork(on(sqs, "q").receive(1, { WaitTimeSeconds: 20 }))
+      yield* TestClock.adjust("1 seconds")
+      yield* Fiber.interrupt(poll)
+      yield* sqs.send("q", ["a"])
+      expect(yield* sqs.snapshot("q")).toMatchObject({ visible: 1, inFlight: 0, waiting: 0 })
+    })
+  )
+)
+
+it.effect("options that cannot be are refused with what to write instead", () =>
+  Effect.gen(function* () {
+    const said = (options: SqsEmulator.Options) =>
+      Effect.map(Effect.flip(Effect.scoped(Layer.build(SqsEmulator.layer(options)))), ({ message }) => message)
+    expect(yield* said({ queues: { q: { contentBasedDeduplication: true } } })).toBe(
+      'queues["q"] has settings of a FIFO queue: call it "q.fifo", or leave them out.'
+    )
+    expect(yield* said({ queues: { "q.fifo": { deadLetter: { queue: "dlq", maxReceiveCount: 1 } } } })).toBe(
+      'queues["q.fifo"] is FIFO, so its dead-letter queue must be FIFO too: call it "dlq.fifo".'
+    )
+    expect(yield* said({ queues: { q: { deadLetter: { queue: "dlq.fifo", maxReceiveCount: 1 } } } })).toContain(
+      'call it "dlq".'
+    )
+    expect(yield* said({ queues: { q: { deadLetter: { queue: "dlq", maxReceiveCount: 0 } } } })).toContain(
+      "valid values are from 1 to 1000 both inclusive."
+    )
+    expect(yield* said({ queues: { q: { visibilityTimeout: "1500 millis" } } })).toBe(
+      'queues["q"].visibilityTimeout must be whole seconds from 0 seconds to 12 hours.'
+    )
+    expect(yield* said({ queues: { "a b": {} } })).toContain('queues["a b"]: Can only include')
+    expect(yield* said({ queues: { q: { attributes: { Nonsense: "1" } } } })).toContain("Unknown Attribute Nonsense.")
+    expect(yield* said({ accountId: "1" })).toContain("12 digits")
+  })
 )

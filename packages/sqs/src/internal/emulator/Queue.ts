@@ -208,6 +208,11 @@ export class Queue {
     }
   }
 
+  /** Long polls that wait now. */
+  get waiting(): number {
+    return this.polls.size
+  }
+
   get deadLetterTargetArn(): string | undefined {
     return this.redrive?.deadLetterTargetArn
   }
