@@ -3,7 +3,8 @@ import { alias } from "./vitest.shared.js"
 
 const project = (name: string, root: string) => ({
   resolve: { alias },
-  test: { name, root, include: ["test/**/*.test.ts"] }
+  // Time is virtual, so what takes long is work: many seeds, on a busy machine.
+  test: { name, root, include: ["test/**/*.test.ts"], testTimeout: 30_000 }
 })
 
 export default defineWorkspace([
