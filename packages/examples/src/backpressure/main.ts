@@ -1,0 +1,80 @@
+/**
+ * The classic case in three acts: a queue that fills faster than one worker empties it, the same with enough workers,
+ * and a downstream that becomes slow.
+ *
+ *   npm run backpressure -- --help
+ */
+import { writeFile } from "node:fs/promises"
+import { resolve } from "node:path"
+import { parseArgs } from "node:util"
+import { NodeRuntime } from "@effect/platform-node"
+import { Simulation } from "@millrace/core/testing"
+import { Console, Data, Effect } from "effect"
+import * as Cli from "../Cli.js"
+import { acts, type Scenario } from "./Acts.js"
+import * as Figures from "./Figures.js"
+import * as Page from "./Page.js"
+import * as Stage from "./Stage.js"
+
+const usage = `Usage: npm run backpressure -- [options]
+
+Plays three acts of a producer, a queue and a consumer in virtual time, prints what they come to,
+and writes a page with the charts.
+
+  --out <file>  where the page goes (default backpressure.html)
+  --live        on the wall clock: nine minutes
+  --help        this text`
+
+class CannotWrite extends Data.TaggedError("CannotWrite")<{ readonly message: string }> {}
+
+const read = Effect.try({
+  try: () =>
+    parseArgs({
+      options: {
+        out: { type: "string", default: "backpressure.html" },
+        live: { type: "boolean", default: false },
+        help: { type: "boolean", default: false }
+      }
+    }).values,
+  catch: (cause) => new Cli.BadArguments({ message: cause instanceof Error ? cause.message : String(cause) })
+})
+
+/** All at once, with a line every ten seconds. */
+const live = (scenario: Scenario) =>
+  Stage.play(scenario, ({ again, at, backlog, done, inFlight }) =>
+    at % 10 === 0
+      ? Console.log(
+          `${String(at).padStart(3)} s  ${scenario.name}: backlog ${backlog}, in flight ${inFlight}, done ${done}, again ${again}`
+        )
+      : Effect.void
+  )
+
+const simulated = (scenario: Scenario) =>
+  Effect.suspend(() => Simulation.run(1, Stage.play(scenario), { order: "fifo" }).exit)
+
+const main = Effect.gen(function* () {
+  const options = yield* read
+  if (options.help) return yield* Effect.as(Console.log(usage), 0)
+  const plays = yield* Effect.all(
+    {
+      oneAtATime: (options.live ? live : simulated)(acts.oneAtATime),
+      naiveLoop: (options.live ? live : simulated)(acts.naiveLoop),
+      enough: (options.live ? live : simulated)(acts.enough),
+      slowDownstream: (options.live ? live : simulated)(acts.slowDownstream)
+    },
+    { concurrency: "unbounded" }
+  )
+  yield* Console.log(`Act 1: one at a time\n${Figures.print([plays.oneAtATime, plays.naiveLoop])}\n`)
+  yield* Console.log(`Act 2: enough at a time\n${Figures.print([plays.enough])}\n`)
+  yield* Console.log(`Act 3: a slow downstream\n${Figures.print([plays.slowDownstream])}\n`)
+  const file = resolve(options.out)
+  yield* Effect.tryPromise({
+    try: () => writeFile(file, Page.html(plays)),
+    catch: (cause) =>
+      new CannotWrite({ message: `The page cannot be written: ${cause instanceof Error ? cause.message : cause}` })
+  })
+  yield* Console.log(`The charts: ${file}`)
+  return 0
+})
+
+NodeRuntime.runMain(Cli.exitWith(main, usage), { teardown: Cli.teardown })

@@ -1,0 +1,74 @@
+/**
+ * GitHub webhooks through an SQS queue: sent, received, decoded, worked on, counted, and deleted only then.
+ *
+ *   npm start -- --help
+ */
+import { NodeRuntime } from "@effect/platform-node"
+import { Pipeline, RetryPolicy } from "@millrace/core"
+import { SqsConsumer } from "@millrace/sqs"
+import { Clock, Console, Effect, Random, Schedule, Stream } from "effect"
+import * as Cli from "../Cli.js"
+import * as Aws from "./Aws.js"
+import * as Emulated from "./Emulated.js"
+import * as Load from "./Load.js"
+import * as Options from "./Options.js"
+import * as Record from "./Record.js"
+import * as Report from "./Report.js"
+import * as Tally from "./Tally.js"
+import { Target } from "./Target.js"
+import * as Verdict from "./Verdict.js"
+import * as View from "./View.js"
+import { Webhook } from "./Webhook.js"
+import { work } from "./Work.js"
+
+/** A failure comes back after 1, 2, 4 … seconds; after ten attempts the queue's own timeout and redrive policy decide. */
+const retry = RetryPolicy.redeliver(Schedule.exponential("1 second"), { attempts: 10 }).pipe(
+  RetryPolicy.orElse(RetryPolicy.leave)
+)
+
+const job = (options: Options.Options) =>
+  Effect.gen(function* () {
+    const { concurrency, maxInFlight, messages, seed } = options
+    const { place, queue, witness } = yield* Target
+    const record = yield* Record.Record
+    yield* Console.log(`${messages} GitHub webhooks through the queue ${queue.name} of ${place}; seed ${seed}\n`)
+    const startedAt = yield* Clock.currentTimeMillis
+
+    const consumer = yield* SqsConsumer.make(queue, { maxInFlight, drainWhen: record.done })
+    const counting = consumer.stream.pipe(
+      Pipeline.decodeJson(Webhook),
+      Pipeline.process(record.noting(work(seed)), { concurrency, retry }),
+      Stream.runFold(Tally.empty, Tally.add)
+    )
+
+    const [tally] = yield* Effect.scoped(
+      Effect.zipRight(
+        View.live(consumer),
+        Effect.all([counting, Load.send(queue, messages)], { concurrency: "unbounded" })
+      )
+    )
+    const look = yield* record.look
+    const verdict = Verdict.judge({
+      ...look,
+      tallied: Tally.total(tally),
+      witness: yield* witness,
+      maxInFlight,
+      stats: yield* consumer.stats,
+      seconds: (look.lastSuccessAt - startedAt) / 1000
+    })
+    yield* Report.print(tally, verdict, options)
+    return Verdict.exitCode(verdict)
+  }).pipe(Effect.scoped, Effect.withRandom(Random.make(options.seed)))
+
+const main = Effect.gen(function* () {
+  const options = yield* Options.read(process.argv.slice(2))
+  if (options === undefined) return yield* Effect.as(Console.log(Options.usage), 0)
+  return yield* job(options).pipe(
+    options.queue === undefined
+      ? Effect.provide(Emulated.layer(options.messages))
+      : Effect.provide(Aws.layer(options.queue)),
+    Effect.provide(Record.layer)
+  )
+})
+
+NodeRuntime.runMain(Cli.exitWith(main, Options.usage), { teardown: Cli.teardown })
