@@ -206,6 +206,24 @@ const always: Readonly<Record<string, Body>> = {
       yield* equal("bodies", yield* answer(polling), ["a1"])
     }),
 
+  "a waiting receive wakes when a lease that was shortened meanwhile runs out": ({
+    answer,
+    pass,
+    poll,
+    receiveOne,
+    send,
+    setLease
+  }) =>
+    Effect.gen(function* () {
+      yield* send(numbered(1))
+      const { lease } = yield* receiveOne
+      yield* setLease([lease], "15 seconds")
+      const polling = yield* poll(10)
+      yield* setLease([lease], "2 seconds")
+      yield* pass(Duration.seconds(1.5))
+      yield* equal("bodies", yield* answer(polling), ["a1"])
+    }),
+
   "a waiting receive wakes when a message is given back": ({ answer, poll, receiveOne, send, setLease }) =>
     Effect.gen(function* () {
       yield* send(numbered(1))

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
-import { Deferred, Duration, Effect, Exit, Fiber, Random, TestClock } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Fiber, Random, TestClock } from "effect"
 
 const now = { max: 10, wait: Duration.zero, attemptId: undefined }
 const longPoll = { ...now, wait: Duration.seconds(20) }
@@ -140,6 +140,29 @@ describe("MemoryQueue", () => {
         expect(new Set(received).size).toBe(received.length)
       })
     ))
+
+  it("a send never slips past a receive that is about to wait", () =>
+    Simulation.check(
+      { seeds: 1000 },
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make()
+        yield* Effect.fork(queue.send(["a"]))
+        expect(yield* queue.receive(longPoll)).toHaveLength(1)
+        expect(yield* Clock.currentTimeMillis).toBe(0)
+      })
+    ))
+
+  it.effect("maxLease is the longest in total, from the receive on", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make({ maxLease: "40 seconds" })
+      yield* queue.send(["a"])
+      const entries = (yield* queue.receive(now)).map(({ lease }) => ({ lease, duration: Duration.seconds(30) }))
+      yield* TestClock.adjust("10 seconds")
+      expect(yield* queue.setLease(entries)).toMatchObject([{ _tag: "Right" }])
+      yield* TestClock.adjust("1 seconds")
+      expect(yield* queue.setLease(entries)).toMatchObject([{ left: { reason: "Rejected" } }])
+    })
+  )
 
   it.effect("a script of faults can be drawn from Random", () =>
     Effect.gen(function* () {
