@@ -15,6 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { type Api, service } from "./internal/api.js"
+import * as Deadlines from "./internal/deadlines.js"
 import { fromThrown, timedOut } from "./internal/errors.js"
 import * as sdk from "./internal/sdk.js"
 import type { SqsError } from "./SqsError.js"
@@ -254,7 +255,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         ? invalid("region", "is not given: write `region`, set AWS_REGION, or put it in the profile")
         : invalid("region", `is "${options.region}"; write one such as "us-east-1"`)
   })
-  return service(sdk.api(client, sdk.sendCached(client), timeout))
+  return service(sdk.api(client, sdk.sendCached(client), yield* Deadlines.make, timeout))
 })
 
 /**
@@ -292,11 +293,12 @@ export const layerFrom = <E = never, R = never>(
   client: SQSClient | Effect.Effect<SQSClient, E, R>,
   options?: TimeoutOptions
 ): Layer.Layer<SqsClient, E | InvalidOptions, R> =>
-  Layer.effect(
+  Layer.scoped(
     SqsClient,
     Effect.gen(function* () {
       const timeout = yield* timeoutOf(options)
-      return service(sdk.api(Effect.isEffect(client) ? yield* client : client, sdk.sendPlainly, timeout))
+      const given = Effect.isEffect(client) ? yield* client : client
+      return service(sdk.api(given, sdk.sendPlainly, yield* Deadlines.make, timeout))
     })
   )
 

@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { SQSService } from "@effect-aws/client-sqs"
 import {
   ConfigProvider,
+  Context,
   Deferred,
   Duration,
   Effect,
@@ -504,7 +505,7 @@ describe("SqsClient", () => {
           return undefined
         })
       )
-      const sqs = yield* Effect.provide(SqsClient.SqsClient, FakeServer.layer(server.url))
+      const sqs = Context.get(yield* Layer.build(FakeServer.layer(server.url)), SqsClient.SqsClient)
       const gone = yield* Deferred.make<void>()
       server.server.on("connection", (socket) => socket.on("close", () => Deferred.unsafeDone(gone, Exit.void)))
       const fiber = yield* Effect.fork(Effect.either(sqs.receiveMessage({ QueueUrl, WaitTimeSeconds: 20 })))

@@ -2,9 +2,9 @@
 import * as Sdk from "@aws-sdk/client-sqs"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
 import type { SqsError } from "../SqsError.js"
 import type { Api } from "./api.js"
+import type { Deadlines } from "./deadlines.js"
 import { fromThrown, timedOut } from "./errors.js"
 
 export interface Settings {
@@ -85,7 +85,12 @@ export const sendPlainly: Send = (input, abortSignal, send) => send(input, { abo
 /** SQS waits as the queue says where a receive does not: up to 20 seconds. */
 const longestWait = 20
 
-export const api = (client: Sdk.SQSClient, send: Send, timeout: Duration.Duration): Api<SqsError> => {
+export const api = (
+  client: Sdk.SQSClient,
+  send: Send,
+  deadlines: Deadlines,
+  timeout: Duration.Duration
+): Api<SqsError> => {
   const timeoutMillis = Duration.toMillis(timeout)
   const call = <Input extends object, Output>(
     operation: string,
@@ -94,32 +99,27 @@ export const api = (client: Sdk.SQSClient, send: Send, timeout: Duration.Duratio
     waitSeconds = 0
   ): Effect.Effect<Output, SqsError> => {
     const millis = waitSeconds * 1000 + timeoutMillis
-    // One async and one sleeping fiber a call, not Effect.timeout: that forks and races, 50 µs a call.
-    return Effect.clockWith((clock) =>
-      Effect.async<Output, SqsError>((resume) => {
-        const controller = new AbortController()
-        const timer = Effect.runFork(
-          Effect.map(clock.sleep(Duration.millis(millis)), () => {
-            resume(Effect.fail(timedOut(operation, millis)))
-            controller.abort()
-          })
-        )
-        send(input, controller.signal, run).then(
-          (output) => {
-            timer.unsafeInterruptAsFork(FiberId.none)
-            resume(Effect.succeed(output))
-          },
-          (cause) => {
-            timer.unsafeInterruptAsFork(FiberId.none)
-            resume(Effect.fail(fromThrown(operation)(cause)))
-          }
-        )
-        return Effect.sync(() => {
-          timer.unsafeInterruptAsFork(FiberId.none)
-          controller.abort()
-        })
+    return Effect.async<Output, SqsError>((resume) => {
+      const controller = new AbortController()
+      const answered = deadlines(millis, () => {
+        resume(Effect.fail(timedOut(operation, millis)))
+        controller.abort()
       })
-    )
+      send(input, controller.signal, run).then(
+        (output) => {
+          answered()
+          resume(Effect.succeed(output))
+        },
+        (cause) => {
+          answered()
+          resume(Effect.fail(fromThrown(operation)(cause)))
+        }
+      )
+      return Effect.sync(() => {
+        answered()
+        controller.abort()
+      })
+    })
   }
   // A copy each: `sendCached` knows a call by its input. The SDK's inputs only name our types otherwise (mutable
   // arrays, enums of strings).
