@@ -32,10 +32,8 @@ const stepOf = (max: number): number => {
   return ([1, 2, 5].find((m) => max / (m * power) <= 5) ?? 10) * power
 }
 
-const ticks = (max: number): ReadonlyArray<number> => {
-  const step = stepOf(max)
-  return Array.from({ length: Math.floor(max / step + 1e-9) + 1 }, (_, i) => i * step)
-}
+const ticks = (max: number, step = stepOf(max)): ReadonlyArray<number> =>
+  Array.from({ length: Math.floor(max / step + 1e-9) + 1 }, (_, i) => i * step)
 
 const round = (n: number) => Math.round(n * 10) / 10
 
@@ -44,11 +42,12 @@ export const svg = ({ band, description, id, limit, lines, title }: Chart): stri
   const ys = lines.flatMap(({ points }) => points.map(([, y]) => y))
   const maxX = Math.max(1, ...xs)
   const top = Math.max(1, limit?.y ?? 0, ...ys)
-  const maxY = Math.ceil((top * 1.05) / stepOf(top)) * stepOf(top)
+  const step = stepOf(top)
+  const maxY = Math.ceil((top * 1.05) / step) * step
   const x = (value: number) => round(box.left + (value / maxX) * (box.right - box.left))
   const y = (value: number) => round(box.bottom - (value / maxY) * (box.bottom - box.top))
 
-  const grid = ticks(maxY).map(
+  const grid = ticks(maxY, step).map(
     (value) =>
       `<line class="grid" x1="${box.left}" x2="${box.right}" y1="${y(value)}" y2="${y(value)}"/>` +
       `<text x="${box.left - 6}" y="${y(value) + 4}" text-anchor="end">${value.toLocaleString("en")}</text>`

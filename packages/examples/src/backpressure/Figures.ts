@@ -66,7 +66,9 @@ export const print = (plays: ReadonlyArray<Played>): string => {
       row("orders done", ({ done }) => count(done)),
       row("all done after", ({ allDoneAt }) => (allDoneAt === undefined ? "not yet" : `${allDoneAt} s`)),
       row("worked on again", ({ again }) => count(again)),
-      row("in flight at most", ({ bound, peakInFlight }) => `${count(peakInFlight)} of ${bound ?? "no bound"}`),
+      row("in flight at most", ({ bound, peakInFlight }) =>
+        bound === undefined ? `${count(peakInFlight)}, no bound` : `${count(peakInFlight)} of ${bound}`
+      ),
       row("receives", ({ receives }) => count(receives))
     ],
     ["left", ...all.map(() => "right" as const)]

@@ -37,7 +37,10 @@ const dl = (figures: Figures): string => {
     ["orders done", count(figures.done)],
     ["worked on again", count(figures.again)],
     ["most waiting", count(figures.mostWaiting)],
-    ["in flight at most", `${count(figures.peakInFlight)} of ${figures.bound ?? "no bound"}`],
+    [
+      "in flight at most",
+      count(figures.peakInFlight) + (figures.bound === undefined ? ", no bound" : ` of ${figures.bound}`)
+    ],
     ["receives", count(figures.receives)]
   ]
   return `<dl>${entries.map(([term, value]) => `<div><dt>${escape(term)}</dt><dd>${escape(value)}</dd></div>`).join("")}</dl>`
@@ -60,7 +63,7 @@ const act1 = ({ naiveLoop, oneAtATime }: Plays): string => {
   return section(
     "Act 1: one at a time",
     [
-      `20 orders come in each second and 2 are done, so the backlog grows by ${ours.growth.toFixed(1)} a second. It grows in the queue, where it is safe: at most ${ours.peakInFlight} messages are in flight, none times out, ${ours.allDoneAt === undefined ? "and the rest waits" : `and after ${ours.allDoneAt} seconds every order is done, once`}.`,
+      `20 orders come in each second and 2 are done, so the backlog grows by ${ours.growth.toFixed(1)} a second. It grows in the queue, where it is safe: at most ${ours.peakInFlight} messages are in flight, ${ours.again === 0 ? "none times out" : `${count(ours.again)} are worked on again`}, ${ours.allDoneAt === undefined ? "and the rest waits" : `and after ${ours.allDoneAt} seconds every order is done, once`}.`,
       `The naive loop works on one order at a time too, but receives all it can and keeps it in memory. There each message outlives its 30 seconds: the queue hands it out again, and the delete by the old receipt comes too late. After ${until} seconds ${count(naive.done)} orders are done, up to ${count(naive.peakInFlight)} are in flight, and ${count(naive.again)} times an order was worked on again.`
     ],
     [
@@ -180,7 +183,7 @@ dd { margin: 0; font-size: 1.1rem; font-variant-numeric: tabular-nums }
 figure { margin: 0; min-width: 0 }
 figcaption { font-weight: 600; font-size: 0.95rem }
 figure > svg { display: block; width: 100%; height: auto }
-text { font: 12px system-ui, sans-serif; fill: var(--soft) }
+text { font: 13px system-ui, sans-serif; fill: var(--soft) }
 .grid { stroke: var(--rule) }
 .band { fill: var(--band) }
 .line { fill: none; stroke-width: 2.25; stroke-linejoin: round }

@@ -6,7 +6,9 @@ import { Target } from "./Target.js"
 /** The job deletes what it handles, so it takes no queue that others use. */
 export class QueueInUse extends Data.TaggedError("QueueInUse")<{ readonly message: string }> {}
 
-const target = (given: string) =>
+export const target = (given: string) => Layer.effect(Target, find(given))
+
+const find = (given: string) =>
   Effect.gen(function* () {
     const queue = yield* SqsQueue.resolve(given)
     if (queue.fifo) {
@@ -29,4 +31,4 @@ const target = (given: string) =>
     }
   })
 
-export const layer = (queue: string) => Layer.provideMerge(Layer.effect(Target, target(queue)), SqsClient.layerConfig())
+export const layer = (queue: string) => Layer.provideMerge(target(queue), SqsClient.layerConfig())

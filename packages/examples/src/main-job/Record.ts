@@ -1,6 +1,6 @@
 /** The job's own record: which messages were sent, and what the handler did with each. The verdict is drawn from it. */
 import type { Delivery } from "@millrace/core/Delivery"
-import { Clock, Context, Effect, Layer } from "effect"
+import { Clock, Context, Duration, Effect, Layer } from "effect"
 
 export interface Service {
   readonly sent: (messageIds: ReadonlyArray<string>) => Effect.Effect<void>
@@ -9,8 +9,8 @@ export interface Service {
   readonly noting: <A, D extends Delivery<unknown, unknown>, B, E, R>(
     handler: (body: A, delivery: D) => Effect.Effect<B, E, R>
   ) => (body: A, delivery: D) => Effect.Effect<B, E, R>
-  /** Completes when all is sent and each message was handled with success, or nothing was for 90 seconds. */
-  readonly done: Effect.Effect<void>
+  /** Completes when all is sent and each message was handled with success, or when nothing was for `patience`. */
+  readonly done: (patience: Duration.Duration) => Effect.Effect<void>
   readonly look: Effect.Effect<Look>
   /** Messages whose last run failed, until the queue has been told. */
   readonly failing: Set<string>
@@ -52,10 +52,13 @@ const make = Effect.gen(function* () {
     if (latest.length > 2 * latestKept) latest = latest.slice(-latestKept)
   }
 
-  const stalled: Effect.Effect<void> = Effect.gen(function* () {
-    yield* Effect.sleep("5 seconds")
-    if ((yield* Clock.currentTimeMillis) - lastSuccessAt < 90_000) yield* stalled
-  })
+  const stalled = (patience: Duration.Duration): Effect.Effect<void> =>
+    Effect.gen(function* () {
+      const left = lastSuccessAt + Duration.toMillis(patience) - (yield* Clock.currentTimeMillis)
+      if (left <= 0) return
+      yield* Effect.sleep(left)
+      yield* stalled(patience)
+    })
 
   const service: Service = {
     failing,
@@ -90,7 +93,7 @@ const make = Effect.gen(function* () {
         )
       )
     },
-    done: Effect.raceFirst(complete.await, stalled),
+    done: (patience) => Effect.raceFirst(complete.await, stalled(patience)),
     look: Effect.sync(() => ({ sent, successes, failures, lastSuccessAt, latest: latest.slice(-latestKept) }))
   }
   return service

@@ -6,7 +6,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { Pipeline, RetryPolicy } from "@millrace/core"
 import { SqsConsumer } from "@millrace/sqs"
-import { Clock, Console, Effect, Random, Schedule, Stream } from "effect"
+import { Clock, Console, Duration, Effect, Random, Schedule, Stream } from "effect"
 import * as Cli from "../Cli.js"
 import * as Aws from "./Aws.js"
 import * as Emulated from "./Emulated.js"
@@ -21,10 +21,9 @@ import * as View from "./View.js"
 import { Webhook } from "./Webhook.js"
 import { work } from "./Work.js"
 
-/** A failure comes back after 1, 2, 4 … seconds; after ten attempts the queue's own timeout and redrive policy decide. */
-const retry = RetryPolicy.redeliver(Schedule.exponential("1 second"), { attempts: 10 }).pipe(
-  RetryPolicy.orElse(RetryPolicy.leave)
-)
+/** A failure comes back after 1, 2, 4, 8, then 10 seconds; after ten attempts it is the queue's to decide. */
+const delays = Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("10 seconds")))
+const retry = RetryPolicy.redeliver(delays, { attempts: 10 }).pipe(RetryPolicy.orElse(RetryPolicy.leave))
 
 const job = (options: Options.Options) =>
   Effect.gen(function* () {
@@ -34,7 +33,10 @@ const job = (options: Options.Options) =>
     yield* Console.log(`${messages} GitHub webhooks through the queue ${queue.name} of ${place}; seed ${seed}\n`)
     const startedAt = yield* Clock.currentTimeMillis
 
-    const consumer = yield* SqsConsumer.make(queue, { maxInFlight, drainWhen: record.done })
+    const consumer = yield* SqsConsumer.make(queue, {
+      maxInFlight,
+      drainWhen: record.done(Duration.times(queue.visibilityTimeout, 3))
+    })
     const counting = consumer.stream.pipe(
       Pipeline.decodeJson(Webhook),
       Pipeline.process(record.noting(work(seed)), { concurrency, retry }),
