@@ -19,6 +19,7 @@ import { Intake } from "./Intake.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
 import { ConsumerMetrics } from "./internal/metrics.js"
+import { LeaseKeeper } from "./LeaseKeeper.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 import * as Settlement from "./Settlement.js"
 import * as Settler from "./Settler.js"
@@ -48,6 +49,8 @@ export interface Options {
   readonly pollGrace?: Duration.DurationInput | undefined
   /** How long the last settlements may take at the end, before they count as lost. Default 10 seconds. */
   readonly flushWithin?: Duration.DurationInput | undefined
+  /** Whether leases are extended while they are in flight. Default true. */
+  readonly heartbeat?: boolean | undefined
   /** Ends the stream by a drain when this completes: no new receives, running handlers finish, the rest is released. */
   readonly drainWhen?: Effect.Effect<unknown> | undefined
   /** How long handlers may go on in a drain by `drainWhen`. Default 30 seconds. */
@@ -115,13 +118,17 @@ class Engine<E> implements Custodian {
   readonly metrics: ConsumerMetrics
   readonly intake: Intake<E, Delivery.Delivery<string>>
   readonly settler: Settler.Settler
-  /** Everything in flight. */
+  readonly keeper: LeaseKeeper<E, InFlight>
+  readonly ordered: boolean
+  /** Everything in flight, and of an ordered queue by group. */
   readonly table = new Set<InFlight>()
+  readonly #groups = new Map<string, Set<InFlight>>()
   readonly now: () => number
   peak = 0
 
   readonly #runFork: <A, E2>(effect: Effect.Effect<A, E2>) => Fiber.RuntimeFiber<A, E2>
   readonly #lease: number
+  readonly #heartbeat: boolean
   readonly #fatalGrace: number
   readonly #flushWithin: Duration.Duration
   readonly #warnAfter: number
@@ -146,6 +153,8 @@ class Engine<E> implements Custodian {
     this.now = () => clock.unsafeCurrentTimeMillis()
     this.#runFork = runFork
     this.#lease = Duration.toMillis(queue.leaseDuration)
+    this.#heartbeat = options.heartbeat ?? true
+    this.ordered = queue.limits.ordered
     this.#fatalGrace = Duration.toMillis(options.fatalGrace)
     this.#flushWithin = options.flushWithin
     this.#warnAfter = Duration.toMillis(options.warnAfter)
@@ -161,6 +170,28 @@ class Engine<E> implements Custodian {
         onStranded: (messages) => this.metrics.add("stranded", messages)
       },
       { ...options, retry: options.receiveRetry }
+    )
+    this.keeper = new LeaseKeeper<E, InFlight>(
+      {
+        queue,
+        runFork,
+        now: this.now,
+        onLost: (delivery) => this.#lost(delivery),
+        onLongest: (delivery) => {
+          this.metrics.add("longestReached")
+          this.#log(
+            Effect.logWarning(
+              `message ${delivery.message.id} has been in flight for as long as ${queue.name} allows; its lease is not extended any more`
+            )
+          )
+        },
+        onCall: (entries) => {
+          this.metrics.add("extendCalls")
+          this.metrics.add("extended", entries)
+        },
+        onError: () => this.metrics.add("extendErrors")
+      },
+      { heartbeat: this.#heartbeat }
     )
     this.settler = Settler.make(
       {
@@ -188,6 +219,8 @@ class Engine<E> implements Custodian {
     const deliveries = messages.map((message) => {
       const inFlight = new InFlight(this, message, answeredAt, answeredAt + this.#lease)
       this.table.add(inFlight)
+      this.#join(inFlight)
+      this.keeper.hold(inFlight)
       if (message.attempt > 1) metrics.add("redelivered")
       if (message.sentAt !== undefined) metrics.queueSeconds(Math.max(0, answeredAt - message.sentAt) / 1000)
       return Delivery.make(inFlight)
@@ -239,18 +272,117 @@ class Engine<E> implements Custodian {
   )
 
   settle(delivery: InFlight, settlement: Settlement.Settlement, awaited: boolean): void {
+    const ending = { delivery, settlement, awaited }
+    const givesBack = settlement._tag !== "Ack" && settlement._tag !== "DeadLetter"
+    if (givesBack && this.ordered && delivery.message.group !== undefined) {
+      this.#giveBack([delivery.skipped ? [ending] : [...this.#tail(delivery).map(asReleased), ending]])
+    } else if (settlement._tag === "Ack") {
+      // Its lease is extended until the delete is confirmed.
+      this.settler.submit(this.#entry(ending))
+    } else {
+      this.keeper.stop(delivery, () => this.settler.submit(this.#entry(ending)))
+    }
+  }
+
+  /**
+   * Invariant 5 (order): what is in flight of a group behind this one, the last first, and from now on being settled.
+   * It goes back before the one that it must not overtake.
+   */
+  #tail({ message }: InFlight): Array<InFlight> {
+    const tail: Array<InFlight> = []
+    if (message.group === undefined || message.sequence === undefined) return tail
+    for (const other of this.#groups.get(message.group) ?? []) {
+      if ((other.message.sequence ?? "") <= message.sequence || !other.beginSettling()) continue
+      other.owner?.lose(other)
+      tail.push(other)
+    }
+    return tail.sort((a, b) => ((a.message.sequence ?? "") < (b.message.sequence ?? "") ? 1 : -1))
+  }
+
+  /** Gives groups back, each in the order that it is given in, several to a call where they fit. */
+  #giveBack(runs: ReadonlyArray<ReadonlyArray<Ending>>): void {
+    const { batchSize } = this.queue.limits
+    let call: Array<Ending> = []
+    const send = () => {
+      const endings = call
+      call = []
+      let flying = endings.length
+      const landed = () => {
+        if (--flying === 0) this.settler.submitInOrder(endings.map((ending) => this.#entry(ending)))
+      }
+      for (const { delivery } of endings) this.keeper.stop(delivery, landed)
+    }
+    for (const run of runs) {
+      if (call.length > 0 && call.length + run.length > batchSize) send()
+      call.push(...run)
+    }
+    if (call.length > 0) send()
+  }
+
+  #entry({ awaited, delivery, settlement }: Ending): Settler.Entry {
     const noPlace = settlement._tag === "DeadLetter" && this.queue.deadLetter === undefined
     const outcome = noPlace ? "left" : outcomes[settlement._tag]
-    this.settler.submit({
+    return {
       message: delivery.message,
       request: this.#request(delivery, noPlace ? Settlement.leave : settlement),
       deadline: () => delivery.deadline,
+      over: () => delivery.outcome !== undefined,
       awaited,
       onResult: (confirmed) => {
         if (confirmed && outcome === "acked" && this.now() > delivery.deadline) this.metrics.add("ackedLate")
         this.#end(delivery, confirmed ? outcome : "lost")
       }
+    }
+  }
+
+  ackLate(delivery: InFlight): void {
+    if (this.ordered || delivery.outcome !== "lost") return
+    this.settler.submit({
+      message: delivery.message,
+      request: { _tag: "Ack" },
+      deadline: () => delivery.deadline,
+      over: () => false,
+      awaited: false,
+      onResult: (confirmed) => this.metrics.add("ackedLate", confirmed ? 1 : 0)
     })
+  }
+
+  keptUntil(delivery: InFlight): number {
+    return this.#heartbeat
+      ? delivery.receivedAt + Duration.toMillis(this.queue.limits.maxLease) - Duration.toMillis("1 minute")
+      : delivery.deadline
+  }
+
+  get maxInFlight(): number {
+    return this.intake.maxInFlight
+  }
+
+  #lost(delivery: InFlight): void {
+    // What is being settled already is its settlement's to end.
+    if (delivery.phase >= Phase.Settling) return
+    this.#log(
+      Effect.logWarning(
+        `the lease of message ${delivery.message.id} of ${this.queue.name} was lost; it may be delivered again`
+      )
+    )
+    delivery.owner?.lose(delivery)
+    this.#end(delivery, "lost")
+  }
+
+  #join(delivery: InFlight): void {
+    const { group } = delivery.message
+    if (!this.ordered || group === undefined) return
+    const members = this.#groups.get(group)
+    if (members === undefined) this.#groups.set(group, new Set([delivery]))
+    else members.add(delivery)
+  }
+
+  #leave(delivery: InFlight): void {
+    const { group } = delivery.message
+    if (!this.ordered || group === undefined) return
+    const members = this.#groups.get(group)
+    members?.delete(delivery)
+    if (members?.size === 0) this.#groups.delete(group)
   }
 
   #request(delivery: InFlight, settlement: Settlement.Settlement): Settler.Request {
@@ -277,9 +409,13 @@ class Engine<E> implements Custodian {
       message: delivery.message,
       request: { _tag: "SetLease", duration: Duration.millis(millis) },
       deadline: () => delivery.deadline,
+      over: () => delivery.outcome !== undefined,
       awaited: true,
       onResult: (confirmed) => {
-        if (confirmed) delivery.deadline = sentAt + millis
+        if (confirmed) {
+          delivery.deadline = sentAt + millis
+          this.keeper.moved(delivery)
+        }
         onResult(confirmed)
       }
     })
@@ -292,8 +428,16 @@ class Engine<E> implements Custodian {
 
   /** The one place where a delivery ends and its permit comes back. */
   #end(delivery: InFlight, outcome: Settlement.Outcome): void {
-    if (!delivery.end(outcome)) return
+    if (delivery.outcome !== undefined) return
+    // A lost head: what follows it must not run before it comes again.
+    if (outcome === "lost" && this.ordered && !delivery.skipped) {
+      const tail = this.#tail(delivery)
+      if (tail.length > 0) this.#giveBack([tail.map(asReleased)])
+    }
+    delivery.end(outcome)
+    this.keeper.release(delivery)
     this.table.delete(delivery)
+    this.#leave(delivery)
     const now = this.now()
     this.#lastEnd = now
     this.metrics.add(outcome)
@@ -314,10 +458,11 @@ class Engine<E> implements Custodian {
 
   /** Nothing in flight and none to come: no timer is left. */
   #rest(): void {
-    if (this.table.size > 0) return
+    if (this.table.size > 0 || !this.#sourceClosed) return
     this.#watch?.unsafeInterruptAsFork(FiberId.none)
     this.#watch = undefined
-    if (this.#sourceClosed) this.settler.quiesce()
+    this.keeper.quiesce()
+    this.settler.quiesce()
   }
 
   #until(done: () => boolean): Effect.Effect<void> {
@@ -335,10 +480,16 @@ class Engine<E> implements Custodian {
     return this.intake.stop
   }
 
-  #release(unclaimed: (delivery: InFlight) => boolean): Array<InFlight> {
-    const released = [...this.table].filter((delivery) => delivery.phase < Phase.Settling && unclaimed(delivery))
-    for (const delivery of released) delivery.settle(Settlement.release)
-    this.settler.flush()
+  #release(which: (delivery: InFlight) => boolean): Array<InFlight> {
+    const released: Array<InFlight> = []
+    const runs: Array<ReadonlyArray<Ending>> = []
+    for (const delivery of [...this.table]) {
+      if (!which(delivery) || !delivery.beginSettling()) continue
+      const run = this.ordered ? [...this.#tail(delivery), delivery] : [delivery]
+      released.push(...run)
+      runs.push(run.map(asReleased))
+    }
+    this.#giveBack(runs)
     return released
   }
 
@@ -367,7 +518,7 @@ class Engine<E> implements Custodian {
 
   /** The reader has gone: what no stage has claimed is released. Claimed deliveries are their stage's to settle. */
   readonly closeSource: Effect.Effect<void> = Effect.suspend(() => this.stopReceiving).pipe(
-    Effect.zipRight(Effect.suspend(() => this.settled(this.#release((delivery) => delivery.phase < Phase.Claimed)))),
+    Effect.zipRight(Effect.suspend(() => this.settled(this.#release(unclaimed)))),
     Effect.zipRight(
       Effect.sync(() => {
         this.#sourceClosed = true
@@ -380,7 +531,7 @@ class Engine<E> implements Custodian {
     return Effect.suspend(() => {
       const before = { ...this.metrics.counts }
       return this.stopReceiving.pipe(
-        Effect.zipRight(Effect.sync(() => this.#release((delivery) => delivery.phase < Phase.Claimed))),
+        Effect.zipRight(Effect.sync(() => this.#release(waits))),
         Effect.zipRight(
           Effect.timeoutOption(
             this.#until(() => this.#claimed() === 0),
@@ -426,13 +577,15 @@ class Engine<E> implements Custodian {
   #startWatch(): void {
     if (this.#watch !== undefined || this.table.size === 0) return
     this.#watch = this.#runFork(
-      Effect.forever(
-        Effect.zipRight(
-          Effect.sleep(this.#warnAfter),
-          Effect.suspend(() => this.#look())
-        )
+      Effect.sleep(this.#warnAfter).pipe(
+        Effect.zipRight(Effect.suspend(() => this.#look())),
+        Effect.repeat({ while: () => this.table.size > 0 })
       )
     )
+    const watch = this.#watch
+    watch.addObserver(() => {
+      if (this.#watch === watch) this.#watch = undefined
+    })
   }
 
   #look(): Effect.Effect<void> {
@@ -475,6 +628,18 @@ class Engine<E> implements Custodian {
 }
 
 const text = (error: unknown): string => (error instanceof Error ? `${error.name}: ${error.message}` : String(error))
+
+interface Ending {
+  readonly delivery: InFlight
+  readonly settlement: Settlement.Settlement
+  readonly awaited: boolean
+}
+
+const asReleased = (delivery: InFlight): Ending => ({ delivery, settlement: Settlement.release, awaited: false })
+
+const unclaimed = (delivery: InFlight): boolean => delivery.phase < Phase.Claimed
+
+const waits = (delivery: InFlight): boolean => unclaimed(delivery) || delivery.owner?.waits(delivery) === true
 
 const outcomes = {
   Ack: "acked",

@@ -20,6 +20,11 @@ export interface Delivery<out A, out E = never> {
   readonly body: Exit.Exit<A, E>
   /** As it was received: raw body, attributes, group, attempt. */
   readonly message: LeaseQueue.Message
+  /**
+   * Which attempt this is, from 1: what the queue has counted (every receive counts, also one that was lost to a
+   * restart), and our own runs again in place.
+   */
+  readonly attempt: number
   /** The queue it came from. */
   readonly queue: string
   /** When its lease ends unless it is extended or settled, in milliseconds since the epoch. */
@@ -57,6 +62,12 @@ export class HandlerDefect extends Data.TaggedError("HandlerDefect")<{
   }
 }
 
+/** A handler took longer than the stage's `timeout`, and was interrupted. */
+export class HandlerTimeout extends Data.TaggedError("HandlerTimeout")<{
+  readonly messageId: string
+  readonly message: string
+}> {}
+
 class DeliveryImpl<A, E> implements Delivery<A, E> {
   readonly body: Exit.Exit<A, E>
   readonly #inFlight: InFlight
@@ -72,6 +83,9 @@ class DeliveryImpl<A, E> implements Delivery<A, E> {
 
   get message() {
     return this.#inFlight.message
+  }
+  get attempt() {
+    return this.#inFlight.attempt
   }
   get queue() {
     return this.#inFlight.custodian.queueName

@@ -15,12 +15,21 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { DecodeError, type Delivery, HandlerDefect, inFlight, map as mapDelivery, withBody } from "./Delivery.js"
+import {
+  DecodeError,
+  type Delivery,
+  HandlerDefect,
+  HandlerTimeout,
+  inFlight,
+  map as mapDelivery,
+  withBody
+} from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { batchStage } from "./internal/batchStage.js"
 import * as decodeInternal from "./internal/decode.js"
+import type { InFlight } from "./internal/inFlight.js"
 import { withSpan } from "./internal/span.js"
-import { Claims, dispatch, type RunFork, type Slot } from "./internal/stage.js"
+import { Claims, dispatch, type Lanes, type RunFork, type Slot } from "./internal/stage.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import * as Settlement from "./Settlement.js"
 
@@ -106,9 +115,21 @@ export const filter =
       return Option.none()
     })
 
-export interface ConcurrencyOptions {
+export interface ConcurrencyOptions<in A> {
   /** Effects run at once: slots. Default 10. */
   readonly concurrency?: number | undefined
+  /**
+   * What is worked on in order, one at a time.
+   *
+   * - `"auto"` (the default): the groups of an ordered queue; nothing on a standard one, where group ids only share
+   *   fairly.
+   * - `"group"`: groups, on standard queues too.
+   * - a function of the body: messages of equal keys. Their order holds within this process, until a redelivery.
+   * - `"none"`: nothing, not even on an ordered queue.
+   */
+  readonly sequence?: "auto" | "group" | "none" | ((body: A) => string | undefined) | undefined
+  /** Begin with the next of a group before the queue has confirmed the delete of the one before. Default false. */
+  readonly ackAhead?: boolean | undefined
 }
 
 /**
@@ -118,7 +139,7 @@ export interface ConcurrencyOptions {
 export const mapEffect =
   <A, B, E2, R2, E = never>(
     f: (body: A, delivery: Delivery<A, E>) => Effect.Effect<B, E2, R2>,
-    options: ConcurrencyOptions = {}
+    options: ConcurrencyOptions<A> = {}
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E | E2, EX | InvalidOptions.InvalidOptions, RX | R2> =>
     withConcurrency(options, (concurrency) =>
@@ -127,6 +148,7 @@ export const mapEffect =
         return {
           concurrency,
           claims,
+          lanes: lanes(options),
           settles: false,
           start: (delivery, slot: Slot<Delivery<B, E | E2>>, runFork: RunFork<R2>) =>
             run(claims, delivery, f, runFork, {
@@ -140,12 +162,27 @@ export const mapEffect =
 
 // ---------------------------------------------------------------------------------------------------------- process
 
-export interface ProcessOptions<E, D> extends ConcurrencyOptions {
+export interface SettleOptions<E, D> {
   /**
    * What happens after a failure: a policy, or `(failure, delivery) => policy`. The failure is the handler's, an earlier
-   * stage's (`DecodeError`), or a `HandlerDefect`. Default: `RetryPolicy.standard`.
+   * stage's (`DecodeError`), a `HandlerDefect` or a `HandlerTimeout`. Default: `RetryPolicy.standard`.
    */
   readonly retry?: RetryPolicy.PolicyInput<RetryPolicy.Failure<E>, D> | undefined
+}
+
+export interface ProcessOptions<A, E, D> extends ConcurrencyOptions<A>, SettleOptions<E, D> {
+  /** A handler that takes longer is interrupted and has failed with `HandlerTimeout`. Default: no limit. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /**
+   * How long a failed message is held here for its retry, its group waiting behind it; for a longer delay the group is
+   * given back to the queue, in order. Default 5 minutes.
+   */
+  readonly holdLimit?: Duration.DurationInput | undefined
+  /**
+   * What becomes of a group when the policy gives its head back or leaves it: `"block"` (the default) gives the rest
+   * back too, behind it; `"skip"` goes on with the rest.
+   */
+  readonly onFailure?: "block" | "skip" | undefined
   /** A span for each message, linked to its producer's where the message carries a trace. Off by default. */
   readonly span?: boolean | undefined
 }
@@ -162,31 +199,32 @@ export interface ProcessOptions<E, D> extends ConcurrencyOptions {
 export const process =
   <A, B, E2, R2, E = never>(
     handler: (body: A, delivery: Delivery<A, E>) => Effect.Effect<B, E2, R2>,
-    options: ProcessOptions<E | E2, Delivery<A, E>> = {}
+    options: ProcessOptions<A, E | E2, Delivery<A, E>> = {}
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B, EX | InvalidOptions.InvalidOptions, RX | R2> =>
     withConcurrency(options, (concurrency) =>
       dispatch(self, () => {
         const claims = new Claims()
-        const policy = options.retry ?? RetryPolicy.standard
-        const handle =
-          options.span === true
-            ? (body: A, delivery: Delivery<A, E>) => withSpan(handler(body, delivery), delivery)
-            : handler
-        return {
-          concurrency,
-          claims,
-          settles: true,
-          start: (delivery, slot: Slot<B>, runFork: RunFork<R2>) =>
-            run(claims, delivery, handle, runFork, {
-              failed: (cause) => settleFailure(policy, delivery, cause, runFork, () => slot.done()),
-              succeeded: (value) => {
-                inFlight(delivery).settle(Settlement.ack)
-                slot.done(value)
-              },
-              skipped: () => slot.done()
-            })
+        const handle = (body: A, delivery: Delivery<A, E>) => {
+          const effect = limited(handler(body, delivery), options.timeout, delivery)
+          return options.span === true ? withSpan(effect, delivery) : effect
         }
+        const failures = failureTreatment<A, E | E2, Delivery<A, E>>(options)
+        const start = (delivery: Delivery<A, E>, slot: Slot<B>, runFork: RunFork<R2>): void =>
+          run(claims, delivery, handle, runFork, {
+            succeeded: (value) => {
+              ackOf(inFlight(delivery))
+              slot.done(value)
+            },
+            failed: (cause) =>
+              failures(delivery, cause, runFork, {
+                settled: () => slot.done(),
+                hold: slot.hold,
+                runAgain: () => start(delivery, slot, runFork)
+              }),
+            skipped: () => slot.done()
+          })
+        return { concurrency, claims, lanes: lanes(options), settles: true, start }
       })
     )
 
@@ -195,25 +233,12 @@ export const process =
  * a pipeline that goes on after its handler: `mapEffect`, then produce elsewhere, then `settle`.
  */
 export const settle =
-  <E, A>(options: Pick<ProcessOptions<E, Delivery<A, E>>, "retry"> = {}) =>
+  <E, A>(options: SettleOptions<E, Delivery<A, E>> = {}) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<A, EX | InvalidOptions.InvalidOptions, RX> =>
-    dispatch(self, () => {
-      const claims = new Claims()
-      const policy = options.retry ?? RetryPolicy.standard
-      return {
-        concurrency: Number.MAX_SAFE_INTEGER,
-        claims,
-        settles: true,
-        start: (delivery, slot: Slot<A>, runFork: RunFork<never>) => {
-          if (!claims.claim(inFlight(delivery))) return slot.done()
-          if (Exit.isFailure(delivery.body)) {
-            return settleFailure(policy, delivery, delivery.body.cause, runFork, () => slot.done())
-          }
-          inFlight(delivery).settle(Settlement.ack)
-          slot.done(delivery.body.value)
-        }
-      }
-    })
+    process<A, A, never, never, E>((body) => Effect.succeed(body), {
+      ...options,
+      concurrency: Number.MAX_SAFE_INTEGER
+    })(self)
 
 interface Outcomes<B, E> {
   readonly succeeded: (value: B) => void
@@ -267,28 +292,109 @@ const failureOf = <E>(delivery: Delivery<unknown, unknown>, cause: Cause.Cause<E
     () => new HandlerDefect({ messageId: delivery.message.id, defect: Cause.squash(cause) })
   )
 
-const settleFailure = <A, E, E2>(
-  policy: RetryPolicy.PolicyInput<RetryPolicy.Failure<E | E2>, Delivery<A, E>>,
-  delivery: Delivery<A, E>,
-  cause: Cause.Cause<E | E2>,
-  runFork: RunFork<never>,
-  done: () => void
-): void => {
-  const decided = runFork(
-    Effect.logDebug("handler failed", cause).pipe(
-      Effect.zipRight(RetryPolicy.decide(policy, failureOf(delivery, cause), delivery))
-    ),
-    delivery.message
-  )
-  decided.addObserver((exit) => {
-    // A policy that throws decides nothing: the queue's own timeout does.
-    inFlight(delivery).settle(Exit.isSuccess(exit) ? exit.value : Settlement.leave)
-    done()
-  })
+// A handler may have been too late: on a standard queue the delete may still succeed.
+const ackOf = (delivery: InFlight): void => {
+  if (!delivery.settle(Settlement.ack)) delivery.custodian.ackLate(delivery)
+}
+
+interface AfterFailure {
+  readonly settled: () => void
+  readonly hold: ((millis: number) => void) | undefined
+  readonly runAgain: () => void
+}
+
+/** Asks the policy, and does what it says. */
+const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
+  options: Pick<ProcessOptions<A, E, D>, "retry" | "holdLimit" | "onFailure">
+) => {
+  const policy = options.retry ?? RetryPolicy.standard
+  const holdLimit = Duration.toMillis(options.holdLimit ?? "5 minutes")
+  return (delivery: D, cause: Cause.Cause<E | HandlerTimeout>, runFork: RunFork<never>, after: AfterFailure): void => {
+    const held = inFlight(delivery)
+    const decided = runFork(
+      Effect.logDebug("handler failed", cause).pipe(
+        Effect.zipRight(RetryPolicy.decide(policy, failureOf(delivery, cause), delivery)),
+        Effect.tap((decision) => (decision._tag === "RunAgain" ? Effect.sleep(decision.delay) : Effect.void))
+      ),
+      delivery.message
+    )
+    decided.addObserver((exit) => {
+      // A policy that throws decides nothing: the queue's own timeout does.
+      const decision = Exit.isSuccess(exit) ? exit.value : Settlement.leave
+      if (decision._tag === "RunAgain") {
+        held.retries++
+        held.retriesInARow++
+        return after.runAgain()
+      }
+      const delay = decision._tag === "Retry" ? Duration.toMillis(decision.delay) : Number.POSITIVE_INFINITY
+      const now = held.custodian.now()
+      if (after.hold !== undefined && delay <= holdLimit && now + delay < held.custodian.keptUntil(held)) {
+        held.holds++
+        held.retriesInARow = 0
+        return after.hold(delay)
+      }
+      held.skipped = options.onFailure === "skip"
+      held.settle(decision)
+      after.settled()
+    })
+  }
+}
+
+const limited = <B, E, R>(
+  effect: Effect.Effect<B, E, R>,
+  timeout: Duration.DurationInput | undefined,
+  delivery: Delivery<unknown, unknown> | undefined
+): Effect.Effect<B, E | HandlerTimeout, R> =>
+  timeout === undefined
+    ? effect
+    : Effect.timeoutFail(effect, {
+        duration: timeout,
+        onTimeout: () => {
+          const messageId = delivery?.message.id ?? "?"
+          const limit = Duration.format(Duration.decode(timeout))
+          return new HandlerTimeout({
+            messageId,
+            message: `the handler of message ${messageId} took more than ${limit}`
+          })
+        }
+      })
+
+/** Which deliveries wait for which. */
+const lanes = <A, E>({
+  ackAhead = false,
+  sequence = "auto"
+}: ConcurrencyOptions<A>): Lanes<Delivery<A, E>> | undefined =>
+  sequence === "none"
+    ? undefined
+    : {
+        ackAhead,
+        deliveries: (delivery) => [inFlight(delivery)],
+        of: (delivery) => {
+          const { message } = delivery
+          const { custodian } = inFlight(delivery)
+          if (typeof sequence === "function") {
+            const key = Exit.isSuccess(delivery.body) ? keyOf(sequence, delivery.body.value) : undefined
+            return key === undefined ? noLanes : [`${custodian.queueName} key ${key}`]
+          }
+          return message.group !== undefined && (custodian.ordered || sequence === "group")
+            ? [`${custodian.queueName} ${message.group}`]
+            : noLanes
+        }
+      }
+
+const noLanes: ReadonlyArray<string> = []
+
+// A key that throws is the handler's to find: the message is in no lane.
+const keyOf = <A>(key: (body: A) => string | undefined, body: A): string | undefined => {
+  try {
+    return key(body)
+  } catch {
+    return undefined
+  }
 }
 
 const withConcurrency = <A, E, R>(
-  options: ConcurrencyOptions,
+  options: { readonly concurrency?: number | undefined },
   make: (concurrency: number) => Stream.Stream<A, E, R>
 ): Stream.Stream<A, E | InvalidOptions.InvalidOptions, R> =>
   Stream.unwrap(Effect.map(InvalidOptions.wholeNumber("concurrency", options.concurrency ?? 10, { min: 1 }), make))
@@ -328,12 +434,15 @@ export const batch =
       })
     )
 
-export interface ProcessBatchesOptions<E, D> extends ProcessOptions<E, D>, BatchOptions {}
+export interface ProcessBatchesOptions<A, E, D> extends ProcessOptions<A, E, D>, BatchOptions {}
 
 /**
  * Runs a handler on many deliveries at once, `concurrency` batches at a time (default 1). The handler answers with each
  * message's own result, in the order of the bodies; answering with nothing acks them all, and failing fails them all.
  * Deliveries that failed before (they did not decode) are settled by the policy and never reach the handler.
+ *
+ * In a lane (an ordered queue's groups) no two batches that hold messages of one group run at once, and what follows a
+ * failed message in its batch is not acked, whatever its own result: it comes again behind it.
  *
  * Fails with `InvalidOptions` where an option cannot work.
  */
@@ -343,67 +452,134 @@ export const processBatches =
       bodies: ReadonlyArray<A>,
       deliveries: ReadonlyArray<Delivery<A, E>>
     ) => Effect.Effect<ReadonlyArray<Either.Either<B, EI>> | void, E2, R2>,
-    options: ProcessBatchesOptions<E | EI | E2, Delivery<A, E>>
+    options: ProcessBatchesOptions<A, E | EI | E2, Delivery<A, E>>
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B, EX | InvalidOptions.InvalidOptions, RX | R2> =>
     withConcurrency({ concurrency: options.concurrency ?? 1 }, (concurrency) =>
       dispatch(batch(options)(self), () => {
         const claims = new Claims()
-        const policy = options.retry ?? RetryPolicy.standard
+        const laneOf = lanes<A, E>(options)
+        const failures = failureTreatment<A, E | EI | E2, Delivery<A, E>>(options)
+
+        const work = (
+          deliveries: ReadonlyArray<Delivery<A, E>>,
+          runFork: RunFork<R2>,
+          settled: (...results: ReadonlyArray<B>) => void
+        ): void => {
+          const fail = (
+            delivery: Delivery<A, E>,
+            cause: Cause.Cause<E | EI | E2 | HandlerTimeout>,
+            followers: ReadonlyArray<Delivery<A, E>>
+          ) =>
+            failures(delivery, cause, runFork, {
+              hold: undefined,
+              runAgain: () => work([delivery, ...followers], runFork, settled),
+              settled: () => {
+                for (const follower of followers) {
+                  inFlight(follower).settle(Settlement.release)
+                  settled()
+                }
+                settled()
+              }
+            })
+          const sound: Array<{ readonly delivery: Delivery<A, E>; readonly body: A }> = []
+          const unsound = new Followers<Delivery<A, E>, E>(laneOf?.of)
+          for (const delivery of deliveries) {
+            if (!claims.claim(inFlight(delivery))) settled()
+            else if (unsound.follows(delivery)) continue
+            else if (Exit.isFailure(delivery.body)) unsound.fails(delivery, delivery.body.cause)
+            else sound.push({ delivery, body: delivery.body.value })
+          }
+          unsound.forEach(fail)
+          if (sound.length === 0) return
+          const asked = sound.map(({ delivery }) => delivery)
+          const bodies = sound.map(({ body }) => body)
+          const effect = limited(
+            Effect.suspend(() => handler(bodies, asked)),
+            options.timeout,
+            asked[0]
+          )
+          runBatch(claims, asked, effect, runFork, (exit) => {
+            const failed = new Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>(laneOf?.of)
+            asked.forEach((delivery, i) => {
+              if (failed.follows(delivery)) return
+              const result = resultOf(exit, i, asked.length)
+              if (Exit.isFailure(result) && Cause.isInterruptedOnly(result.cause)) {
+                inFlight(delivery).settle(Settlement.release)
+                settled()
+              } else if (Exit.isFailure(result)) {
+                failed.fails(delivery, result.cause)
+              } else {
+                ackOf(inFlight(delivery))
+                settled(...result.value)
+              }
+            })
+            failed.forEach(fail)
+          })
+        }
+
         return {
           concurrency,
           claims,
+          lanes: laneOf && {
+            ackAhead: laneOf.ackAhead,
+            deliveries: ({ deliveries }) => deliveries.map(inFlight),
+            of: ({ deliveries }) => [...new Set(deliveries.flatMap(laneOf.of))]
+          },
           settles: true,
           start: ({ deliveries }, slot: Slot<B>, runFork: RunFork<R2>) => {
             const results: Array<B> = []
-            const settled = countdown(deliveries.length, () => slot.done(...results))
-            const fail = (delivery: Delivery<A, E>, cause: Cause.Cause<E | EI | E2>) =>
-              settleFailure(policy, delivery, cause, runFork, settled)
-            const bodies: Array<A> = []
-            const sound = deliveries.filter((delivery) => {
-              if (!claims.claim(inFlight(delivery))) settled()
-              else if (Exit.isFailure(delivery.body)) fail(delivery, delivery.body.cause)
-              else return bodies.push(delivery.body.value) > 0
-              return false
+            let left = deliveries.length
+            work(deliveries, runFork, (...more) => {
+              results.push(...more)
+              if (--left === 0) slot.done(...results)
             })
-            if (sound.length === 0) return
-            runBatch(
-              claims,
-              sound,
-              Effect.suspend(() => handler(bodies, sound)),
-              runFork,
-              (exit) => {
-                const answer = Exit.isSuccess(exit) ? exit.value : undefined
-                sound.forEach((delivery, i) => {
-                  const held = inFlight(delivery)
-                  if (Exit.isFailure(exit)) {
-                    if (!Cause.isInterruptedOnly(exit.cause)) return fail(delivery, exit.cause)
-                    held.settle(Settlement.release)
-                    return settled()
-                  }
-                  const result = answer === undefined ? undefined : answer[i]
-                  if (answer !== undefined && result === undefined)
-                    return fail(delivery, Cause.die(shortAnswer(answer, sound)))
-                  if (result !== undefined && Either.isLeft(result)) return fail(delivery, Cause.fail(result.left))
-                  held.settle(Settlement.ack)
-                  if (result !== undefined) results.push(result.right)
-                  settled()
-                })
-              }
-            )
           }
         }
       })
     )
 
-const shortAnswer = (answer: ReadonlyArray<unknown>, asked: ReadonlyArray<unknown>) =>
-  new Error(`a batch handler answered with ${answer.length} results for ${asked.length} messages`)
+/** What failed in a batch, and what follows it in its lane and so must wait. */
+class Followers<D, E> {
+  readonly #lanesOf: (delivery: D) => ReadonlyArray<string>
+  readonly #failed: Array<{ readonly delivery: D; readonly cause: Cause.Cause<E>; readonly followers: Array<D> }> = []
+  readonly #byLane = new Map<string, Array<D>>()
 
-const countdown = (n: number, done: () => void) => {
-  let left = n
-  return () => {
-    if (--left === 0) done()
+  constructor(lanesOf: ((delivery: D) => ReadonlyArray<string>) | undefined) {
+    this.#lanesOf = lanesOf ?? (() => noLanes)
   }
+
+  follows(delivery: D): boolean {
+    const followers = this.#lanesOf(delivery).map((lane) => this.#byLane.get(lane))[0]
+    followers?.push(delivery)
+    return followers !== undefined
+  }
+
+  fails(delivery: D, cause: Cause.Cause<E>): void {
+    const followers: Array<D> = []
+    this.#failed.push({ delivery, cause, followers })
+    for (const lane of this.#lanesOf(delivery)) this.#byLane.set(lane, followers)
+  }
+
+  forEach(f: (delivery: D, cause: Cause.Cause<E>, followers: ReadonlyArray<D>) => void): void {
+    for (const { cause, delivery, followers } of this.#failed) f(delivery, cause, followers)
+  }
+}
+
+/** What a batch handler's answer says of its i-th message: at most one result. */
+const resultOf = <B, EI, E>(
+  exit: Exit.Exit<ReadonlyArray<Either.Either<B, EI>> | void, E>,
+  i: number,
+  asked: number
+): Exit.Exit<ReadonlyArray<B>, E | EI> => {
+  if (Exit.isFailure(exit)) return Exit.failCause(exit.cause)
+  const answer = exit.value
+  if (answer === undefined) return Exit.succeed([])
+  const result = answer[i]
+  if (result === undefined) {
+    return Exit.die(new Error(`a batch handler answered with ${answer.length} results for ${asked} messages`))
+  }
+  return Either.isLeft(result) ? Exit.fail(result.left) : Exit.succeed([result.right])
 }
 
 const runBatch = <A, E, R>(
@@ -420,11 +596,10 @@ const runBatch = <A, E, R>(
   const fiber = runFork(effect)
   for (const delivery of held) claims.works(delivery, fiber)
   fiber.addObserver((exit) => {
+    const interrupted = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
     for (const delivery of held) {
       claims.rests(delivery)
-      if (Exit.isSuccess(exit) || !Cause.isInterruptedOnly(exit.cause)) {
-        delivery.custodian.handled(delivery.custodian.now() - startedAt, Exit.isSuccess(exit))
-      }
+      if (!interrupted) delivery.custodian.handled(delivery.custodian.now() - startedAt, Exit.isSuccess(exit))
     }
     onExit(exit)
   })

@@ -3,6 +3,7 @@
  * of at most `limits.batchSize` entries, by size or a short linger, and every entry has its own result. Entries that
  * failed are tried again alone, while their lease lives.
  */
+import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -33,6 +34,8 @@ export interface Entry {
   readonly request: Request
   /** When the lease ends, in milliseconds. */
   readonly deadline: () => number
+  /** It has ended by other means: not to be tried again. */
+  readonly over: () => boolean
   /** Called once: the queue confirmed it, or the lease was over first. */
   readonly onResult: (confirmed: boolean) => void
   /** Somebody waits for the result: linger less. */
@@ -42,6 +45,8 @@ export interface Entry {
 export interface Settler {
   /** Takes an entry; never waits. What is taken is bounded by the permits of those that hand it in. */
   readonly submit: (entry: Entry) => void
+  /** Takes entries that the queue must see in this order: in calls of their own, one after another. */
+  readonly submitInOrder: (entries: ReadonlyArray<Entry>) => void
   /** Sends what lingers now. */
   readonly flush: () => void
   /** Entries taken and without result. */
@@ -156,7 +161,7 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
       // A schedule that ends still owes every entry a result: go on at its last pace.
       if (Option.isNone(yield* Effect.option(driver.next(undefined)))) yield* Effect.sleep("1 second")
       remaining = failed.filter((entry) => {
-        const again = unconfirmed.has(entry) && worthAnotherTry(entry, triedAt)
+        const again = unconfirmed.has(entry) && !entry.over() && worthAnotherTry(entry, triedAt)
         if (!again) finish(entry, false)
         return again
       })
@@ -168,7 +173,11 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
     const batch = batches[operation]
     const entries = batch.entries.splice(0, batchSize)
     if (batch.entries.length === 0) batch.due = Number.POSITIVE_INFINITY
-    const fiber = runFork(send(operation, entries))
+    track(send(operation, entries), entries)
+  }
+
+  const track = (effect: Effect.Effect<void>, entries: ReadonlyArray<Entry>) => {
+    const fiber = runFork(effect)
     calls.add(fiber)
     fiber.addObserver((exit) => {
       calls.delete(fiber)
@@ -231,6 +240,15 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
       const wait = company ? patience : entry.awaited || host.alone(unconfirmed.size) ? 0 : linger
       batch.due = Math.min(batch.due, now() + wait)
       arm()
+    },
+    submitInOrder: (entries) => {
+      const [first] = entries
+      if (first === undefined) return
+      for (const entry of entries) unconfirmed.add(entry)
+      const calls = Effect.forEach(Arr.chunksOf(entries, batchSize), (batch) => send(first.request._tag, batch), {
+        discard: true
+      })
+      track(calls, entries)
     },
     flush,
     pending: () => unconfirmed.size,

@@ -68,7 +68,19 @@ const watched = <E>(queue: LeaseQueue.LeaseQueue<E>, maxInFlight: number) => {
         )
       }),
     ack: ending("ack", (entry) => entry, queue.ack),
-    setLease: ending("setLease", (entry) => entry.lease, queue.setLease),
+    // An extension is for the whole lease again; nothing else here is.
+    setLease: (entries) =>
+      entries.every(({ duration }) => Duration.equals(duration, queue.leaseDuration))
+        ? Effect.flatMap(now, (sentAt) =>
+            Effect.tap(queue.setLease(entries), (results) => {
+              entries.forEach((entry, i) => {
+                if (!held.has(entry.lease.handle)) return
+                const result = results[i]
+                if (result !== undefined && Either.isRight(result)) held.set(entry.lease.handle, sentAt + lease)
+              })
+            })
+          )
+        : ending<LeaseQueue.SetLeaseEntry>("setLease", (entry) => entry.lease, queue.setLease)(entries),
     deadLetter: deadLetter && ending("deadLetter", (entry) => entry.message.lease, deadLetter)
   }
   return { queue: spied, endedBy, stop: () => (stopped = true) }

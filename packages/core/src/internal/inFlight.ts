@@ -1,13 +1,18 @@
 import type * as Effect from "effect/Effect"
+import { Kept } from "../LeaseKeeper.js"
 import type * as LeaseQueue from "../LeaseQueue.js"
 import type * as Settlement from "../Settlement.js"
 
 /** Who answers for a claimed delivery: a stage that runs it, holds it in a batch, or has passed it on. */
 export interface Owner {
-  /** The lease is lost or the drain's deadline is over: stop working on it and settle it. */
+  /** The drain's deadline is over: stop working on it and release it. */
   readonly interrupt: (delivery: InFlight) => void
+  /** The lease is lost: stop working on it; there is nothing to settle. */
+  readonly lose: (delivery: InFlight) => void
   /** It ended, or another stage has claimed it. */
   readonly left: (delivery: InFlight) => void
+  /** Whether it is only waiting its turn: a drain gives it back. */
+  readonly waits: (delivery: InFlight) => boolean
   /** No longer there to answer: its stage is over. */
   readonly closed: boolean
 }
@@ -15,8 +20,16 @@ export interface Owner {
 /** What a consumer does for its deliveries. */
 export interface Custodian {
   readonly queueName: string
+  /** Whether messages of a group must be worked on in order. */
+  readonly ordered: boolean
+  /** Until when its lease can be kept, in milliseconds. */
+  readonly keptUntil: (delivery: InFlight) => number
+  /** Messages in flight, at most. */
+  readonly maxInFlight: number
   readonly now: () => number
   readonly settle: (delivery: InFlight, settlement: Settlement.Settlement, awaited: boolean) => void
+  /** The handler succeeded after the lease was lost: on a standard queue the delete may still be in time. */
+  readonly ackLate: (delivery: InFlight) => void
   readonly extend: (delivery: InFlight, millis: number, onResult: (confirmed: boolean) => void) => void
   readonly handled: (millis: number, succeeded: boolean) => void
   /** Sends no more receives and waits for the open ones. */
@@ -39,6 +52,15 @@ export class InFlight {
   /** When it was handed to the stream's reader; a stage of ours that holds it unclaimed keeps this fresh. */
   handedOverAt = 0
   warned = false
+  /** Runs again of our own, beyond the attempts that the queue has counted: in the slot, and after having been held. */
+  retries = 0
+  retriesInARow = 0
+  holds = 0
+  /** Others wait for its end: its settlement lingers less. */
+  urgent = false
+  /** Its group goes on though it failed: the user said so. */
+  skipped = false
+  readonly kept = new Kept()
   readonly custodian: Custodian
   readonly message: LeaseQueue.Message
   readonly receivedAt: number
@@ -62,13 +84,24 @@ export class InFlight {
     return true
   }
 
-  /** False where it had been settled before. */
-  settle(settlement: Settlement.Settlement, onEnded?: (outcome: Settlement.Outcome) => void): boolean {
+  /** Closes the door to any other settlement. False where it is closed already. */
+  beginSettling(): boolean {
     if (this.phase >= Phase.Settling) return false
     this.phase = Phase.Settling
-    if (onEnded !== undefined) this.onEnded(onEnded)
-    this.custodian.settle(this, settlement, onEnded !== undefined)
     return true
+  }
+
+  /** False where it had been settled before. */
+  settle(settlement: Settlement.Settlement, onEnded?: (outcome: Settlement.Outcome) => void): boolean {
+    if (!this.beginSettling()) return false
+    if (onEnded !== undefined) this.onEnded(onEnded)
+    this.custodian.settle(this, settlement, this.urgent || onEnded !== undefined)
+    return true
+  }
+
+  /** The queue's count and our own retries in place. */
+  get attempt(): number {
+    return this.message.attempt + this.retries + this.holds
   }
 
   onEnded(f: (outcome: Settlement.Outcome) => void): void {

@@ -24,6 +24,10 @@ const counters = {
   receiveErrors: "receive calls that failed",
   settleErrors: "calls to settle that failed, whole",
   settleCalls: "calls to settle",
+  extendCalls: "calls to extend leases",
+  extended: "leases that were to be extended",
+  extendErrors: "calls to extend leases that failed, whole",
+  longestReached: "messages in flight for as long as the queue allows",
   stranded: "messages that an aborted receive may have leased to nobody"
 } as const
 

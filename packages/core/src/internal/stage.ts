@@ -11,13 +11,15 @@ import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Stream from "effect/Stream"
 import type * as LeaseQueue from "../LeaseQueue.js"
+import * as Sequencer from "../Sequencer.js"
 import * as Settlement from "../Settlement.js"
-import type { Custodian, InFlight, Owner } from "./inFlight.js"
+import { type Custodian, type InFlight, type Owner, Phase } from "./inFlight.js"
 
 /** The deliveries that a stage answers for, and the fibers that work on them. */
 export class Claims implements Owner {
   closed = false
   readonly held = new Set<InFlight>()
+  readonly #waiting = new Set<InFlight>()
   readonly #working = new Map<InFlight, Fiber.RuntimeFiber<unknown, unknown>>()
 
   claim(delivery: InFlight): boolean {
@@ -28,6 +30,16 @@ export class Claims implements Owner {
 
   left(delivery: InFlight): void {
     this.held.delete(delivery)
+    this.#waiting.delete(delivery)
+  }
+
+  /** It waits its turn in a lane, or runs no more until its retry. */
+  parks(delivery: InFlight): void {
+    this.#waiting.add(delivery)
+  }
+
+  waits(delivery: InFlight): boolean {
+    return this.#waiting.has(delivery)
   }
 
   works(delivery: InFlight, fiber: Fiber.RuntimeFiber<unknown, unknown>): void {
@@ -42,6 +54,10 @@ export class Claims implements Owner {
     const fiber = this.#working.get(delivery)
     if (fiber === undefined) delivery.settle(Settlement.release)
     else fiber.unsafeInterruptAsFork(FiberId.none)
+  }
+
+  lose(delivery: InFlight): void {
+    this.#working.get(delivery)?.unsafeInterruptAsFork(Settlement.leaseLostId)
   }
 
   interruptAll(): void {
@@ -75,18 +91,34 @@ export class Claims implements Owner {
   )
 }
 
-/** One item's right to run; `done` gives it back, with what the item has become. */
+/** On a standard queue what is too much for a lane stays away for a little, or it would come straight back. */
+const overflow = Settlement.retry("2 seconds")
+
+/** One item's right to run; given back by the first of these to be called. */
 export interface Slot<in Out> {
+  /** It is done with, and has become so much. */
   readonly done: (...results: ReadonlyArray<Out>) => void
+  /** It runs again after this long; its lane waits for it meanwhile, and nothing else does. */
+  readonly hold: ((millis: number) => void) | undefined
 }
 
-export interface Options<In, Out, R> {
+/** What keeps the items of a group in order. */
+export interface Lanes<in In> {
+  /** The lanes of an item: one of a lane runs at a time. None: it waits for nobody. */
+  readonly of: (item: In) => ReadonlyArray<string>
+  readonly deliveries: (item: In) => ReadonlyArray<InFlight>
+  /** Begin with the next before the settlement of the one before is confirmed. */
+  readonly ackAhead: boolean
+}
+
+export interface Options<in In, Out, R> {
   /** Items worked on at once. */
   readonly concurrency: number
   readonly claims: Claims
+  readonly lanes: Lanes<In> | undefined
   /** Whether the stage settles what it claims, and so ends only when that is confirmed. */
   readonly settles: boolean
-  /** Starts the work on one item and returns; calls `slot.done` once, then or later. */
+  /** Starts the work on one item and returns; calls one of `slot` once, then or later. */
   readonly start: (item: In, slot: Slot<Out>, runFork: RunFork<R>) => void
 }
 
@@ -118,8 +150,14 @@ class Dispatcher<In, Out, E, R> {
   readonly #options: Options<In, Out, R>
   readonly #runFork: RunFork<R>
   readonly #mostResults: number
+  readonly #sequencer: Sequencer.Sequencer<In> | undefined
   #running = 0
+  /** What may run as soon as there is a slot. */
+  readonly #ready: Array<In> = []
+  /** What runs again after a while, by its timer. */
+  readonly #held = new Map<In, Fiber.RuntimeFiber<void>>()
   #results: Array<Out> = []
+  #closing = false
   #end: Exit.Exit<never, Option.Option<E>> | undefined
   #wakeReader: (() => void) | undefined
   #wakeDriver: (() => void) | undefined
@@ -128,19 +166,102 @@ class Dispatcher<In, Out, E, R> {
     this.#options = options
     this.#runFork = runFork
     this.#mostResults = Math.max(16, options.concurrency)
+    const { lanes } = options
+    this.#sequencer =
+      lanes &&
+      Sequencer.make<In>({
+        onReady: (item) => {
+          this.#ready.push(item)
+          this.#pump()
+        },
+        mayRun: (item) => lanes.deliveries(item).some((delivery) => delivery.phase < Phase.Settling)
+      })
+  }
+
+  /** Puts an item into its lanes, where it waits its turn. False where it has none. */
+  #admit(item: In): boolean {
+    const { claims, lanes } = this.#options
+    if (lanes === undefined || this.#sequencer === undefined) return false
+    const names = lanes.of(item)
+    if (names.length === 0) return false
+    // Released meanwhile, or more than its share: one group must not take all permits.
+    const held = lanes.deliveries(item).filter((delivery) => claims.claim(delivery))
+    if (held.length === 0) return true
+    if (names.some((name) => this.#overflows(name, held))) {
+      for (const delivery of held) delivery.settle(delivery.custodian.ordered ? Settlement.release : overflow)
+      return true
+    }
+    let left = held.length
+    for (const delivery of held) {
+      claims.parks(delivery)
+      delivery.urgent = !lanes.ackAhead
+      delivery.onEnded(() => {
+        if (--left === 0) this.#leave(item)
+      })
+    }
+    this.#sequencer.add(names, item)
+    return true
+  }
+
+  #overflows(lane: string, [first]: ReadonlyArray<InFlight>): boolean {
+    const share = first === undefined ? 1 : Math.ceil(first.custodian.maxInFlight / 2)
+    return (this.#sequencer?.length(lane) ?? 0) >= share
+  }
+
+  #leave(item: In): void {
+    this.#held.get(item)?.unsafeInterruptAsFork(FiberId.none)
+    this.#sequencer?.remove(item)
+    this.#wake("driver")
   }
 
   #free(): boolean {
     return this.#running < this.#options.concurrency && this.#results.length < this.#mostResults
   }
 
-  readonly #slot: Slot<Out> = {
+  /** Starts what is ready, as far as there are slots. */
+  #pump(): void {
+    while (this.#ready.length > 0 && this.#free() && !this.#closing) {
+      const item = this.#ready.shift() as In
+      this.#running++
+      this.#options.start(item, this.#slot(item), this.#runFork)
+    }
+    if (this.#ready.length === 0 || this.#closing) this.#wake("driver")
+  }
+
+  #slot(item: In): Slot<Out> {
+    return this.#sequencer?.has(item) === true
+      ? {
+          done: (...results) => {
+            if (this.#options.lanes?.ackAhead === true) this.#leave(item)
+            this.#done.done(...results)
+          },
+          hold: (millis) => this.#hold(item, millis)
+        }
+      : this.#done
+  }
+
+  readonly #done: Slot<Out> = {
     done: (...results) => {
       this.#running--
       this.#results.push(...results)
       if (results.length > 0) this.#wake("reader")
-      this.#wake("driver")
-    }
+      this.#pump()
+    },
+    hold: undefined
+  }
+
+  // The slot is free for others while it waits; its permit and its lane's leases are kept.
+  #hold(item: In, millis: number): void {
+    const { claims, lanes } = this.#options
+    for (const delivery of lanes?.deliveries(item) ?? []) claims.parks(delivery)
+    const fiber = this.#runFork(Effect.sleep(millis))
+    this.#held.set(item, fiber)
+    fiber.addObserver((exit) => {
+      this.#held.delete(item)
+      if (Exit.isSuccess(exit)) this.#ready.push(item)
+      this.#pump()
+    })
+    this.#done.done()
   }
 
   #wake(who: "reader" | "driver"): void {
@@ -162,9 +283,11 @@ class Dispatcher<In, Out, E, R> {
   #feed(items: ReadonlyArray<In>, from: number): Effect.Effect<void> {
     return Effect.suspend(() => {
       for (let i = from; i < items.length; i++) {
-        if (!this.#free()) return Effect.zipRight(this.#untilDriverWoken, this.#feed(items, i))
-        this.#running++
-        this.#options.start(items[i] as In, this.#slot, this.#runFork)
+        if (this.#ready.length > 0) return Effect.zipRight(this.#untilDriverWoken, this.#feed(items, i))
+        const item = items[i] as In
+        if (this.#admit(item)) continue
+        this.#ready.push(item)
+        this.#pump()
       }
       // The next delivery is asked for when there is a slot for it: demand travels upstream here.
       return this.#untilFree
@@ -172,11 +295,18 @@ class Dispatcher<In, Out, E, R> {
   }
 
   readonly #untilFree: Effect.Effect<void> = Effect.suspend(() =>
-    this.#free() ? Effect.void : Effect.zipRight(this.#untilDriverWoken, this.#untilFree)
+    this.#ready.length === 0 && this.#free() ? Effect.void : Effect.zipRight(this.#untilDriverWoken, this.#untilFree)
   )
 
+  // With lanes, what waits in one counts as begun: it is claimed, and the source may have gone.
   readonly #untilIdle: Effect.Effect<void> = Effect.suspend(() =>
-    this.#running === 0 ? Effect.void : Effect.zipRight(this.#untilDriverWoken, this.#untilIdle)
+    this.#running === 0 && this.#ready.length === 0 && this.#held.size === 0 && (this.#sequencer?.size() ?? 0) === 0
+      ? Effect.void
+      : Effect.zipRight(this.#untilDriverWoken, this.#untilIdle)
+  )
+
+  readonly #untilStill: Effect.Effect<void> = Effect.suspend(() =>
+    this.#running === 0 ? Effect.void : Effect.zipRight(this.#untilDriverWoken, this.#untilStill)
   )
 
   /** Runs until the upstream ends, then until all that it began is done. */
@@ -199,7 +329,7 @@ class Dispatcher<In, Out, E, R> {
     if (this.#results.length > 0) {
       const results = this.#results
       this.#results = []
-      this.#wake("driver")
+      this.#pump()
       return Effect.succeed(Chunk.unsafeFromArray(results))
     }
     return this.#end ?? Effect.zipRight(this.#untilReaderWoken, this.pull)
@@ -219,9 +349,15 @@ class Dispatcher<In, Out, E, R> {
     ) {
       return finished
     }
+    this.#closing = true
     return claims.stopReceiving.pipe(
-      Effect.zipRight(Effect.sync(() => claims.interruptAll())),
-      Effect.zipRight(this.#untilIdle),
+      Effect.zipRight(
+        Effect.sync(() => {
+          for (const timer of this.#held.values()) timer.unsafeInterruptAsFork(FiberId.none)
+          claims.interruptAll()
+        })
+      ),
+      Effect.zipRight(this.#untilStill),
       Effect.zipRight(Effect.sync(() => claims.interruptAll())),
       Effect.zipRight(claims.settled),
       Effect.zipRight(finished)

@@ -228,7 +228,7 @@ const shuffled = (seed: number): Runnable => {
       if (task === undefined || last === undefined) return false
       if (index < tasks.length) tasks[index] = last
       // Effect may take the turn from a fiber after any 2,048 operations, so code must stand it anywhere.
-      operations = below(8) === 0 ? 1 + below(64) : Number.POSITIVE_INFINITY
+      operations = below(8) === 0 ? 1 + below(2 ** below(11)) : Number.POSITIVE_INFINITY
       task()
       return true
     }

@@ -1,0 +1,263 @@
+/**
+ * Keeps leases alive: one table ordered by time and one ticking fiber for a consumer, whatever it has in flight.
+ *
+ * Invariant 6 (lease): a lease is extended when half of it is left, so that a failed extension can be tried again in
+ * time; entries that are due soon fill up a call; a lease that is refused, or that our own clock says is over, is lost;
+ * and none is extended past the longest that the queue allows.
+ */
+import * as Arr from "effect/Array"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Random from "effect/Random"
+import { Heap } from "./internal/heap.js"
+import type * as LeaseQueue from "./LeaseQueue.js"
+
+export interface Options {
+  /**
+   * Whether leases are extended. Without it the keeper still notices those that are over. Default true.
+   */
+  readonly heartbeat?: boolean | undefined
+}
+
+/** A lease as the keeper sees it. */
+export interface Leased {
+  readonly message: LeaseQueue.Message
+  /** When it was received, in milliseconds. */
+  readonly receivedAt: number
+  /** When it ends, as far as the queue has confirmed it, in milliseconds. The keeper moves it. */
+  deadline: number
+  /** The keeper's own notes on it. */
+  readonly kept: Kept
+}
+
+/** @internal */
+export class Kept {
+  /** Its place in the table; -1 where it is not there. */
+  slot = -1
+  /** When to look at it next, in milliseconds. */
+  wakeAt = 0
+  /** An extension of it is in the air. */
+  extending = false
+  /** Extended no more. */
+  final = false
+  /** Wanted by whoever waits for the extension in the air. */
+  onLanded: (() => void) | undefined = undefined
+}
+
+/** @internal */
+export interface Host<E, L extends Leased> {
+  readonly queue: LeaseQueue.LeaseQueue<E>
+  readonly runFork: <A, E2>(effect: Effect.Effect<A, E2>) => Fiber.RuntimeFiber<A, E2>
+  readonly now: () => number
+  /** The lease is over. It has left the table. */
+  readonly onLost: (leased: L) => void
+  /** It has been leased for as long as the queue allows, and will run out. */
+  readonly onLongest: (leased: L) => void
+  readonly onCall: (entries: number) => void
+  readonly onError: (error: E) => void
+}
+
+/** Calls in the air at once: a thundering herd of extensions must not starve receives and acks. */
+const concurrency = 16
+/** Before a failed extension is tried again, at least, in milliseconds. */
+const shortestPause = 100
+/** The shortest that is worth asking for, in milliseconds. */
+const shortestLease = 1000
+/** What is kept free below the longest lease, for the clocks to differ and for rounding up, in milliseconds. */
+const reserve = 2000
+
+export class LeaseKeeper<E, L extends Leased> {
+  readonly #host: Host<E, L>
+  readonly #heartbeat: boolean
+  readonly #lease: number
+  readonly #longest: number
+  readonly #table = new Heap<L>(
+    (a, b) => a.kept.wakeAt < b.kept.wakeAt,
+    (leased, slot) => {
+      leased.kept.slot = slot
+    }
+  )
+  #ticker: { readonly at: number; readonly fiber: Fiber.RuntimeFiber<void> } | undefined
+
+  constructor(host: Host<E, L>, options: Options = {}) {
+    this.#host = host
+    this.#heartbeat = options.heartbeat ?? true
+    this.#lease = Duration.toMillis(host.queue.leaseDuration)
+    this.#longest = Duration.toMillis(host.queue.limits.maxLease)
+  }
+
+  /** How many leases it holds. */
+  get size(): number {
+    return this.#table.size
+  }
+
+  /** Keeps a lease from now on, until `release`. */
+  hold(leased: L): void {
+    leased.kept.wakeAt = this.#due(leased, 0)
+    this.#table.push(leased)
+    this.#arm()
+  }
+
+  /** The delivery has ended. An extension that is still in the air is ignored. */
+  release(leased: L): void {
+    if (leased.kept.slot >= 0) this.#table.removeAt(leased.kept.slot)
+  }
+
+  /**
+   * Extends it no more, and calls `then` once no extension of it is in the air: what is asked of the queue after that
+   * is not overwritten.
+   */
+  stop(leased: L, then: () => void): void {
+    leased.kept.final = true
+    if (leased.kept.extending) leased.kept.onLanded = then
+    else then()
+  }
+
+  /** The lease was set by somebody else: `deadline` has moved. */
+  moved(leased: L): void {
+    if (leased.kept.slot < 0) return
+    leased.kept.wakeAt = this.#due(leased, 0)
+    this.#table.moved(leased.kept.slot)
+    this.#arm()
+  }
+
+  /** Nothing more will come: ends the ticker, where nothing is held. */
+  quiesce(): void {
+    if (this.#table.size > 0) return
+    this.#ticker?.fiber.unsafeInterruptAsFork(FiberId.none)
+    this.#ticker = undefined
+  }
+
+  #due(leased: L, jitter: number): number {
+    const { kept } = leased
+    return this.#heartbeat && !kept.final ? leased.deadline - this.#lease * (0.5 + jitter) : leased.deadline
+  }
+
+  #arm(): void {
+    const at = this.#table.peek?.kept.wakeAt
+    if (at === undefined || (this.#ticker !== undefined && this.#ticker.at <= at)) return
+    this.#ticker?.fiber.unsafeInterruptAsFork(FiberId.none)
+    const fiber = this.#host.runFork(Effect.sleep(Math.max(0, at - this.#host.now())))
+    this.#ticker = { at, fiber }
+    fiber.addObserver((exit) => {
+      if (this.#ticker?.fiber !== fiber) return
+      this.#ticker = undefined
+      if (Exit.isSuccess(exit)) this.#tick()
+    })
+  }
+
+  #tick(): void {
+    const now = this.#host.now()
+    const due: Array<L> = []
+    // Those that are due soon share the calls of those that are due now.
+    const soon = now + this.#lease / 4
+    const { batchSize } = this.#host.queue.limits
+    for (let next = this.#table.peek; next !== undefined; next = this.#table.peek) {
+      const { deadline, kept } = next
+      const later = kept.wakeAt > now
+      if (later && (due.length % batchSize === 0 || kept.wakeAt > soon || !this.#extendable(next))) break
+      if (deadline <= now) {
+        this.#lose(next)
+        continue
+      }
+      this.#wake(next, deadline)
+      if (!this.#extendable(next)) continue
+      if (this.#left(next, now) < shortestLease) {
+        this.#reachLongest(next)
+      } else {
+        kept.extending = true
+        due.push(next)
+      }
+    }
+    if (due.length > 0) this.#extend(due)
+    this.#arm()
+  }
+
+  #extendable({ kept }: L): boolean {
+    return this.#heartbeat && !kept.extending && !kept.final
+  }
+
+  /** What is left of the longest lease. */
+  #left(leased: L, now: number): number {
+    return leased.receivedAt + this.#longest - reserve - now
+  }
+
+  #reachLongest(leased: L): void {
+    leased.kept.final = true
+    this.#host.onLongest(leased)
+  }
+
+  #wake(leased: L, at: number): void {
+    leased.kept.wakeAt = at
+    if (leased.kept.slot >= 0) this.#table.moved(leased.kept.slot)
+  }
+
+  #lose(leased: L): void {
+    this.release(leased)
+    this.#host.onLost(leased)
+  }
+
+  #extend(due: ReadonlyArray<L>): void {
+    const { batchSize } = this.#host.queue.limits
+    this.#host.runFork(
+      Effect.forEach(Arr.chunksOf(due, batchSize), (batch) => this.#call(batch), { concurrency, discard: true })
+    )
+  }
+
+  #call(batch: ReadonlyArray<L>): Effect.Effect<void> {
+    return Effect.gen(this, function* () {
+      const { now, onCall, onError, queue } = this.#host
+      // Some may have ended while this call waited for its turn.
+      const entries = batch.filter((leased) => {
+        const wanted = leased.kept.slot >= 0 && !leased.kept.final
+        if (!wanted) this.#landed(leased)
+        return wanted
+      })
+      if (entries.length === 0) return
+      const sentAt = now()
+      const durations = entries.map((leased) => Math.min(this.#lease, this.#left(leased, sentAt)))
+      onCall(entries.length)
+      const exit = yield* Effect.exit(
+        queue.setLease(
+          entries.map(({ message }, i) => ({ lease: message.lease, duration: Duration.millis(durations[i] ?? 0) }))
+        )
+      )
+      if (Exit.isFailure(exit) && exit.cause._tag === "Fail") onError(exit.cause.error)
+      const jitter = ((yield* Random.next) - 0.5) / 10
+      entries.forEach((leased, i) => {
+        const result = Exit.isSuccess(exit) ? exit.value[i] : undefined
+        this.#answered(leased, result, sentAt + (durations[i] ?? 0), jitter)
+      })
+      this.#arm()
+    })
+  }
+
+  #answered(leased: L, result: LeaseQueue.EntryResult | undefined, deadline: number, jitter: number): void {
+    const { kept } = leased
+    this.#landed(leased)
+    if (kept.slot < 0) return
+    if (result !== undefined && Either.isRight(result)) {
+      leased.deadline = deadline
+      this.#wake(leased, this.#due(leased, jitter))
+    } else if (result?.left.reason === "LeaseLost") {
+      if (!kept.final) this.#lose(leased)
+    } else if (result?.left.reason === "Rejected") {
+      kept.final = true
+    } else {
+      // Tried again sooner and sooner, the less of the lease is left.
+      const left = leased.deadline - this.#host.now()
+      this.#wake(leased, Math.min(leased.deadline, this.#host.now() + Math.max(shortestPause, left / 4)))
+    }
+  }
+
+  #landed({ kept }: L): void {
+    kept.extending = false
+    const { onLanded } = kept
+    kept.onLanded = undefined
+    onLanded?.()
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * Lets items run one at a time in each of their lanes, in the order in which they came. A lane is there as long as
+ * something is in it: idle groups cost nothing, and memory is bounded by what is in flight.
+ */
+export interface Options<in A> {
+  /** It is first in all its lanes and may run. Told once. */
+  readonly onReady: (item: A) => void
+  /** Whether it still may run; one that may not is passed over until it is removed. */
+  readonly mayRun: (item: A) => boolean
+}
+
+interface Place {
+  readonly lanes: ReadonlyArray<string>
+  ready: boolean
+}
+
+export interface Sequencer<in A> {
+  /** Puts an item at the end of these lanes, at least one. */
+  readonly add: (lanes: ReadonlyArray<string>, item: A) => void
+  /** Takes it out; what was behind it moves up. */
+  readonly remove: (item: A) => void
+  readonly has: (item: A) => boolean
+  /** Items in a lane. */
+  readonly length: (lane: string) => number
+  /** Items in all lanes. */
+  readonly size: () => number
+}
+
+export const make = <A>(options: Options<A>): Sequencer<A> => {
+  // A Set keeps its order, and gives up any item at once: 100,000 messages of one group cost no more than of many.
+  const lanes = new Map<string, Set<A>>()
+  const places = new Map<A, Place>()
+
+  const first = (lane: string): A | undefined => {
+    const items = lanes.get(lane)
+    return items === undefined ? undefined : items.values().next().value
+  }
+
+  const check = (item: A) => {
+    const place = places.get(item)
+    if (place === undefined || place.ready || !place.lanes.every((lane) => first(lane) === item)) return
+    if (!options.mayRun(item)) return
+    place.ready = true
+    options.onReady(item)
+  }
+
+  return {
+    add: (names, item) => {
+      places.set(item, { lanes: names, ready: false })
+      for (const name of names) {
+        const lane = lanes.get(name)
+        if (lane === undefined) lanes.set(name, new Set([item]))
+        else lane.add(item)
+      }
+      check(item)
+    },
+    remove: (item) => {
+      const place = places.get(item)
+      if (place === undefined) return
+      places.delete(item)
+      for (const name of place.lanes) {
+        const lane = lanes.get(name)
+        lane?.delete(item)
+        if (lane?.size === 0) lanes.delete(name)
+      }
+      for (const name of place.lanes) {
+        const next = first(name)
+        if (next !== undefined) check(next)
+      }
+    },
+    has: (item) => places.has(item),
+    length: (lane) => lanes.get(lane)?.size ?? 0,
+    size: () => places.size
+  }
+}
