@@ -254,13 +254,13 @@ export class Queue {
     const first = key === undefined ? undefined : this.deduplication.get(key, now)
     if (first !== undefined) {
       this.totals.duplicates++
-      return { ...sent(checked), MessageId: first.MessageId, ...optional("SequenceNumber", first.SequenceNumber) }
+      return sent(checked, first.MessageId, first.SequenceNumber)
     }
     const no = this.surroundings.nextNumber()
     const message = new StoredMessage(no, this.surroundings.messageId(no), checked, deduplicationId, now)
     this.add(message, now, delay)
     this.totals.sent++
-    const answer = { ...sent(checked), MessageId: message.id, ...optional("SequenceNumber", message.sequence) }
+    const answer = sent(checked, message.id, message.sequence)
     if (key !== undefined) this.deduplication.set(key, answer, now)
     this.serve(now)
     return answer
@@ -383,7 +383,7 @@ export class Queue {
       message.receives++
       message.receiveCount++
       message.leasedAt = now
-      message.firstReceivedAt ??= now
+      if (Number.isNaN(message.firstReceivedAt)) message.firstReceivedAt = now
       this.totals.receives++
       this.leaseUntil(message, now + (receive.duplicate ? 0 : receive.lease))
       taken.push(message)
@@ -416,24 +416,23 @@ export class Queue {
 
   private received(message: StoredMessage, receive: Receive): ReceivedMessage {
     const { content } = message
-    const system = receive.attributes(message)
-    const attributes = content.attributes && receive.messageAttributes(content.attributes)
-    return {
+    const received: Mutable<ReceivedMessage> = {
       MessageId: message.id,
       ReceiptHandle: this.handle(message),
       MD5OfBody: content.bodyMd5,
-      Body: content.body,
-      ...optional("Attributes", system),
-      ...(attributes === undefined
-        ? {}
-        : {
-            MD5OfMessageAttributes:
-              attributes === content.attributes && content.attributesMd5 !== undefined
-                ? content.attributesMd5
-                : Md5.ofAttributes(attributes),
-            MessageAttributes: attributes
-          })
+      Body: content.body
     }
+    const system = receive.attributes(message)
+    if (system !== undefined) received.Attributes = system
+    const attributes = content.attributes && receive.messageAttributes(content.attributes)
+    if (attributes !== undefined) {
+      received.MD5OfMessageAttributes =
+        attributes === content.attributes && content.attributesMd5 !== undefined
+          ? content.attributesMd5
+          : Md5.ofAttributes(attributes)
+      received.MessageAttributes = attributes
+    }
+    return received
   }
 
   // Settling
@@ -614,42 +613,60 @@ export class Queue {
   }
 }
 
-const optional = <K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } =>
-  value === undefined ? {} : ({ [key]: value } as { readonly [P in K]?: V })
+/** What is built field by field, which is several times as fast as to spread what may be missing. */
+type Mutable<A> = { -readonly [K in keyof A]: A[K] }
 
-const sent = (content: Content) => ({
-  MD5OfMessageBody: content.bodyMd5,
-  ...optional("MD5OfMessageAttributes", content.attributesMd5),
-  ...optional("MD5OfMessageSystemAttributes", content.systemAttributesMd5)
-})
+const sent = (content: Content, id: string, sequence: string | undefined): Sent => {
+  const sent: Mutable<Sent> = { MessageId: id, MD5OfMessageBody: content.bodyMd5 }
+  if (content.attributesMd5 !== undefined) sent.MD5OfMessageAttributes = content.attributesMd5
+  if (content.systemAttributesMd5 !== undefined) sent.MD5OfMessageSystemAttributes = content.systemAttributesMd5
+  if (sequence !== undefined) sent.SequenceNumber = sequence
+  return sent
+}
 
 // What a receive shows
 
-const system: Readonly<Record<string, (message: StoredMessage) => string | undefined>> = {
-  SenderId: () => "AIDAMILLRACEEMULATOR",
-  SentTimestamp: (message) => String(message.sentAt),
-  ApproximateReceiveCount: (message) => String(message.receiveCount),
-  ApproximateFirstReceiveTimestamp: (message) => String(message.firstReceivedAt),
-  SequenceNumber: (message) => message.sequence,
-  MessageDeduplicationId: (message) => message.deduplicationId,
-  MessageGroupId: (message) => message.content.group,
-  AWSTraceHeader: (message) => message.content.traceHeader,
-  DeadLetterQueueSourceArn: (message) => message.deadLetterSource
+const systemNames = [
+  "SenderId",
+  "SentTimestamp",
+  "ApproximateReceiveCount",
+  "ApproximateFirstReceiveTimestamp",
+  "SequenceNumber",
+  "MessageDeduplicationId",
+  "MessageGroupId",
+  "AWSTraceHeader",
+  "DeadLetterQueueSourceArn"
+]
+const senderId = "AIDAMILLRACEEMULATOR"
+
+const everything = (message: StoredMessage): Record<string, string> => {
+  const attributes: Record<string, string> = {
+    SenderId: senderId,
+    SentTimestamp: String(message.sentAt),
+    ApproximateReceiveCount: String(message.receiveCount),
+    ApproximateFirstReceiveTimestamp: String(message.firstReceivedAt)
+  }
+  const { group, traceHeader } = message.content
+  if (message.sequence !== undefined) attributes["SequenceNumber"] = message.sequence
+  if (message.deduplicationId !== undefined) attributes["MessageDeduplicationId"] = message.deduplicationId
+  if (group !== undefined) attributes["MessageGroupId"] = group
+  if (traceHeader !== undefined) attributes["AWSTraceHeader"] = traceHeader
+  if (message.deadLetterSource !== undefined) attributes["DeadLetterQueueSourceArn"] = message.deadLetterSource
+  return attributes
 }
-const systemNames = Object.keys(system)
 
 const systemAttributes = (request: ReceiveMessageRequest): Receive["attributes"] => {
   const asked = [...(request.MessageSystemAttributeNames ?? []), ...(request.AttributeNames ?? [])]
   if (asked.length === 0) return () => undefined
-  const names = asked.includes("All") ? systemNames : systemNames.filter((name) => asked.includes(name))
-  for (const name of asked) {
-    if (name !== "All" && !(name in system)) throw QueueAttributes.unknown(name)
-  }
+  for (const name of asked) if (name !== "All" && !systemNames.includes(name)) throw QueueAttributes.unknown(name)
+  if (asked.includes("All")) return everything
+  const names = systemNames.filter((name) => asked.includes(name))
   return (message) => {
+    const all = everything(message)
     const attributes: Record<string, string> = {}
     let any = false
     for (const name of names) {
-      const value = system[name]?.(message)
+      const value = all[name]
       if (value === undefined) continue
       attributes[name] = value
       any = true
