@@ -451,10 +451,6 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
     const waiting = new Set<() => void>()
     let wakes = 0
     let nextKnown = Number.POSITIVE_INFINITY
-    const wake = () => {
-      wakes += 1
-      for (const waiter of waiting) waiter()
-    }
     // Not a race: that interrupts its children with its caller, also one that is not interruptible itself.
     const awaitWake = (seen: number, sleep: Effect.Effect<void>, stop: Effect.Effect<void> | undefined) =>
       Effect.flatMap(Effect.runtime<never>(), (runtime) =>
@@ -490,7 +486,11 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
       })
 
     const changed = () => {
-      if (waiting.size > 0 && (store.receivable || store.nextDeadline < nextKnown)) wake()
+      if (store.receivable || store.nextDeadline < nextKnown) {
+        // Counted for those, too, that have found nothing and do not wait yet.
+        wakes += 1
+        for (const waiter of waiting) waiter()
+      }
       if (watchers.size === 0) return
       for (const [resume, holds] of watchers) {
         if (!holds()) continue

@@ -215,6 +215,10 @@ const fifo = (): Runnable => {
 const shuffled = (seed: number): Runnable => {
   const below = randomInt(seed)
   const tasks: Array<Scheduler.Task> = []
+  // Effect may take the turn from a fiber after any 2,048 operations, so code must stand it anywhere. Seeds differ in
+  // how often it happens, from never, and how early.
+  const odds = below(3)
+  const most = 2 ** (4 + below(7))
   let operations = Number.POSITIVE_INFINITY
   return {
     shouldYield: (fiber) => (fiber.currentOpCount > operations ? 0 : Scheduler.defaultShouldYield(fiber)),
@@ -227,8 +231,7 @@ const shuffled = (seed: number): Runnable => {
       const last = tasks.pop()
       if (task === undefined || last === undefined) return false
       if (index < tasks.length) tasks[index] = last
-      // Effect may take the turn from a fiber after any 2,048 operations, so code must stand it anywhere.
-      operations = below(8) === 0 ? 1 + below(2 ** below(11)) : Number.POSITIVE_INFINITY
+      operations = below(8) < odds ? 1 + below(most) : Number.POSITIVE_INFINITY
       task()
       return true
     }
