@@ -34,7 +34,7 @@ export interface Options {
   readonly fatalGrace?: Duration.DurationInput | undefined
 }
 
-/** @internal */
+/** What it needs of the consumer that it works for. */
 export interface Host<E, A> {
   readonly queue: LeaseQueue.LeaseQueue<E>
   readonly runFork: <B, E2>(effect: Effect.Effect<B, E2>) => Fiber.RuntimeFiber<B, E2>
@@ -47,7 +47,6 @@ export interface Host<E, A> {
   readonly onStranded: (messages: number) => void
 }
 
-/** @internal */
 export const defaultRetry = Schedule.exponential("200 millis").pipe(
   Schedule.union(Schedule.spaced("20 seconds")),
   Schedule.jittered

@@ -34,7 +34,7 @@ export interface Leased {
   readonly kept: Kept
 }
 
-/** @internal */
+/** The keeper's notes on one lease. */
 export class Kept {
   /** Its place in the table; -1 where it is not there. */
   slot = -1
@@ -48,7 +48,7 @@ export class Kept {
   onLanded: (() => void) | undefined = undefined
 }
 
-/** @internal */
+/** What it needs of the consumer that it works for. */
 export interface Host<E, L extends Leased> {
   readonly queue: LeaseQueue.LeaseQueue<E>
   readonly runFork: <A, E2>(effect: Effect.Effect<A, E2>) => Fiber.RuntimeFiber<A, E2>

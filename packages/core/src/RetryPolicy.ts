@@ -154,7 +154,7 @@ export const match =
     })
   }
 
-/** @internal A policy, or a function from the failure to one: an inline handler then keeps its error type. */
+/** A policy, or a function from the failure to one: an inline handler then keeps its error type. */
 export type PolicyInput<F, D> = RetryPolicy<F> | ((failure: F, delivery: D) => RetryPolicy<F>)
 
 /** @internal */

@@ -57,7 +57,7 @@ export interface Settler {
   readonly abandon: () => void
 }
 
-/** @internal */
+/** What it needs of the consumer that it works for. */
 export interface Host<E> {
   readonly queue: LeaseQueue.LeaseQueue<E>
   readonly runFork: <A, E2>(effect: Effect.Effect<A, E2>) => Fiber.RuntimeFiber<A, E2>
@@ -74,7 +74,6 @@ export interface Host<E> {
 /** Somebody is waiting: long enough for handlers that end together, too short to be felt. */
 const awaitedLinger = 5
 
-/** @internal */
 export const defaultRetry = Schedule.exponential("100 millis").pipe(
   Schedule.union(Schedule.spaced("5 seconds")),
   Schedule.jittered
@@ -82,7 +81,6 @@ export const defaultRetry = Schedule.exponential("100 millis").pipe(
 
 type Operation = Request["_tag"]
 
-/** @internal */
 export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
   const { now, queue, runFork } = host
   const linger = Duration.toMillis(options.linger ?? "100 millis")
