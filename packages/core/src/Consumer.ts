@@ -15,14 +15,17 @@ import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Delivery from "./Delivery.js"
+import * as Health from "./Health.js"
 import { Intake } from "./Intake.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
 import { ConsumerMetrics } from "./internal/metrics.js"
+import { Quantiles } from "./internal/quantiles.js"
 import { LeaseKeeper } from "./LeaseKeeper.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 import * as Settlement from "./Settlement.js"
 import * as Settler from "./Settler.js"
+import * as Tunable from "./Tunable.js"
 
 export interface Options {
   /** Names the consumer in metrics and logs. Default: the queue's name. */
@@ -31,7 +34,12 @@ export interface Options {
    * Messages in flight at once, at most: prefetched, waiting, running, and waiting for their settlement to be
    * confirmed. A ceiling, not a target. Default 100.
    */
-  readonly maxInFlight?: number | undefined
+  readonly maxInFlight?: number | Tunable.Tunable | undefined
+  /**
+   * Messages received a second, at most. `burst` is how many may come at once after a pause (default: the rate, at least
+   * 1). No message is leased while it waits for its turn. Default: no limit.
+   */
+  readonly rate?: { readonly perSecond: number | Tunable.Tunable; readonly burst?: number | undefined } | undefined
   /** How long one receive waits for a first message: from 1 second. Default: the queue's longest (SQS: 20 seconds). */
   readonly wait?: Duration.DurationInput | undefined
   /** How long a settlement waits for others to share its call. Default 100 milliseconds. */
@@ -110,6 +118,11 @@ export interface Consumer<E> {
    */
   readonly drain: (options?: { readonly deadline?: Duration.DurationInput | undefined }) => Effect.Effect<DrainReport>
   readonly stats: Effect.Effect<Stats>
+  /** Sends no more receives until `resume`; what is in flight goes on. */
+  readonly pause: Effect.Effect<void>
+  readonly resume: Effect.Effect<void>
+  /** Whether the consumer makes progress, and what stands in its way. */
+  readonly health: (options?: Health.Options) => Effect.Effect<Health.Health>
 }
 
 class Engine<E> implements Custodian {
@@ -125,6 +138,8 @@ class Engine<E> implements Custodian {
   readonly #groups = new Map<string, Set<InFlight>>()
   readonly now: () => number
   peak = 0
+  /** How long the latest handlers took. */
+  readonly #handlerMillis = new Quantiles()
 
   readonly #runFork: <A, E2>(effect: Effect.Effect<A, E2>) => Fiber.RuntimeFiber<A, E2>
   readonly #lease: number
@@ -209,7 +224,7 @@ class Engine<E> implements Custodian {
       {
         linger: options.linger,
         retry: options.settleRetry,
-        concurrency: Math.max(2, Math.ceil(options.maxInFlight / queue.limits.batchSize))
+        concurrency: Math.max(2, Math.ceil(options.maxInFlight.unsafeGet() / queue.limits.batchSize))
       }
     )
   }
@@ -424,6 +439,7 @@ class Engine<E> implements Custodian {
   handled(millis: number, succeeded: boolean): void {
     this.metrics.add(succeeded ? "handled" : "failed")
     this.metrics.handlerSeconds(millis / 1000)
+    this.#handlerMillis.add(millis)
   }
 
   /** The one place where a delivery ends and its permit comes back. */
@@ -616,6 +632,34 @@ class Engine<E> implements Custodian {
     return Effect.forEach(messages, (message) => Effect.logWarning(message), { discard: true })
   }
 
+  health(options: Health.Options = {}): Health.Health {
+    const running: Array<Health.View["running"][number]> = []
+    let oldest: number | undefined
+    for (const { attempt, message, phase, receivedAt, startedAt } of this.table) {
+      oldest = Math.min(oldest ?? receivedAt, receivedAt)
+      if (phase === Phase.Claimed && startedAt !== undefined) {
+        running.push({ messageId: message.id, group: message.group, attempt, since: startedAt })
+      }
+    }
+    return Health.judge(
+      {
+        now: this.now(),
+        queue: this.queue.name,
+        lastReceive: this.intake.lastReceive,
+        receivingSince: this.intake.receivingSince,
+        failure: this.intake.failure === undefined ? undefined : text(this.intake.failure),
+        lastEnd: this.#lastEnd,
+        oldest,
+        running,
+        p99: this.#handlerMillis.at(0.99),
+        inFlight: this.table.size,
+        maxInFlight: this.intake.maxInFlight,
+        paused: this.intake.paused
+      },
+      options
+    )
+  }
+
   get stats(): Stats {
     return {
       ...this.metrics.counts,
@@ -650,19 +694,32 @@ const outcomes = {
 } as const satisfies Record<Settlement.Settlement["_tag"], Settlement.Outcome>
 
 interface Checked extends Options {
-  readonly maxInFlight: number
+  readonly maxInFlight: Tunable.Tunable
+  readonly rate: { readonly perSecond: Tunable.Tunable; readonly burst: number } | undefined
   readonly flushWithin: Duration.Duration
   readonly fatalGrace: Duration.Duration
   readonly warnAfter: Duration.Duration
   readonly drainDeadline: Duration.Duration
 }
 
+const checkRate = (rate: NonNullable<Options["rate"]>) =>
+  Effect.gen(function* () {
+    const perSecond = yield* Tunable.from("rate.perSecond", rate.perSecond, { min: 0.001, whole: false })
+    const burst = rate.burst ?? Math.max(1, Math.ceil(perSecond.unsafeGet()))
+    return { perSecond, burst: yield* InvalidOptions.wholeNumber("rate.burst", burst, { min: 1 }) }
+  })
+
 const check = (queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDuration">, options: Options) =>
   Effect.gen(function* () {
-    const { duration, wholeNumber } = InvalidOptions
+    const { duration } = InvalidOptions
     const checked: Checked = {
       ...options,
-      maxInFlight: yield* wholeNumber("maxInFlight", options.maxInFlight ?? 100, { min: 1, max: 120_000 }),
+      maxInFlight: yield* Tunable.from("maxInFlight", options.maxInFlight ?? 100, {
+        min: 1,
+        max: 120_000,
+        whole: true
+      }),
+      rate: options.rate && (yield* checkRate(options.rate)),
       wait: yield* duration("wait", options.wait ?? queue.limits.maxWait, {
         min: "1 second",
         max: queue.limits.maxWait
@@ -722,7 +779,10 @@ export const make = <E>(
     return {
       stream: source(engine, checked),
       drain: (drainOptions) => engine.drain(Duration.decode(drainOptions?.deadline ?? "30 seconds")),
-      stats: Effect.sync(() => engine.stats)
+      stats: Effect.sync(() => engine.stats),
+      pause: Effect.sync(() => engine.intake.pause()),
+      resume: Effect.sync(() => engine.intake.resume()),
+      health: (healthOptions) => Effect.sync(() => engine.health(healthOptions))
     }
   })
 

@@ -7,6 +7,7 @@
  *
  * Invariant 2 (demand): `poll` is the only place that sends a receive, and it asks for no more than `free()`.
  */
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,10 +18,13 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import type * as LeaseQueue from "./LeaseQueue.js"
+import type { Tunable } from "./Tunable.js"
 
 export interface Options {
   /** Messages in flight at once, at most: prefetched, waiting, running, and waiting for their settlement. */
-  readonly maxInFlight: number
+  readonly maxInFlight: Tunable
+  /** Messages received a second, at most, and how many at once after a pause. Default: no limit. */
+  readonly rate?: { readonly perSecond: Tunable; readonly burst: number } | undefined
   /** How long one receive waits for a first message. Default: the queue's `limits.maxWait`. */
   readonly wait?: Duration.DurationInput | undefined
   /** How long an open receive is awaited on stop before it is aborted. Default 2 seconds. */
@@ -79,6 +83,50 @@ const longestRoundTrip = 1000
 /** An empty answer that comes sooner did not wait: the next receive must, or the queue is polled in a hot loop. */
 const shortestWait = 500
 
+/** The right to receive so many messages: it fills at a rate, up to a burst. */
+class TokenBucket {
+  readonly burst: number
+  readonly #perSecond: () => number
+  readonly #now: () => number
+  #tokens: number
+  #at: number
+
+  constructor(burst: number, perSecond: () => number, now: () => number) {
+    this.burst = burst
+    this.#perSecond = perSecond
+    this.#now = now
+    this.#tokens = burst
+    this.#at = now()
+  }
+
+  #fill(): void {
+    const now = this.#now()
+    this.#tokens = Math.min(this.burst, this.#tokens + ((now - this.#at) * this.#perSecond()) / 1000)
+    this.#at = now
+  }
+
+  available(): number {
+    this.#fill()
+    // A millisecond's rounding must not cost a turn.
+    return Math.floor(this.#tokens + 1e-6)
+  }
+
+  take(n: number): void {
+    this.#tokens -= n
+  }
+
+  /** What was asked for and did not come. */
+  giveBack(n: number): void {
+    this.#fill()
+    this.#tokens = Math.min(this.burst, this.#tokens + n)
+  }
+
+  millisUntil(n: number): number {
+    this.#fill()
+    return Math.max(1, Math.ceil(((n - this.#tokens) * 1000) / this.#perSecond()))
+  }
+}
+
 export class Intake<E, A> {
   readonly #host: Host<E, A>
   readonly #retry: Schedule.Schedule<unknown>
@@ -87,7 +135,10 @@ export class Intake<E, A> {
   readonly #fatalGrace: number
 
   /** Permits. */
-  maxInFlight: number
+  readonly #maxInFlight: Tunable
+  readonly #bucket: TokenBucket | undefined
+  #refill: Fiber.RuntimeFiber<void> | undefined
+  #unsubscribe: ReadonlyArray<() => void>
   inFlight = 0
   #reserved = 0
 
@@ -99,10 +150,14 @@ export class Intake<E, A> {
   #starving = false
   #wakeReader: (() => void) | undefined
 
+  /** When a receive last succeeded. */
+  lastReceive: number | undefined = undefined
+  /** Since when there has always been a receive open, or one to try again. */
+  receivingSince: number | undefined = undefined
   #received = false
   #stopping = false
   #over = false
-  #failure: Exit.Exit<never, E> | undefined
+  #failure: Cause.Cause<E> | undefined
   #backoff: Fiber.RuntimeFiber<unknown, unknown> | undefined
   #driver: Schedule.ScheduleDriver<unknown> | undefined
   #fatalSince: number | undefined
@@ -121,7 +176,10 @@ export class Intake<E, A> {
 
   constructor(host: Host<E, A>, options: Options) {
     this.#host = host
-    this.maxInFlight = options.maxInFlight
+    this.#maxInFlight = options.maxInFlight
+    this.#bucket = options.rate && new TokenBucket(options.rate.burst, options.rate.perSecond.unsafeGet, host.now)
+    const tuned = [options.maxInFlight, ...(options.rate === undefined ? [] : [options.rate.perSecond])]
+    this.#unsubscribe = tuned.map((tunable) => tunable.unsafeSubscribe(() => this.#poke()))
     this.#retry = options.retry ?? defaultRetry
     this.#wait = options.wait === undefined ? host.queue.limits.maxWait : Duration.decode(options.wait)
     this.#pollGrace = Duration.decode(options.pollGrace ?? "2 seconds")
@@ -133,8 +191,30 @@ export class Intake<E, A> {
     return this.#prefetched.length
   }
 
+  get maxInFlight(): number {
+    return this.#maxInFlight.unsafeGet()
+  }
+
+  /** What a receive may ask for: permits, and tokens where the rate is limited. */
   #free(): number {
-    return this.maxInFlight - this.inFlight - this.#reserved
+    const permits = this.maxInFlight - this.inFlight - this.#reserved
+    return this.#bucket === undefined ? permits : Math.min(permits, this.#bucket.available())
+  }
+
+  #paused = false
+
+  get paused(): boolean {
+    return this.#paused
+  }
+
+  /** Sends no receives until told to resume. Those that are open end as they would. */
+  pause(): void {
+    this.#paused = true
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.#poke()
   }
 
   /** Gives a permit back. */
@@ -163,7 +243,7 @@ export class Intake<E, A> {
   })
 
   #take(): Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> | undefined {
-    if (this.#failure !== undefined) return Effect.mapError(this.#failure, Option.some)
+    if (this.#failure !== undefined) return Effect.failCause(Cause.map(this.#failure, Option.some))
     if (this.#stopping) return this.#over ? Effect.fail(Option.none()) : undefined
     if (this.#prefetched.length === 0) return undefined
     const { batchSize } = this.#host.queue.limits
@@ -183,18 +263,34 @@ export class Intake<E, A> {
 
   /** Sends the receives that are worth sending now. */
   #poke(): void {
-    while (!this.#stopping && this.#backoff === undefined && this.#failure === undefined) {
+    while (!this.#stopping && !this.#paused && this.#backoff === undefined && this.#failure === undefined) {
       if (this.#open.size >= this.#pollers) return
       // Nothing is open and a reader waits, or what is here will not last until the next answer.
       const starving = this.#starving && this.#open.size === 0
       if (!starving && !this.#runsLow()) return
-      const full = Math.min(this.#host.queue.limits.batchSize, this.maxInFlight)
+      const most = Math.min(this.maxInFlight, this.#bucket?.burst ?? Number.POSITIVE_INFINITY)
+      const full = Math.min(this.#host.queue.limits.batchSize, most)
       const free = this.#free()
       // Fewer than a full batch only where a slot would starve: every call is billed.
       if (free >= full) this.#poll(full)
       else if (free > 0 && starving) this.#poll(free)
-      else return
+      else {
+        this.#awaitTokens(starving ? 1 : full)
+        return
+      }
     }
+  }
+
+  /** Where permits are free and tokens are not: looks again when there are so many. */
+  #awaitTokens(wanted: number): void {
+    const bucket = this.#bucket
+    if (bucket === undefined || this.#refill !== undefined || bucket.available() >= wanted) return
+    const fiber = this.#host.runFork(Effect.sleep(bucket.millisUntil(wanted)))
+    this.#refill = fiber
+    fiber.addObserver(() => {
+      this.#refill = undefined
+      this.#poke()
+    })
   }
 
   /** Whether what is here and on its way lasts for less than about a receive's round trip. */
@@ -215,7 +311,9 @@ export class Intake<E, A> {
     const repeated = queue.limits.ordered ? this.#lostAttempt(max) : undefined
     const poll: Poll = { max: repeated?.max ?? max, sentAt: now(), attempt: repeated, fiber: undefined }
     this.#reserved += poll.max
+    this.#bucket?.take(poll.max)
     this.#open.add(poll)
+    this.receivingSince ??= poll.sentAt
     this.#host.onPoll()
     const receive = Effect.suspend(() =>
       queue.receive({ max: poll.max, wait: this.#wait, attemptId: poll.attempt?.id, stop: this.#stopped })
@@ -244,8 +342,10 @@ export class Intake<E, A> {
   #answered(poll: Poll, exit: Exit.Exit<ReadonlyArray<LeaseQueue.Message>, E>): void {
     this.#open.delete(poll)
     this.#reserved -= poll.max
+    this.#bucket?.giveBack(poll.max - (Exit.isSuccess(exit) ? exit.value.length : 0))
     if (Exit.isSuccess(exit)) this.#succeeded(poll, exit.value)
     else this.#failed(poll, exit)
+    if (this.#open.size === 0 && this.#backoff === undefined) this.receivingSince = undefined
     if (this.#stopping) {
       if (this.#open.size === 0) for (const f of this.#onIdle.splice(0)) f()
     } else {
@@ -255,6 +355,7 @@ export class Intake<E, A> {
 
   #succeeded(poll: Poll, messages: ReadonlyArray<LeaseQueue.Message>): void {
     const now = this.#host.now()
+    this.lastReceive = now
     this.#fatalSince = undefined
     this.inFlight += messages.length
     const deliveries = this.#host.onMessages(messages, now)
@@ -293,7 +394,7 @@ export class Intake<E, A> {
   #failed(poll: Poll, exit: Exit.Failure<unknown, E>): void {
     if (exit.cause._tag !== "Fail") {
       if (this.#stopping) this.#host.onStranded(poll.max)
-      else this.#fail(Exit.failCause(exit.cause))
+      else this.#fail(exit.cause)
       return
     }
     const error = exit.cause.error
@@ -316,13 +417,18 @@ export class Intake<E, A> {
     return !this.#received || now - this.#fatalSince >= this.#fatalGrace
   }
 
-  /** Ends the stream with an error. */
-  fail(error: E): void {
-    this.#fail(Exit.fail(error))
+  /** What ended the stream. */
+  get failure(): unknown {
+    return this.#failure === undefined ? undefined : Cause.squash(this.#failure)
   }
 
-  #fail(exit: Exit.Exit<never, E>): void {
-    this.#failure ??= exit
+  /** Ends the stream with an error. */
+  fail(error: E): void {
+    this.#fail(Cause.fail(error))
+  }
+
+  #fail(cause: Cause.Cause<E>): void {
+    this.#failure ??= cause
     this.#wake()
   }
 
@@ -366,6 +472,8 @@ export class Intake<E, A> {
     if (!this.#stopping) {
       this.#stopping = true
       this.#backoff?.unsafeInterruptAsFork(FiberId.none)
+      this.#refill?.unsafeInterruptAsFork(FiberId.none)
+      for (const unsubscribe of this.#unsubscribe) unsubscribe()
       for (const f of this.#onStopping.splice(0)) f()
     }
     return Effect.timeoutOption(this.#idle, this.#pollGrace).pipe(

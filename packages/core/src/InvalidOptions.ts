@@ -13,22 +13,28 @@ export class InvalidOptions extends Data.TaggedError("InvalidOptions")<{
 
 const show = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : String(value))
 
-/** @internal */
-export const wholeNumber = (
-  option: string,
-  value: number,
-  range: { readonly min: number; readonly max?: number | undefined }
-): Effect.Effect<number, InvalidOptions> => {
+interface Range {
+  readonly min: number
+  readonly max?: number | undefined
+}
+
+const inRange = (kind: string, fits: (value: number) => boolean) => (option: string, value: number, range: Range) => {
   const max = range.max ?? Number.MAX_SAFE_INTEGER
-  return Number.isInteger(value) && value >= range.min && value <= max
+  return fits(value) && value >= range.min && value <= max
     ? Effect.succeed(value)
     : new InvalidOptions({
         option,
-        message: `${option} is ${show(value)}; write a whole number ${
+        message: `${option} is ${show(value)}; write a ${kind} ${
           range.max === undefined ? `of at least ${range.min}` : `from ${range.min} to ${range.max}`
         }`
       })
 }
+
+/** @internal */
+export const wholeNumber = inRange("whole number", Number.isInteger)
+
+/** @internal */
+export const number = inRange("number", Number.isFinite)
 
 /** @internal */
 export const duration = (

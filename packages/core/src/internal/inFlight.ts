@@ -52,6 +52,8 @@ export class InFlight {
   /** When it was handed to the stream's reader; a stage of ours that holds it unclaimed keeps this fresh. */
   handedOverAt = 0
   warned = false
+  /** Since when its handler runs, in milliseconds. */
+  startedAt: number | undefined = undefined
   /** Runs again of our own, beyond the attempts that the queue has counted: in the slot, and after having been held. */
   retries = 0
   retriesInARow = 0

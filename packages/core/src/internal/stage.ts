@@ -43,10 +43,12 @@ export class Claims implements Owner {
   }
 
   works(delivery: InFlight, fiber: Fiber.RuntimeFiber<unknown, unknown>): void {
+    delivery.startedAt = delivery.custodian.now()
     this.#working.set(delivery, fiber)
   }
 
   rests(delivery: InFlight): void {
+    delivery.startedAt = undefined
     this.#working.delete(delivery)
   }
 

@@ -1,0 +1,61 @@
+/**
+ * A number that can be changed while it is in use: the bound, the slots or the rate of a running consumer.
+ */
+import * as Effect from "effect/Effect"
+import * as InvalidOptions from "./InvalidOptions.js"
+
+export interface Range {
+  readonly min: number
+  readonly max?: number | undefined
+}
+
+export interface Tunable {
+  readonly get: Effect.Effect<number>
+  /** Takes effect at once where it is raised; where it is lowered, as what is under way comes to its end. */
+  readonly set: (value: number) => Effect.Effect<void, InvalidOptions.InvalidOptions>
+  /** What it is now, and whom to tell when it changes; gives back how to be told no more. */
+  readonly unsafeGet: () => number
+  readonly unsafeSubscribe: (f: () => void) => () => void
+}
+
+/**
+ * A tunable number from `initial`, refused outside of `range` (default: at least 1), by `set` too. `name` is what
+ * errors call it.
+ */
+export const make = (
+  name: string,
+  initial: number,
+  range: Range = { min: 1 }
+): Effect.Effect<Tunable, InvalidOptions.InvalidOptions> =>
+  Effect.map(InvalidOptions.number(name, initial, range), (first) => {
+    let value = first
+    const subscribers = new Set<() => void>()
+    return {
+      get: Effect.sync(() => value),
+      set: (next) =>
+        Effect.map(InvalidOptions.number(name, next, range), (checked) => {
+          if (checked === value) return
+          value = checked
+          for (const f of subscribers) f()
+        }),
+      unsafeGet: () => value,
+      unsafeSubscribe: (f) => {
+        subscribers.add(f)
+        return () => {
+          subscribers.delete(f)
+        }
+      }
+    }
+  })
+
+/** @internal A number that may be tunable: tunable. */
+export const from = (
+  name: string,
+  value: number | Tunable,
+  range: Range & { readonly whole: boolean }
+): Effect.Effect<Tunable, InvalidOptions.InvalidOptions> => {
+  const check = range.whole ? InvalidOptions.wholeNumber : InvalidOptions.number
+  return typeof value === "number"
+    ? Effect.zipRight(check(name, value, range), make(name, value, range))
+    : Effect.as(check(name, value.unsafeGet(), range), value)
+}
