@@ -13,6 +13,8 @@ export interface Figures {
   readonly cpuMicros: number
   /** Calls of the queue for 1,000 messages: the floor is 200, a receive and a delete for each ten. */
   readonly callsPer1000: number
+  /** CPU time of the server's process, where there is one. */
+  readonly serverCpuMicros?: number | undefined
   /** Part of the handler slots' time in which they ran a handler. */
   readonly busyShare?: number | undefined
 }
@@ -83,18 +85,20 @@ export const compete = (contestants: ReadonlyArray<Contestant>, rounds: number):
 
 export const collectGarbage = Effect.sync(() => globalThis.gc?.())
 
+const always = ["messagesPerSecond", "cpuMicros", "callsPer1000"] as const
+
 /** The median of each figure. */
-export const medians = (figures: ReadonlyArray<Figures>): Record<string, number> => {
+const medians = (figures: ReadonlyArray<Figures>, keys: ReadonlyArray<keyof Figures>): Record<string, number> => {
   const out: Record<string, number> = {}
-  for (const key of ["messagesPerSecond", "cpuMicros", "callsPer1000", "busyShare"] as const) {
+  for (const key of keys) {
     const values = figures.flatMap((each) => each[key] ?? [])
     if (values.length > 0) out[key] = median(values)
   }
   return out
 }
 
-export const rowsOf = (results: Results): Report["rows"] =>
-  [...results].map(([name, figures]) => [name, medians(figures)] as const)
+export const rowsOf = (results: Results, ...more: ReadonlyArray<keyof Figures>): Report["rows"] =>
+  [...results].map(([name, figures]) => [name, medians(figures, [...always, ...more])] as const)
 
 /** The median over the rounds of ours ÷ theirs in the same round. */
 export const ratioTo = (results: Results, peer: string, key: keyof Figures): number => {
@@ -162,6 +166,7 @@ const titles: Readonly<Record<string, string>> = {
   messagesPerSecond: "messages/s",
   cpuMicros: "µs CPU/message",
   callsPer1000: "calls/1,000",
+  serverCpuMicros: "server's",
   busyShare: "slots busy"
 }
 

@@ -10,8 +10,6 @@ export interface ServerStats {
   /** SQS calls, all together. */
   readonly calls: number
   readonly deleted: number
-  /** The most receives that were open at once since the last look. */
-  readonly peakReceives: number
   /** CPU time of the server's process, in microseconds. */
   readonly cpu: number
 }

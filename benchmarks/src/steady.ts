@@ -12,6 +12,7 @@ export class Work {
   handled = 0
   #busy = 0
   #since = performance.now()
+  #watched: { readonly handled: number; readonly reached: () => void } | undefined
 
   /** Handlers × milliseconds so far. */
   get busy(): number {
@@ -31,6 +32,17 @@ export class Work {
     void this.busy
     this.running--
     this.handled++
+    if (this.#watched !== undefined && this.handled >= this.#watched.handled) {
+      this.#watched.reached()
+      this.#watched = undefined
+    }
+  }
+
+  /** Waits until so many more have been handled. */
+  more(handled: number): Effect.Effect<void> {
+    return Effect.async<void>((resume) => {
+      this.#watched = { handled: this.handled + handled, reached: () => resume(Effect.void) }
+    })
   }
 }
 
@@ -40,10 +52,16 @@ export interface Steady {
   readonly program: (work: Work) => Effect.Effect<unknown, unknown, Scope.Scope>
   /** Handlers at once. */
   readonly slots: number
-  /** In milliseconds. */
-  readonly warmUp: number
-  readonly window: number
+  /** What goes by before the figures are taken, and while they are. */
+  readonly warmUp: Span
+  readonly window: Span
 }
+
+/** By messages where the work of a message is measured, by time where a state is. */
+export type Span = { readonly messages: number } | { readonly millis: number }
+
+const passed = (work: Work, span: Span): Effect.Effect<void> =>
+  "messages" in span ? work.more(span.messages) : pause(span.millis)
 
 export const steady = ({ program, server, slots, warmUp, window }: Steady): Effect.Effect<Figures> =>
   Effect.gen(function* () {
@@ -53,15 +71,17 @@ export const steady = ({ program, server, slots, warmUp, window }: Steady): Effe
     const orEnded = <A>(effect: Effect.Effect<A>) =>
       Effect.raceFirst(effect, Effect.zipRight(Fiber.join(fiber), Effect.dieMessage("the program ended")))
     const look = Effect.map(server.stats, (stats) => ({
-      ...stats,
+      calls: stats.calls,
+      deleted: stats.deleted,
+      serverCpu: stats.cpu,
       cpu: cpuTime(),
       at: performance.now(),
       busy: work.busy,
       handled: work.handled
     }))
-    yield* orEnded(pause(warmUp))
+    yield* orEnded(passed(work, warmUp))
     const from = yield* look
-    yield* orEnded(pause(window))
+    yield* orEnded(passed(work, window))
     const to = yield* look
     yield* Fiber.interrupt(fiber)
     while (work.running > 0) yield* pause(20)
@@ -72,6 +92,7 @@ export const steady = ({ program, server, slots, warmUp, window }: Steady): Effe
       messagesPerSecond: (messages / millis) * 1000,
       cpuMicros: (to.cpu - from.cpu) / messages,
       callsPer1000: ((to.calls - from.calls) / messages) * 1000,
+      serverCpuMicros: (to.serverCpu - from.serverCpu) / messages,
       busyShare: (to.busy - from.busy) / (slots * millis)
     }
   }).pipe(Effect.orDie)

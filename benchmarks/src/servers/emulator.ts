@@ -8,18 +8,19 @@ const name = "backlog"
 const program = Effect.gen(function* () {
   const emulator = yield* SqsEmulator.SqsEmulator
   const { endpoint } = yield* SqsHttp.SqsHttp
-  const runtime = yield* Effect.runtime<never>()
-  void runtime
-  const snapshot = yield* emulator.snapshot(name)
-  void snapshot
-  serve({ endpoint, queueUrl: `${endpoint}/000000000000/${name}` }, () => ({ calls: 0, deleted: 0, peakReceives: 0 }))
+  serve(
+    { endpoint, queueUrl: `${endpoint}/000000000000/${name}` },
+    Effect.gen(function* () {
+      const { deleted } = yield* emulator.snapshot(name)
+      const calls = Object.values(yield* emulator.calls).reduce((sum: number, n) => sum + (n ?? 0), 0)
+      return { calls, deleted }
+    }).pipe(Effect.orDie)
+  )
   return yield* Effect.never
 })
 
-Effect.runFork(
-  program.pipe(
-    Effect.provide(
-      SqsHttp.layer({ port: 0 }).pipe(Layer.provideMerge(SqsEmulator.layer({ keepDeleted: 0, queues: { [name]: {} } })))
-    )
-  )
+const served = SqsHttp.layer({ port: 0 }).pipe(
+  Layer.provideMerge(SqsEmulator.layer({ keepDeleted: 0, queues: { [name]: {} } }))
 )
+
+Effect.runFork(Effect.provide(program, served))

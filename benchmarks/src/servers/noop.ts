@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto"
 import { createServer } from "node:http"
+import * as Effect from "effect/Effect"
 import { bodies } from "../bodies.js"
 import { serve } from "./child.js"
 
@@ -11,8 +12,6 @@ const latency = Number(process.argv[2] ?? 0)
 
 let calls = 0
 let deleted = 0
-let receives = 0
-let peakReceives = 0
 let received = 0
 
 const md5 = (text: string) => createHash("md5").update(text).digest("hex")
@@ -84,13 +83,10 @@ const answer = (operation: string, request: Request): string => {
 const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
   const chunks: Array<Buffer> = []
   const operation = String(request.headers["x-amz-target"]).replace("AmazonSQS.", "")
-  const isReceive = operation === "ReceiveMessage"
-  if (isReceive) peakReceives = Math.max(peakReceives, ++receives)
   request.on("data", (chunk: Buffer) => chunks.push(chunk))
   request.on("end", () => {
     const reply = () => {
       calls++
-      if (isReceive) receives--
       const [first] = chunks
       const body = first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks)
       response.writeHead(200, { "content-type": "application/x-amz-json-1.0" })
@@ -105,9 +101,8 @@ server.listen(0, "127.0.0.1", () => {
   const address = server.address()
   const port = typeof address === "object" && address !== null ? address.port : 0
   const endpoint = `http://127.0.0.1:${port}`
-  serve({ endpoint, queueUrl: `${endpoint}/000000000000/backlog` }, () => {
-    const peak = peakReceives
-    peakReceives = receives
-    return { calls, deleted, peakReceives: peak }
-  })
+  serve(
+    { endpoint, queueUrl: `${endpoint}/000000000000/backlog` },
+    Effect.sync(() => ({ calls, deleted }))
+  )
 })
