@@ -32,6 +32,7 @@ import { withSpan } from "./internal/span.js"
 import { Claims, dispatch, type Lanes, type RunFork, type Slot } from "./internal/stage.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import * as Settlement from "./Settlement.js"
+import * as Tunable from "./Tunable.js"
 
 type Deliveries<A, E, EX, RX> = Stream.Stream<Delivery<A, E>, EX, RX>
 
@@ -117,7 +118,7 @@ export const filter =
 
 export interface ConcurrencyOptions<in A> {
   /** Effects run at once: slots. Default 10. */
-  readonly concurrency?: number | undefined
+  readonly concurrency?: number | Tunable.Tunable | undefined
   /**
    * What is worked on in order, one at a time.
    *
@@ -394,10 +395,10 @@ const keyOf = <A>(key: (body: A) => string | undefined, body: A): string | undef
 }
 
 const withConcurrency = <A, E, R>(
-  options: { readonly concurrency?: number | undefined },
-  make: (concurrency: number) => Stream.Stream<A, E, R>
+  options: { readonly concurrency?: number | Tunable.Tunable | undefined },
+  make: (concurrency: Tunable.Tunable) => Stream.Stream<A, E, R>
 ): Stream.Stream<A, E | InvalidOptions.InvalidOptions, R> =>
-  Stream.unwrap(Effect.map(InvalidOptions.wholeNumber("concurrency", options.concurrency ?? 10, { min: 1 }), make))
+  Stream.unwrap(Effect.map(Tunable.from("concurrency", options.concurrency ?? 10, { min: 1, whole: true }), make))
 
 // ------------------------------------------------------------------------------------------------------------ batch
 

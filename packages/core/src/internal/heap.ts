@@ -36,8 +36,9 @@ export class Heap<A> {
 
   removeAt(index: number): void {
     const item = this.#items[index]
+    if (item === undefined) return
     const last = this.#items.pop()
-    if (item === undefined || last === undefined) return
+    if (last === undefined) return
     this.#placed(item, -1)
     if (item !== last) this.#settle(last, index)
   }

@@ -13,6 +13,7 @@ import * as Stream from "effect/Stream"
 import type * as LeaseQueue from "../LeaseQueue.js"
 import * as Sequencer from "../Sequencer.js"
 import * as Settlement from "../Settlement.js"
+import type { Tunable } from "../Tunable.js"
 import { type Custodian, type InFlight, type Owner, Phase } from "./inFlight.js"
 
 /** The deliveries that a stage answers for, and the fibers that work on them. */
@@ -115,7 +116,7 @@ export interface Lanes<in In> {
 
 export interface Options<in In, Out, R> {
   /** Items worked on at once. */
-  readonly concurrency: number
+  readonly concurrency: Tunable
   readonly claims: Claims
   readonly lanes: Lanes<In> | undefined
   /** Whether the stage settles what it claims, and so ends only when that is confirmed. */
@@ -151,7 +152,7 @@ const annotatedFork = <R>(runtime: Runtime.Runtime<R>): RunFork<R> => {
 class Dispatcher<In, Out, E, R> {
   readonly #options: Options<In, Out, R>
   readonly #runFork: RunFork<R>
-  readonly #mostResults: number
+  readonly #unsubscribe: () => void
   readonly #sequencer: Sequencer.Sequencer<In> | undefined
   #running = 0
   /** What may run as soon as there is a slot. */
@@ -167,7 +168,7 @@ class Dispatcher<In, Out, E, R> {
   constructor(options: Options<In, Out, R>, runFork: RunFork<R>) {
     this.#options = options
     this.#runFork = runFork
-    this.#mostResults = Math.max(16, options.concurrency)
+    this.#unsubscribe = options.concurrency.unsafeSubscribe(() => this.#pump())
     const { lanes } = options
     this.#sequencer =
       lanes &&
@@ -217,7 +218,8 @@ class Dispatcher<In, Out, E, R> {
   }
 
   #free(): boolean {
-    return this.#running < this.#options.concurrency && this.#results.length < this.#mostResults
+    const slots = this.#options.concurrency.unsafeGet()
+    return this.#running < slots && this.#results.length < Math.max(16, slots)
   }
 
   /** Starts what is ready, as far as there are slots. */
@@ -340,6 +342,7 @@ class Dispatcher<In, Out, E, R> {
   /** Ends early: interrupts what runs, releases what is left, and waits until the queue has confirmed it. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     const { claims } = this.#options
+    this.#unsubscribe()
     const finished = Effect.sync(() => {
       claims.closed = true
     })
