@@ -49,7 +49,7 @@ const emulator = ({ port, host, queues }: Arguments) => {
   return Effect.flatMap(SqsHttp.SqsHttp, ({ endpoint }) =>
     Effect.zipRight(
       Console.log(
-        `The SQS emulator listens on ${endpoint}. Stop it with Ctrl+C.\n` +
+        `The SQS emulator listens on ${endpoint} (stop it with Ctrl+C).\n` +
           `Point an AWS SDK or the CLI at it: AWS_ENDPOINT_URL_SQS=${endpoint} AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any`
       ),
       Effect.never
