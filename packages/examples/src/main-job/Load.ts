@@ -6,11 +6,12 @@ import { Record } from "./Record.js"
 
 const Examples = Schema.Array(Schema.Struct({ name: Schema.String, examples: Schema.Array(Schema.Unknown) }))
 
-/** One of each: 329 of 58 events, 1 to 27 KB. */
-const examples = Effect.sync(() =>
-  Schema.decodeUnknownSync(Examples)(createRequire(import.meta.url)("@octokit/webhooks-examples")).flatMap(
-    ({ examples, name }) => examples.map((payload) => ({ event: name, payload }))
-  )
+/** One of each: 329 of 58 events, 1 to 27 KB. Read as `require` does: Node 20 warns of JSON that is imported. */
+const examples = Effect.suspend(() =>
+  Schema.decodeUnknown(Examples)(createRequire(import.meta.url)("@octokit/webhooks-examples"))
+).pipe(
+  Effect.orDie,
+  Effect.map((events) => events.flatMap(({ examples, name }) => examples.map((payload) => ({ event: name, payload }))))
 )
 
 type Entry = { readonly Id: string; readonly MessageBody: string }

@@ -21,7 +21,8 @@ export interface Look {
   /** How often each message was handled with success. */
   readonly successes: ReadonlyMap<string, number>
   readonly failures: number
-  /** In milliseconds since the epoch. */
+  /** When the queue had taken the first message, and when the last was handled, in milliseconds since the epoch. */
+  readonly firstSentAt: number
   readonly lastSuccessAt: number
   /** How long the latest successful runs took, in milliseconds. */
   readonly latest: ReadonlyArray<number>
@@ -40,7 +41,8 @@ const make = Effect.gen(function* () {
   let latest: Array<number> = []
   let failures = 0
   let allSent = false
-  let lastSuccessAt = yield* Clock.currentTimeMillis
+  let firstSentAt = yield* Clock.currentTimeMillis
+  let lastSuccessAt = firstSentAt
   const complete = yield* Effect.makeLatch()
   const openWhenComplete = Effect.suspend(() => (allSent && waiting.size === 0 ? complete.open : Effect.void))
 
@@ -63,7 +65,8 @@ const make = Effect.gen(function* () {
   const service: Service = {
     failing,
     sent: (ids) =>
-      Effect.sync(() => {
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        if (sent.size === 0) firstSentAt = now
         for (const id of ids) {
           sent.add(id)
           // It may have been handled before the answer to its send was here.
@@ -94,7 +97,14 @@ const make = Effect.gen(function* () {
       )
     },
     done: (patience) => Effect.raceFirst(complete.await, stalled(patience)),
-    look: Effect.sync(() => ({ sent, successes, failures, lastSuccessAt, latest: latest.slice(-latestKept) }))
+    look: Effect.sync(() => ({
+      sent,
+      successes,
+      failures,
+      firstSentAt,
+      lastSuccessAt,
+      latest: latest.slice(-latestKept)
+    }))
   }
   return service
 })

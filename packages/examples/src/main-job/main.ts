@@ -6,10 +6,11 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { Pipeline, RetryPolicy } from "@millrace/core"
 import { SqsConsumer } from "@millrace/sqs"
-import { Clock, Console, Duration, Effect, Random, Schedule, Stream } from "effect"
+import { Console, Duration, Effect, Random, Schedule, Stream } from "effect"
 import * as Cli from "../Cli.js"
 import * as Aws from "./Aws.js"
 import * as Emulated from "./Emulated.js"
+import * as Evidence from "./Evidence.js"
 import * as Load from "./Load.js"
 import * as Options from "./Options.js"
 import * as Record from "./Record.js"
@@ -28,10 +29,9 @@ const retry = RetryPolicy.redeliver(delays, { attempts: 10 }).pipe(RetryPolicy.o
 const job = (options: Options.Options) =>
   Effect.gen(function* () {
     const { concurrency, maxInFlight, messages, seed } = options
-    const { place, queue, witness } = yield* Target
+    const { place, queue } = yield* Target
     const record = yield* Record.Record
     yield* Console.log(`${messages} GitHub webhooks through the queue ${queue.name} of ${place}; seed ${seed}\n`)
-    const startedAt = yield* Clock.currentTimeMillis
 
     const consumer = yield* SqsConsumer.make(queue, {
       maxInFlight,
@@ -49,18 +49,10 @@ const job = (options: Options.Options) =>
         Effect.all([counting, Load.send(queue, messages)], { concurrency: "unbounded" })
       )
     )
-    const look = yield* record.look
-    const verdict = Verdict.judge({
-      ...look,
-      tallied: Tally.total(tally),
-      witness: yield* witness,
-      maxInFlight,
-      stats: yield* consumer.stats,
-      seconds: (look.lastSuccessAt - startedAt) / 1000
-    })
+    const verdict = Verdict.judge(yield* Evidence.gather(consumer, tally, maxInFlight))
     yield* Report.print(tally, verdict, options)
     return Verdict.exitCode(verdict)
-  }).pipe(Effect.scoped, Effect.withRandom(Random.make(options.seed)))
+  }).pipe(Effect.scoped)
 
 const main = Effect.gen(function* () {
   const options = yield* Options.read(process.argv.slice(2))
@@ -69,7 +61,8 @@ const main = Effect.gen(function* () {
     options.queue === undefined
       ? Effect.provide(Emulated.layer(options.messages))
       : Effect.provide(Aws.layer(options.queue)),
-    Effect.provide(Record.layer)
+    Effect.provide(Record.layer),
+    Effect.withRandom(Random.make(options.seed))
   )
 })
 
