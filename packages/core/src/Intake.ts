@@ -159,7 +159,8 @@ export class Intake<E, A> {
   #over = false
   #failure: Cause.Cause<E> | undefined
   #backoff: Fiber.RuntimeFiber<unknown, unknown> | undefined
-  #driver: Schedule.ScheduleDriver<unknown> | undefined
+  /** How far the pauses after failures, and after empty answers that did not wait, have grown. */
+  #drivers: { failed?: Schedule.ScheduleDriver<unknown>; empty?: Schedule.ScheduleDriver<unknown> } = {}
   #fatalSince: number | undefined
   #lostAttempts: Array<Attempt> = []
   #onIdle: Array<() => void> = []
@@ -235,6 +236,8 @@ export class Intake<E, A> {
   // Only a wake-up travels through the fiber; the deliveries are taken in the reader's own step, so that an
   // interruption cannot lose them in between.
   readonly #untilWoken = Effect.async<void>((resume) => {
+    // The reader may have lost its turn after it looked: what came since has woken nobody.
+    if (this.#hasNews()) return resume(Effect.void)
     this.#wakeReader = () => resume(Effect.void)
     return Effect.sync(() => {
       this.#wakeReader = undefined
@@ -242,10 +245,15 @@ export class Intake<E, A> {
     })
   })
 
+  /** Whether `#take` has an answer. */
+  #hasNews(): boolean {
+    return this.#failure !== undefined || this.#over || (!this.#stopping && this.#prefetched.length > 0)
+  }
+
   #take(): Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> | undefined {
+    if (!this.#hasNews()) return undefined
     if (this.#failure !== undefined) return Effect.failCause(Cause.map(this.#failure, Option.some))
-    if (this.#stopping) return this.#over ? Effect.fail(Option.none()) : undefined
-    if (this.#prefetched.length === 0) return undefined
+    if (this.#over) return Effect.fail(Option.none())
     const { batchSize } = this.#host.queue.limits
     const taken = this.#prefetched.length <= batchSize ? this.#prefetched : this.#prefetched.slice(0, batchSize)
     this.#prefetched = taken === this.#prefetched ? [] : this.#prefetched.slice(batchSize)
@@ -363,9 +371,10 @@ export class Intake<E, A> {
       // Each empty answer halves the pollers: a quiet queue is left with one.
       this.#pollers = Math.max(1, this.#pollers >> 1)
       if (now - poll.sentAt < shortestWait) this.#backOff(undefined)
+      else this.#drivers = {}
       return
     }
-    this.#driver = undefined
+    this.#drivers = {}
     this.#received = true
     for (const delivery of deliveries) this.#prefetched.push(delivery)
     this.#learn(poll, messages.length, now)
@@ -433,11 +442,13 @@ export class Intake<E, A> {
   }
 
   #backOff(error: E | undefined): void {
-    if (this.#backoff !== undefined) return
+    if (this.#backoff !== undefined || this.#stopping) return
+    const drivers = this.#drivers
     const fiber = this.#host.runFork(
       Effect.gen(this, function* () {
-        this.#driver ??= yield* Schedule.driver(this.#retry)
-        return yield* this.#driver.next(error)
+        const after = error === undefined ? "empty" : "failed"
+        drivers[after] ??= yield* Schedule.driver(error === undefined ? defaultRetry : this.#retry)
+        return yield* drivers[after].next(error)
       })
     )
     this.#backoff = fiber
@@ -476,7 +487,8 @@ export class Intake<E, A> {
       for (const unsubscribe of this.#unsubscribe) unsubscribe()
       for (const f of this.#onStopping.splice(0)) f()
     }
-    return Effect.timeoutOption(this.#idle, this.#pollGrace).pipe(
+    // A finalizer, as a rule, where nothing can be interrupted: the wait must be.
+    return Effect.timeoutOption(Effect.interruptible(this.#idle), this.#pollGrace).pipe(
       Effect.flatMap((idle) => {
         if (Option.isSome(idle)) return Effect.void
         for (const poll of this.#open) poll.fiber?.unsafeInterruptAsFork(FiberId.none)
