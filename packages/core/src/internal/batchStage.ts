@@ -24,6 +24,8 @@ class Filling<A, E, EX> {
   #bytes = 0
   #openedAt = 0
   #end: Exit.Exit<never, Option.Option<EX>> | undefined
+  /** Counts what its reader would want to know. */
+  #changes = 0
   #wakeReader: (() => void) | undefined
   #wakeDriver: (() => void) | undefined
 
@@ -47,7 +49,7 @@ class Filling<A, E, EX> {
     this.#deliveries.push(delivery)
     this.#bytes += bytes
     if (this.#deliveries.length >= this.#limits.max && this.#ready === undefined) this.#ready = this.#close("count")
-    this.#wakeReader?.()
+    this.#changed()
   }
 
   #full(): boolean {
@@ -64,19 +66,29 @@ class Filling<A, E, EX> {
     })
   }
 
+  // A fiber may lose its turn after it has looked and before it waits here, so it looks again.
   readonly #untilTaken = Effect.async<void>((resume) => {
+    if (!this.#full()) return resume(Effect.void)
     this.#wakeDriver = () => {
       this.#wakeDriver = undefined
       resume(Effect.void)
     }
   })
 
-  readonly #untilChanged = Effect.async<void>((resume) => {
-    this.#wakeReader = () => {
-      this.#wakeReader = undefined
-      resume(Effect.void)
-    }
-  })
+  #untilChanged(seen: number): Effect.Effect<void> {
+    return Effect.async<void>((resume) => {
+      if (this.#changes !== seen) return resume(Effect.void)
+      this.#wakeReader = () => {
+        this.#wakeReader = undefined
+        resume(Effect.void)
+      }
+    })
+  }
+
+  #changed(): void {
+    this.#changes++
+    this.#wakeReader?.()
+  }
 
   drive(pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>): Effect.Effect<void> {
     return Effect.forever(Effect.flatMap(pull, (chunk) => this.#feed(Chunk.toReadonlyArray(chunk), 0))).pipe(
@@ -84,7 +96,7 @@ class Filling<A, E, EX> {
       Effect.flatMap((exit) =>
         Effect.sync(() => {
           this.#end = exit
-          this.#wakeReader?.()
+          this.#changed()
         })
       )
     )
@@ -97,9 +109,10 @@ class Filling<A, E, EX> {
       return Effect.succeed(Chunk.of(batch))
     }
     if (this.#end !== undefined) return this.#end
-    if (this.#deliveries.length === 0) return Effect.zipRight(this.#untilChanged, this.pull)
+    const changed = this.#untilChanged(this.#changes)
+    if (this.#deliveries.length === 0) return Effect.zipRight(changed, this.pull)
     const left = this.#openedAt + this.#limits.within - this.#now()
-    return Effect.zipRight(Effect.raceFirst(this.#untilChanged, Effect.sleep(left)), this.pull)
+    return Effect.zipRight(Effect.raceFirst(changed, Effect.sleep(left)), this.pull)
   })
 
   #take(): Batch<A, E> | undefined {

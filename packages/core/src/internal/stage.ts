@@ -164,6 +164,8 @@ class Dispatcher<In, Out, E, R> {
   #end: Exit.Exit<never, Option.Option<E>> | undefined
   #wakeReader: (() => void) | undefined
   #wakeDriver: (() => void) | undefined
+  #readerMissed = false
+  #driverMissed = false
 
   constructor(options: Options<In, Out, R>, runFork: RunFork<R>) {
     this.#options = options
@@ -270,18 +272,34 @@ class Dispatcher<In, Out, E, R> {
 
   #wake(who: "reader" | "driver"): void {
     const wake = who === "reader" ? this.#wakeReader : this.#wakeDriver
-    if (wake === undefined) return
-    if (who === "reader") this.#wakeReader = undefined
-    else this.#wakeDriver = undefined
-    wake()
+    if (who === "reader") {
+      this.#wakeReader = undefined
+      this.#readerMissed = wake === undefined
+    } else {
+      this.#wakeDriver = undefined
+      this.#driverMissed = wake === undefined
+    }
+    wake?.()
   }
 
+  // A fiber may lose its turn after it has looked and before it waits here: a wake-up in between is kept for it. Who
+  // waits looks again, so one too many does no harm.
   readonly #untilDriverWoken = Effect.async<void>((resume) => {
-    this.#wakeDriver = () => resume(Effect.void)
+    if (this.#driverMissed) resume(Effect.void)
+    else this.#wakeDriver = () => resume(Effect.void)
+    this.#driverMissed = false
+    return Effect.sync(() => {
+      this.#wakeDriver = undefined
+    })
   })
 
   readonly #untilReaderWoken = Effect.async<void>((resume) => {
-    this.#wakeReader = () => resume(Effect.void)
+    if (this.#readerMissed) resume(Effect.void)
+    else this.#wakeReader = () => resume(Effect.void)
+    this.#readerMissed = false
+    return Effect.sync(() => {
+      this.#wakeReader = undefined
+    })
   })
 
   #feed(items: ReadonlyArray<In>, from: number): Effect.Effect<void> {
