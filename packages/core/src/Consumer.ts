@@ -21,6 +21,7 @@ import * as InvalidOptions from "./InvalidOptions.js"
 import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
 import { ConsumerMetrics } from "./internal/metrics.js"
 import { Quantiles } from "./internal/quantiles.js"
+import { within } from "./internal/within.js"
 import { LeaseKeeper } from "./LeaseKeeper.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 import * as Settlement from "./Settlement.js"
@@ -522,7 +523,7 @@ class Engine<E> implements Custodian {
     return Effect.suspend(() => {
       if (allEnded()) return Effect.void
       this.settler.flush()
-      return Effect.timeoutOption(this.#until(allEnded), this.#flushWithin).pipe(
+      return within(this.#until(allEnded), this.#flushWithin).pipe(
         Effect.zipRight(
           Effect.sync(() => {
             for (const delivery of waiting) this.#end(delivery, "lost")
@@ -549,7 +550,7 @@ class Engine<E> implements Custodian {
       return this.stopReceiving.pipe(
         Effect.zipRight(Effect.sync(() => this.#release(waits))),
         Effect.zipRight(
-          Effect.timeoutOption(
+          within(
             this.#until(() => this.#claimed() === 0),
             deadline
           )
@@ -586,7 +587,12 @@ class Engine<E> implements Custodian {
       if (delivery.owner === undefined || delivery.owner.closed) delivery.settle(Settlement.release)
       else delivery.owner.interrupt(delivery)
     }
-    return this.#until(() => this.#claimed() === 0).pipe(Effect.timeoutOption(this.#flushWithin), Effect.asVoid)
+    return Effect.asVoid(
+      within(
+        this.#until(() => this.#claimed() === 0),
+        this.#flushWithin
+      )
+    )
   }
 
   /** Looks now and then, while anything is in flight, for deliveries that nobody answers for. */

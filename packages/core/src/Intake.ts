@@ -17,6 +17,7 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
+import { within } from "./internal/within.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 import type { Tunable } from "./Tunable.js"
 
@@ -488,7 +489,7 @@ export class Intake<E, A> {
       for (const f of this.#onStopping.splice(0)) f()
     }
     // A finalizer, as a rule, where nothing can be interrupted: the wait must be.
-    return Effect.timeoutOption(Effect.interruptible(this.#idle), this.#pollGrace).pipe(
+    return within(this.#idle, this.#pollGrace).pipe(
       Effect.flatMap((idle) => {
         if (Option.isSome(idle)) return Effect.void
         for (const poll of this.#open) poll.fiber?.unsafeInterruptAsFork(FiberId.none)

@@ -134,14 +134,15 @@ export class LeaseKeeper<E, L extends Leased> {
 
   #due(leased: L, jitter: number): number {
     const { kept } = leased
-    return this.#heartbeat && !kept.final ? leased.deadline - this.#lease * (0.5 + jitter) : leased.deadline
+    // Whole milliseconds, as the Clock counts them: a fraction would be looked at again and again.
+    return this.#heartbeat && !kept.final ? Math.floor(leased.deadline - this.#lease * (0.5 + jitter)) : leased.deadline
   }
 
   #arm(): void {
     const at = this.#table.peek?.kept.wakeAt
     if (at === undefined || (this.#ticker !== undefined && this.#ticker.at <= at)) return
     this.#ticker?.fiber.unsafeInterruptAsFork(FiberId.none)
-    const fiber = this.#host.runFork(Effect.sleep(Math.max(0, at - this.#host.now())))
+    const fiber = this.#host.runFork(Effect.sleep(Math.max(0, Math.ceil(at - this.#host.now()))))
     this.#ticker = { at, fiber }
     fiber.addObserver((exit) => {
       if (this.#ticker?.fiber !== fiber) return
@@ -250,7 +251,7 @@ export class LeaseKeeper<E, L extends Leased> {
     } else {
       // Tried again sooner and sooner, the less of the lease is left.
       const left = leased.deadline - this.#host.now()
-      this.#wake(leased, Math.min(leased.deadline, this.#host.now() + Math.max(shortestPause, left / 4)))
+      this.#wake(leased, Math.min(leased.deadline, this.#host.now() + Math.max(shortestPause, Math.floor(left / 4))))
     }
   }
 

@@ -205,7 +205,7 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
     const due = Math.min(...operations.map((operation) => batches[operation].due))
     if (due === Number.POSITIVE_INFINITY || (timer !== undefined && timer.at <= due)) return
     timer?.fiber.unsafeInterruptAsFork(FiberId.none)
-    const wait = due - now()
+    const wait = Math.ceil(due - now())
     const fiber = runFork(wait > 0 ? Effect.sleep(wait) : Effect.yieldNow())
     timer = { at: due, fiber }
     fiber.addObserver((exit) => {

@@ -1,0 +1,175 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Pipeline, RetryPolicy, Served } from "@millrace/core"
+import { MemoryQueue } from "@millrace/core/testing"
+import { Context, Effect, Exit, Fiber, Layer, Schedule, Scope, Stream, TestClock } from "effect"
+
+class Orders extends Context.Tag("test/Orders")<Orders, Served.Served>() {}
+
+const numbered = (n: number) => Array.from({ length: n }, (_, i) => String(i))
+
+describe("Served", () => {
+  it.effect("closing the Layer drains: what runs finishes, the rest is released, nothing is lost", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.send(numbered(30))
+      const finished: Array<string> = []
+      const app = Served.layer(
+        Orders,
+        Effect.succeed(queue),
+        Pipeline.process(
+          (body: string) =>
+            Effect.zipRight(
+              Effect.sleep("5 seconds"),
+              Effect.sync(() => finished.push(body))
+            ),
+          {
+            concurrency: 4
+          }
+        )
+      )
+      const scope = yield* Scope.make()
+      yield* Scope.extend(Layer.build(app), scope)
+      yield* TestClock.adjust("1 second")
+      const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+      yield* TestClock.adjust("4 seconds")
+      yield* Fiber.join(closing)
+      const stats = yield* queue.stats
+      assert.strictEqual(finished.length, 4)
+      assert.strictEqual(stats.acked, 4)
+      assert.strictEqual(stats.inFlight, 0)
+      assert.strictEqual(stats.visible, 26)
+    })
+  )
+
+  it.effect("handlers that outlast the deadline are interrupted and their messages released", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.send(numbered(3))
+      const app = Served.layer(
+        Orders,
+        Effect.succeed(queue),
+        Pipeline.process(() => Effect.never),
+        {
+          drainDeadline: "7 seconds"
+        }
+      )
+      const scope = yield* Scope.make()
+      const context = yield* Scope.extend(Layer.build(app), scope)
+      yield* TestClock.adjust("1 second")
+      const report = yield* Effect.fork(Context.get(context, Orders).drain())
+      yield* TestClock.adjust("7 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(report), { finished: 0, released: 3, lost: 0, stranded: 0 })
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* queue.stats).visible, 3)
+    })
+  )
+
+  it.effect("a failed pipeline starts anew by the schedule, and launch fails once the schedule is over", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.inject("receive", { fail: "fatal" }, 10)
+      const app = Served.layer(
+        Orders,
+        Effect.succeed(queue),
+        Pipeline.process(() => Effect.void),
+        {
+          restart: Schedule.intersect(Schedule.spaced("1 minute"), Schedule.recurs(3))
+        }
+      )
+      const running = yield* Effect.fork(Effect.exit(Served.launch(app)))
+      yield* TestClock.adjust("3 minutes")
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(running)))
+      assert.strictEqual((yield* queue.stats).calls.receive, 4)
+    })
+  )
+
+  it.effect("a pipeline that failed once works on after its restart", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.send(numbered(5))
+      yield* queue.inject("receive", { fail: "fatal" })
+      const app = Served.layer(
+        Orders,
+        Effect.succeed(queue),
+        Pipeline.process(() => Effect.void),
+        {
+          restart: Schedule.spaced("1 minute")
+        }
+      )
+      const scope = yield* Scope.make()
+      yield* Scope.extend(Layer.build(app), scope)
+      yield* TestClock.adjust("1 minute")
+      yield* queue.idle
+      yield* Scope.close(scope, Exit.void)
+    })
+  )
+
+  it.effect("pause sends no more receives, resume goes on", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      const app = Served.layer(
+        Orders,
+        Effect.succeed(queue),
+        Pipeline.process(() => Effect.void)
+      )
+      yield* Effect.gen(function* () {
+        const orders = yield* Orders
+        yield* orders.pause
+        yield* TestClock.adjust("1 minute")
+        yield* queue.send(numbered(3))
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual((yield* queue.stats).acked, 0)
+        assert.isTrue((yield* orders.health()).paused)
+        yield* orders.resume
+        yield* queue.settled(3)
+      }).pipe(Effect.provide(app))
+    })
+  )
+
+  it.effect("health tells of a stuck handler and of receives that fail", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.send(["stuck"])
+      const app = Served.layer(
+        Orders,
+        Effect.succeed(queue),
+        Pipeline.process(() => Effect.never, { retry: RetryPolicy.leave }),
+        { drainDeadline: 0 }
+      )
+      yield* Effect.gen(function* () {
+        const orders = yield* Orders
+        yield* TestClock.adjust("50 seconds")
+        assert.isTrue((yield* orders.health()).healthy)
+        yield* queue.inject("receive", { fail: "transient" }, 1000)
+        yield* TestClock.adjust("5 minutes")
+        const health = yield* orders.health()
+        assert.isFalse(health.healthy)
+        assert.strictEqual(health.stuck.length, 1)
+        assert.strictEqual(health.problems.length, 2)
+      }).pipe(Effect.provide(app))
+    })
+  )
+
+  it.effect("the rate bounds what is received a second, and nothing is leased while it waits", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.send(numbered(1000))
+      const app = Served.layer(
+        Orders,
+        Effect.succeed(queue),
+        Pipeline.process(() => Effect.void),
+        {
+          rate: { perSecond: 5, burst: 10 }
+        }
+      )
+      yield* Effect.gen(function* () {
+        yield* TestClock.adjust("1 second")
+        yield* TestClock.adjust("19 seconds")
+        const stats = yield* queue.stats
+        assert.isAtMost(stats.acked, 10 + 20 * 5)
+        assert.isAtLeast(stats.acked, 20 * 5)
+        assert.strictEqual(stats.inFlight, 0)
+      }).pipe(Effect.provide(app))
+    })
+  )
+})
