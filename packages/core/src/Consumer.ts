@@ -43,7 +43,7 @@ export interface Options {
   readonly rate?: { readonly perSecond: number | Tunable.Tunable; readonly burst?: number | undefined } | undefined
   /** How long one receive waits for a first message: from 1 second. Default: the queue's longest (SQS: 20 seconds). */
   readonly wait?: Duration.DurationInput | undefined
-  /** How long a settlement waits for others to share its call. Default 100 milliseconds. */
+  /** How long a settlement waits for others to share its call. Default 250 milliseconds. */
   readonly linger?: Duration.DurationInput | undefined
   /** When to receive again after a failed receive. Default: exponential, 200 milliseconds to 20 seconds, jittered. */
   readonly receiveRetry?: Schedule.Schedule<unknown> | undefined
@@ -181,6 +181,7 @@ class Engine<E> implements Custodian {
         runFork,
         now: this.now,
         onMessages: (messages, answeredAt) => this.#received(messages, answeredAt),
+        onStarved: () => this.settler.hurry(),
         onPoll: () => this.metrics.add("polls"),
         onError: (error, kind) => this.#receiveFailed(error, kind),
         onStranded: (messages) => this.metrics.add("stranded", messages)
@@ -215,7 +216,8 @@ class Engine<E> implements Custodian {
         runFork,
         now: this.now,
         rate: () => this.intake.rate,
-        alone: (pending) => pending >= this.table.size,
+        company: (pending) =>
+          pending < this.table.size ? "some" : pending < this.intake.maxInFlight ? "none yet" : "none",
         onCall: () => this.metrics.add("settleCalls"),
         onError: (error) => this.#settleFailed(error),
         onSuccess: () => {
@@ -730,7 +732,7 @@ const check = (queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDurati
         min: "1 second",
         max: queue.limits.maxWait
       }),
-      linger: yield* duration("linger", options.linger ?? "100 millis", {
+      linger: yield* duration("linger", options.linger ?? "250 millis", {
         max: Duration.times(queue.leaseDuration, 0.5)
       }),
       pollGrace: yield* duration("pollGrace", options.pollGrace ?? "2 seconds", {}),

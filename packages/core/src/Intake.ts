@@ -46,6 +46,8 @@ export interface Host<E, A> {
   readonly now: () => number
   /** Takes charge of what was received; from here on it holds a permit until `release`. */
   readonly onMessages: (messages: ReadonlyArray<LeaseQueue.Message>, answeredAt: number) => ReadonlyArray<A>
+  /** A reader waits, and no permit is free. */
+  readonly onStarved: () => void
   readonly onPoll: () => void
   readonly onError: (error: E, kind: LeaseQueue.ErrorKind) => void
   /** An aborted receive may have leased this many messages to nobody. */
@@ -284,6 +286,7 @@ export class Intake<E, A> {
       if (free >= full) this.#poll(full)
       else if (free > 0 && starving) this.#poll(free)
       else {
+        if (starving) this.#host.onStarved()
         this.#awaitTokens(starving ? 1 : full)
         return
       }

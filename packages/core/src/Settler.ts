@@ -15,7 +15,7 @@ import * as Schedule from "effect/Schedule"
 import type * as LeaseQueue from "./LeaseQueue.js"
 
 export interface Options {
-  /** How long an entry may wait for others to share its call. Default 100 milliseconds. */
+  /** How long an entry may wait for others to share its call. Default 250 milliseconds. */
   readonly linger?: Duration.DurationInput | undefined
   /** When to try failed entries again. Default: exponential from 100 milliseconds to 5 seconds, jittered. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
@@ -49,6 +49,8 @@ export interface Settler {
   readonly submitInOrder: (entries: ReadonlyArray<Entry>) => void
   /** Sends what lingers now. */
   readonly flush: () => void
+  /** Somebody waits for the permits of what lingers: it lingers as little as what somebody waits for. */
+  readonly hurry: () => void
   /** Entries taken and without result. */
   readonly pending: () => number
   /** Nothing more will come: ends the timer, where nothing lingers. */
@@ -64,8 +66,8 @@ export interface Host<E> {
   readonly now: () => number
   /** Entries expected each millisecond: where no other would come in time, waiting is no use. */
   readonly rate: () => number
-  /** Whether anything else could still join the batch. */
-  readonly alone: (pending: number) => boolean
+  /** Whether anything else is in flight that could join the batch, and whether anything else could ever be. */
+  readonly company: (pending: number) => "some" | "none yet" | "none"
   readonly onCall: () => void
   readonly onError: (error: E) => void
   readonly onSuccess: () => void
@@ -83,7 +85,8 @@ type Operation = Request["_tag"]
 
 export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
   const { now, queue, runFork } = host
-  const linger = Duration.toMillis(options.linger ?? "100 millis")
+  const linger = Duration.toMillis(options.linger ?? "250 millis")
+  const shortLinger = Math.min(awaitedLinger, linger)
   const concurrency = options.concurrency ?? 16
   const schedule = options.retry ?? defaultRetry
   const { batchSize, ordered } = queue.limits
@@ -220,6 +223,15 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
     timer = undefined
   }
 
+  /** How long to wait for others, where there is reason to hope for any. */
+  const patience = (awaited: boolean): number => {
+    const company = host.company(unconfirmed.size)
+    if (company === "none") return 0
+    const longest = awaited ? shortLinger : linger
+    if (host.rate() * longest >= 1) return longest
+    return awaited || company === "none yet" ? 0 : linger
+  }
+
   const flush = () => {
     for (const operation of operations) {
       if (batches[operation].entries.length > 0) batches[operation].due = Number.NEGATIVE_INFINITY
@@ -233,10 +245,7 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
       const batch = batches[entry.request._tag]
       batch.entries.push(entry)
       if (batch.entries.length >= batchSize) return sendDue()
-      const patience = entry.awaited ? Math.min(awaitedLinger, linger) : linger
-      const company = host.rate() * patience >= 1
-      const wait = company ? patience : entry.awaited || host.alone(unconfirmed.size) ? 0 : linger
-      batch.due = Math.min(batch.due, now() + wait)
+      batch.due = Math.min(batch.due, now() + patience(entry.awaited))
       arm()
     },
     submitInOrder: (entries) => {
@@ -249,6 +258,13 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
       track(calls, entries)
     },
     flush,
+    hurry: () => {
+      for (const operation of operations) {
+        const batch = batches[operation]
+        if (batch.entries.length > 0) batch.due = Math.min(batch.due, now() + shortLinger)
+      }
+      arm()
+    },
     pending: () => unconfirmed.size,
     quiesce: () => {
       if (unconfirmed.size === 0) disarm()
