@@ -153,7 +153,10 @@ export const mapEffect =
           settles: false,
           start: (delivery, slot: Slot<Delivery<B, E | E2>>, runFork: RunFork<R2>) =>
             run(claims, delivery, f, runFork, {
-              failed: (cause) => slot.done(withBody(delivery, Exit.failCause(cause))),
+              failed: (cause) => {
+                inFlight(delivery).runsElsewhere ||= Exit.isSuccess(delivery.body)
+                slot.done(withBody(delivery, Exit.failCause(cause)))
+              },
               succeeded: (value) => slot.done(withBody(delivery, Exit.succeed(value))),
               skipped: () => slot.done()
             })
@@ -210,7 +213,7 @@ export const process =
           const effect = limited(handler(body, delivery), options.timeout, delivery)
           return options.span === true ? withSpan(effect, delivery) : effect
         }
-        const failures = failureTreatment<A, E | E2, Delivery<A, E>>(options)
+        const failures = failureTreatment<A, E | E2, Delivery<A, E>>(claims, options)
         const start = (delivery: Delivery<A, E>, slot: Slot<B>, runFork: RunFork<R2>): void =>
           run(claims, delivery, handle, runFork, {
             succeeded: (value) => {
@@ -306,6 +309,7 @@ interface AfterFailure {
 
 /** Asks the policy, and does what it says. */
 const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
+  claims: Claims,
   options: Pick<ProcessOptions<A, E, D>, "retry" | "holdLimit" | "onFailure">
 ) => {
   const policy = options.retry ?? RetryPolicy.standard
@@ -319,7 +323,13 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
       ),
       delivery.message
     )
+    claims.ponders(held, decided)
     decided.addObserver((exit) => {
+      claims.rests(held)
+      if (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)) {
+        held.settle(Settlement.release)
+        return after.settled()
+      }
       // A policy that throws decides nothing: the queue's own timeout does.
       const decision = Exit.isSuccess(exit) ? exit.value : Settlement.leave
       if (decision._tag === "RunAgain") {
@@ -329,7 +339,8 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
       }
       const delay = decision._tag === "Retry" ? Duration.toMillis(decision.delay) : Number.POSITIVE_INFINITY
       const now = held.custodian.now()
-      if (after.hold !== undefined && delay <= holdLimit && now + delay < held.custodian.keptUntil(held)) {
+      const mayHold = after.hold !== undefined && !held.runsElsewhere
+      if (mayHold && delay <= holdLimit && now + delay < held.custodian.keptUntil(held)) {
         held.holds++
         held.retriesInARow = 0
         return after.hold(delay)
@@ -460,7 +471,7 @@ export const processBatches =
       dispatch(batch(options)(self), () => {
         const claims = new Claims()
         const laneOf = lanes<A, E>(options)
-        const failures = failureTreatment<A, E | EI | E2, Delivery<A, E>>(options)
+        const failures = failureTreatment<A, E | EI | E2, Delivery<A, E>>(claims, options)
 
         const work = (
           deliveries: ReadonlyArray<Delivery<A, E>>,

@@ -58,6 +58,8 @@ export class InFlight {
   retries = 0
   retriesInARow = 0
   holds = 0
+  /** It failed in a stage before the one that settles it: only another receive runs that one again. */
+  runsElsewhere = false
   /** Others wait for its end: its settlement lingers less. */
   urgent = false
   /** Its group goes on though it failed: the user said so. */

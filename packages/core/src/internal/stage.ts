@@ -48,6 +48,11 @@ export class Claims implements Owner {
     this.#working.set(delivery, fiber)
   }
 
+  /** No handler runs on it: it waits for what its policy says. That ends like a handler, should it be interrupted. */
+  ponders(delivery: InFlight, fiber: Fiber.RuntimeFiber<unknown, unknown>): void {
+    this.#working.set(delivery, fiber)
+  }
+
   rests(delivery: InFlight): void {
     delivery.startedAt = undefined
     this.#working.delete(delivery)
