@@ -353,6 +353,10 @@ class Engine<E> implements Custodian {
     }
   }
 
+  wants(deliveries: number): void {
+    this.intake.wanted = deliveries
+  }
+
   ackLate(delivery: InFlight): void {
     if (this.ordered || delivery.outcome !== "lost") return
     this.settler.submit({
@@ -618,6 +622,7 @@ class Engine<E> implements Custodian {
     const forgotten = [...this.table].filter(
       (delivery) =>
         !delivery.warned &&
+        !delivery.awaited &&
         ((delivery.phase === Phase.HandedOver && delivery.handedOverAt <= overdue) ||
           (delivery.phase === Phase.Claimed && delivery.owner?.closed === true))
     )

@@ -151,6 +151,11 @@ export class Intake<E, A> {
   #prefetched: Array<A> = []
   /** A reader waits and there is nothing for it. */
   #starving = false
+  /**
+   * How many deliveries its reader has use for. One, unless a stage says more: what is handed over can not be given to
+   * another consumer, and does not count as prefetched.
+   */
+  wanted = 1
   #wakeReader: (() => void) | undefined
 
   /** When a receive last succeeded. */
@@ -257,9 +262,9 @@ export class Intake<E, A> {
     if (!this.#hasNews()) return undefined
     if (this.#failure !== undefined) return Effect.failCause(Cause.map(this.#failure, Option.some))
     if (this.#over) return Effect.fail(Option.none())
-    const { batchSize } = this.#host.queue.limits
-    const taken = this.#prefetched.length <= batchSize ? this.#prefetched : this.#prefetched.slice(0, batchSize)
-    this.#prefetched = taken === this.#prefetched ? [] : this.#prefetched.slice(batchSize)
+    const most = Math.min(this.wanted, this.#host.queue.limits.batchSize)
+    const taken = this.#prefetched.length <= most ? this.#prefetched : this.#prefetched.slice(0, most)
+    this.#prefetched = taken === this.#prefetched ? [] : this.#prefetched.slice(most)
     this.#starving = false
     this.#handedOver += taken.length
     this.#poke()

@@ -166,9 +166,9 @@ describe("Served", () => {
         yield* TestClock.adjust("1 second")
         yield* TestClock.adjust("19 seconds")
         const stats = yield* queue.stats
-        assert.isAtMost(stats.acked, 10 + 20 * 5)
+        assert.isAtMost(stats.acked + stats.inFlight, 10 + 20 * 5)
         assert.isAtLeast(stats.acked, 20 * 5)
-        assert.strictEqual(stats.inFlight, 0)
+        assert.isAtMost(stats.inFlight, 5, "only what waits for its ack is leased")
       }).pipe(Effect.provide(app))
     })
   )

@@ -58,6 +58,8 @@ class Filling<A, E, EX> {
 
   #feed(deliveries: ReadonlyArray<Delivery<A, E>>, from: number): Effect.Effect<void> {
     return Effect.suspend(() => {
+      const [first] = deliveries
+      if (first !== undefined) inFlight(first).custodian.wants(this.#limits.max)
       for (let i = from; i < deliveries.length; i++) {
         if (this.#full()) return Effect.zipRight(this.#untilTaken, this.#feed(deliveries, i))
         this.#add(deliveries[i] as Delivery<A, E>)

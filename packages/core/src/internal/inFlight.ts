@@ -28,6 +28,8 @@ export interface Custodian {
   readonly maxInFlight: number
   readonly now: () => number
   readonly settle: (delivery: InFlight, settlement: Settlement.Settlement, awaited: boolean) => void
+  /** So many deliveries are of use to the stage that takes them. */
+  readonly wants: (deliveries: number) => void
   /** The handler succeeded after the lease was lost: on a standard queue the delete may still be in time. */
   readonly ackLate: (delivery: InFlight) => void
   readonly extend: (delivery: InFlight, millis: number, onResult: (confirmed: boolean) => void) => void
@@ -49,8 +51,10 @@ export class InFlight {
   phase: Phase = Phase.Prefetched
   owner: Owner | undefined = undefined
   outcome: Settlement.Outcome | undefined = undefined
-  /** When it was handed to the stream's reader; a stage of ours that holds it unclaimed keeps this fresh. */
+  /** When it was handed to the stream's reader. */
   handedOverAt = 0
+  /** A stage holds it and will claim it when it has a slot. */
+  awaited = false
   warned = false
   /** Since when its handler runs, in milliseconds. */
   startedAt: number | undefined = undefined
