@@ -53,7 +53,7 @@ export interface Settler {
   readonly hurry: () => void
   /** Entries taken and without result. */
   readonly pending: () => number
-  /** Nothing more will come: ends the timer, where nothing lingers. */
+  /** Nothing more will come: ends the timer where nothing lingers, and all fibers where all that is taken is over. */
   readonly quiesce: () => void
   /** Gives up what is without result, as lost, and ends all fibers. */
   readonly abandon: () => void
@@ -98,6 +98,8 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
   }
   const operations: ReadonlyArray<Operation> = ["Ack", "SetLease", "DeadLetter"]
   const calls = new Set<Fiber.RuntimeFiber<void>>()
+  /** Batches that have had no answer yet. Those that are tried again hold up nothing. */
+  let unanswered = 0
   const unconfirmed = new Set<Entry>()
   let timer: { readonly at: number; readonly fiber: Fiber.RuntimeFiber<void> } | undefined
 
@@ -136,12 +138,17 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
   const worthAnotherTry = (entry: Entry, triedAt: number): boolean =>
     now() < entry.deadline() || (entry.request._tag === "Ack" && !ordered && triedAt < entry.deadline())
 
-  const send = Effect.fnUntraced(function* (operation: Operation, entries: ReadonlyArray<Entry>) {
+  const send = Effect.fnUntraced(function* (
+    operation: Operation,
+    entries: ReadonlyArray<Entry>,
+    onAnswer: () => void = () => {}
+  ) {
     let remaining = entries
     let driver: Schedule.ScheduleDriver<unknown> | undefined
     while (true) {
       const triedAt = now()
       const exit = yield* Effect.exit(call(operation, remaining))
+      onAnswer()
       let failed: Array<Entry> = []
       if (Exit.isSuccess(exit)) {
         host.onSuccess()
@@ -174,17 +181,25 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
     const batch = batches[operation]
     const entries = batch.entries.splice(0, batchSize)
     if (batch.entries.length === 0) batch.due = Number.POSITIVE_INFINITY
-    track(send(operation, entries), entries)
+    unanswered++
+    let answered = false
+    const onAnswer = () => {
+      if (answered) return
+      answered = true
+      unanswered--
+      sendDue()
+    }
+    track(send(operation, entries, onAnswer), entries, onAnswer)
   }
 
-  const track = (effect: Effect.Effect<void>, entries: ReadonlyArray<Entry>) => {
+  const track = (effect: Effect.Effect<void>, entries: ReadonlyArray<Entry>, onEnd: () => void = () => {}) => {
     const fiber = runFork(effect)
     calls.add(fiber)
     fiber.addObserver((exit) => {
       calls.delete(fiber)
       // A defect of the port must not hold its permits for ever.
       if (Exit.isFailure(exit)) for (const entry of entries) finish(entry, false)
-      sendDue()
+      onEnd()
     })
   }
 
@@ -193,7 +208,7 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
     for (const operation of operations) {
       const batch = batches[operation]
       while (
-        calls.size < concurrency &&
+        unanswered < concurrency &&
         batch.entries.length > 0 &&
         (batch.entries.length >= batchSize || batch.due <= time)
       ) {
@@ -204,7 +219,7 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
   }
 
   const arm = () => {
-    if (calls.size >= concurrency) return // the next call that ends looks again
+    if (unanswered >= concurrency) return // the next answer looks again
     const due = Math.min(...operations.map((operation) => batches[operation].due))
     if (due === Number.POSITIVE_INFINITY || (timer !== undefined && timer.at <= due)) return
     timer?.fiber.unsafeInterruptAsFork(FiberId.none)
@@ -239,6 +254,13 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
     sendDue()
   }
 
+  const abandon = () => {
+    disarm()
+    for (const fiber of calls) fiber.unsafeInterruptAsFork(FiberId.none)
+    for (const operation of operations) batches[operation].entries.length = 0
+    for (const entry of [...unconfirmed]) finish(entry, false)
+  }
+
   return {
     submit: (entry) => {
       unconfirmed.add(entry)
@@ -268,12 +290,8 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
     pending: () => unconfirmed.size,
     quiesce: () => {
       if (unconfirmed.size === 0) disarm()
+      else if ([...unconfirmed].every((entry) => entry.over())) abandon()
     },
-    abandon: () => {
-      disarm()
-      for (const fiber of calls) fiber.unsafeInterruptAsFork(FiberId.none)
-      for (const operation of operations) batches[operation].entries.length = 0
-      for (const entry of [...unconfirmed]) finish(entry, false)
-    }
+    abandon
   }
 }
