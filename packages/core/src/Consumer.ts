@@ -291,8 +291,9 @@ class Engine<E> implements Custodian {
 
   settle(delivery: InFlight, settlement: Settlement.Settlement, awaited: boolean): void {
     const ending = { delivery, settlement, awaited }
-    const givesBack = settlement._tag !== "Ack" && settlement._tag !== "DeadLetter"
-    if (givesBack && this.ordered && delivery.message.group !== undefined) {
+    // What has no place to be dead-lettered to comes again: nothing of its group may overtake it.
+    const goes = settlement._tag === "Ack" || (settlement._tag === "DeadLetter" && this.queue.deadLetter !== undefined)
+    if (!goes && this.ordered && delivery.message.group !== undefined) {
       this.#giveBack([delivery.skipped ? [ending] : [...this.#tail(delivery).map(asReleased), ending]])
     } else if (settlement._tag === "Ack") {
       // Its lease is extended until the delete is confirmed.
@@ -416,26 +417,31 @@ class Engine<E> implements Custodian {
       case "Release":
         return { _tag: "SetLease", duration: Duration.zero }
       case "Leave":
-        return { _tag: "SetLease", duration: this.queue.leaseDuration }
-      case "Retry": {
-        // The queue counts the whole lease from its receive: what is left of the longest one is all that can be had.
-        const left = Duration.toMillis(this.queue.limits.maxLease) - (this.now() - delivery.receivedAt)
-        return { _tag: "SetLease", duration: Duration.min(settlement.delay, Duration.millis(Math.max(0, left - 1000))) }
-      }
+        return { _tag: "SetLease", duration: this.#cut(delivery, this.queue.leaseDuration) }
+      case "Retry":
+        return { _tag: "SetLease", duration: this.#cut(delivery, settlement.delay) }
     }
+  }
+
+  // The queue counts the whole lease from its receive, and refuses what goes beyond the longest one; two seconds are
+  // for the way of the answer and for rounding up.
+  #cut(delivery: InFlight, duration: Duration.Duration): Duration.Duration {
+    const left = Duration.toMillis(this.queue.limits.maxLease) - (this.now() - delivery.receivedAt) - 2000
+    return Duration.min(duration, Duration.millis(Math.max(0, left)))
   }
 
   extend(delivery: InFlight, millis: number, onResult: (confirmed: boolean) => void): void {
     const sentAt = this.now()
+    const duration = this.#cut(delivery, Duration.millis(millis))
     this.settler.submit({
       message: delivery.message,
-      request: { _tag: "SetLease", duration: Duration.millis(millis) },
+      request: { _tag: "SetLease", duration },
       deadline: () => delivery.deadline,
       over: () => delivery.outcome !== undefined,
       awaited: true,
       onResult: (confirmed) => {
         if (confirmed) {
-          delivery.deadline = sentAt + millis
+          delivery.deadline = sentAt + Duration.toMillis(duration)
           this.keeper.moved(delivery)
         }
         onResult(confirmed)
