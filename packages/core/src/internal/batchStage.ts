@@ -135,7 +135,7 @@ class Filling<A, E, EX> {
     })
     const ended =
       this.#end?._tag === "Failure" && this.#end.cause._tag === "Fail" && Option.isNone(this.#end.cause.error)
-    if (ended) return finished
+    if (ended && this.#ready === undefined && this.#deliveries.length === 0) return finished
     return this.claims.stopReceiving.pipe(
       Effect.zipRight(Effect.sync(() => this.claims.interruptAll())),
       Effect.zipRight(this.claims.settled),

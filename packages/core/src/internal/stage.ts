@@ -373,7 +373,8 @@ class Dispatcher<In, Out, E, R> {
       this.#end !== undefined &&
       Exit.isFailure(this.#end) &&
       this.#end.cause._tag === "Fail" &&
-      Option.isNone(this.#end.cause.error)
+      Option.isNone(this.#end.cause.error) &&
+      this.#results.length === 0
     ) {
       return finished
     }
