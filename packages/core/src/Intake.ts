@@ -333,7 +333,10 @@ export class Intake<E, A> {
     this.receivingSince ??= poll.sentAt
     this.#host.onPoll()
     const receive = Effect.suspend(() =>
-      queue.receive({ max: poll.max, wait: this.#wait, attemptId: poll.attempt?.id, stop: this.#stopped })
+      Effect.tap(
+        queue.receive({ max: poll.max, wait: this.#wait, attemptId: poll.attempt?.id, stop: this.#stopped }),
+        (messages) => Effect.logDebug(`received ${messages.length} of at most ${poll.max} from ${queue.name}`)
+      )
     )
     const fiber = runFork(
       queue.limits.ordered && repeated === undefined

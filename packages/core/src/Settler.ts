@@ -162,8 +162,8 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
       } else {
         failed = [...remaining]
         if (exit.cause._tag === "Fail") host.onError(exit.cause.error)
-        yield* Effect.logDebug(`could not settle ${failed.length} messages; trying again`, exit.cause)
       }
+      yield* Effect.logDebug(`${operation} of ${remaining.length} messages of ${queue.name}, ${failed.length} failed`)
       if (failed.length === 0) return
       driver ??= yield* Schedule.driver(schedule)
       // A schedule that ends still owes every entry a result: go on at its last pace.

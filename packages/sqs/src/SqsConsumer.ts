@@ -4,7 +4,10 @@
 import * as Consumer from "@millrace/core/Consumer"
 import type { Delivery } from "@millrace/core/Delivery"
 import type { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as Served from "@millrace/core/Served"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { SqsClient } from "./SqsClient.js"
@@ -37,6 +40,28 @@ export const stream = (
   options: Options = {}
 ): Stream.Stream<Delivery<string>, ConsumerError, SqsClient> =>
   Stream.unwrap(Effect.map(SqsLeaseQueue.make(queue, options), (leaseQueue) => Consumer.stream(leaseQueue, options)))
+
+/**
+ * Runs a pipeline over a queue for the life of the Layer, and gives a handle to it under a tag of the user's own. When
+ * the Layer is closed, by SIGTERM or SIGINT through the runtime for instance, the consumer is drained: no new receives,
+ * handlers finish until `drainDeadline` (default 30 seconds), the rest is released; the report is logged. `restart`
+ * says what follows a failure; with `Served.launch` the program fails with it.
+ *
+ * @example
+ * class Orders extends Context.Tag("Orders")<Orders, Served.Served>() {}
+ * const OrdersLive = SqsConsumer.layer(Orders, "order-processing-queue", (deliveries) => deliveries.pipe(
+ *   Pipeline.decodeJson(Order),
+ *   Pipeline.process(fulfil)
+ * ))
+ * NodeRuntime.runMain(Served.launch(OrdersLive).pipe(Effect.provide(SqsClient.layerConfig())))
+ */
+export const layer = <I, E2, R>(
+  tag: Context.Tag<I, Served.Served>,
+  queue: string | SqsQueue.SqsQueue,
+  pipeline: (deliveries: Stream.Stream<Delivery<string>, SqsError>) => Stream.Stream<unknown, E2, R>,
+  options: Served.Options & SqsLeaseQueue.Options = {}
+): Layer.Layer<I, ConsumerError, SqsClient | Exclude<R, Scope.Scope>> =>
+  Served.layer(tag, SqsLeaseQueue.make(queue, options), pipeline, options)
 
 /**
  * A consumer with a handle: its stream, its figures, and a drain on request. Closing the scope interrupts what still

@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Pipeline, RetryPolicy } from "@millrace/core"
+import { Pipeline, RetryPolicy, type Served } from "@millrace/core"
 import { SqsConsumer } from "@millrace/sqs"
 import { SqsEmulator } from "@millrace/sqs/emulator"
-import { Effect, Schedule, Schema, Stream } from "effect"
+import { Context, Effect, Schedule, Schema, Stream } from "effect"
+
+class Orders extends Context.Tag("test/Orders")<Orders, Served.Served>() {}
 
 const Order = Schema.Struct({ order_id: Schema.Number, item: Schema.String, quantity: Schema.Number })
 
@@ -26,6 +28,27 @@ describe("SqsConsumer", () => {
       yield* sqs.settled("order-processing-queue", 1)
       assert.deepStrictEqual(fulfilled, [1])
     }).pipe(Effect.provide(SqsEmulator.layer({ queues: { "order-processing-queue": {} } })))
+  )
+
+  it.effect("as a Layer it works in the background and is drained when the Layer closes", () =>
+    Effect.gen(function* () {
+      const sqs = yield* SqsEmulator.SqsEmulator
+      yield* sqs.send("orders", [1, 2, 3])
+      yield* Effect.gen(function* () {
+        const orders = yield* Orders
+        yield* sqs.settled("orders", 3)
+        assert.isTrue((yield* orders.health()).healthy)
+      }).pipe(
+        Effect.provide(
+          SqsConsumer.layer(
+            Orders,
+            "orders",
+            Pipeline.process(() => Effect.void)
+          )
+        )
+      )
+      assert.strictEqual((yield* sqs.snapshot("orders")).inFlight, 0)
+    }).pipe(Effect.provide(SqsEmulator.layer({ queues: { orders: {} } })))
   )
 
   it.effect("a queue that does not exist fails the stream at once, by AWS's name", () =>
