@@ -8,7 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { plainName } from "./internal/errors.js"
-import type { BatchResult, MessageAttribute, MessageAttributes, ReceivedMessage, SendFields } from "./SqsClient.js"
+import { legible, longestMessage, mostAttributes, sizeOf, toSqs } from "./internal/message.js"
+import type { BatchResult, MessageAttribute, ReceivedMessage, SendFields } from "./SqsClient.js"
 import { SqsClient } from "./SqsClient.js"
 import * as SqsError from "./SqsError.js"
 import * as SqsQueue from "./SqsQueue.js"
@@ -25,8 +26,6 @@ export interface Options {
 export const reasonAttribute = "millrace-dead-letter-reason"
 
 const longestLease = 43_200
-const longestMessage = 1_048_576
-const mostAttributes = 10
 const longestReason = 1024
 
 const wholeSeconds = (duration: Duration.Duration): number => Math.ceil(Duration.toSeconds(duration))
@@ -48,13 +47,6 @@ const fromSqs = (attribute: MessageAttribute): LeaseQueue.Attribute => {
         value: attribute.StringValue ?? "",
         ...label
       }
-}
-
-const toSqs = (attribute: LeaseQueue.Attribute): MessageAttribute => {
-  const DataType = attribute.label === undefined ? attribute.type : `${attribute.type}.${attribute.label}`
-  return attribute.type === "Binary"
-    ? { DataType, BinaryValue: attribute.value }
-    : { DataType, StringValue: attribute.value }
 }
 
 const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Record<string, B> => {
@@ -125,20 +117,9 @@ const inOrder = (count: number, result: BatchResult<unknown>): Array<LeaseQueue.
 // Dead letters
 // ---------------------------------------------------------------------------------------------------------------------
 
-const utf8 = new TextEncoder()
-const bytes = (text: string) => utf8.encode(text).length
-
-/** A message's size as SQS counts it: the body, and of each attribute its name, type and value. */
-const sizeOf = (body: string, attributes: MessageAttributes): number =>
-  Object.entries(attributes).reduce(
-    (size, [name, { BinaryValue, DataType, StringValue }]) =>
-      size + bytes(name) + bytes(DataType) + (BinaryValue?.length ?? bytes(StringValue ?? "")),
-    bytes(body)
-  )
-
-/** Characters that SQS refuses, lone surrogates among them, become "?". */
-const legible = (reason: string): string => {
-  const text = reason.slice(0, longestReason).replace(/[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, "?")
+/** The reason as SQS takes it for the value of an attribute. */
+const reasonText = (reason: string): string => {
+  const text = legible(reason.slice(0, longestReason))
   return text === "" ? "no reason given" : text
 }
 
@@ -148,7 +129,7 @@ const deadLetterOf = (
   fifo: boolean
 ): { readonly fields: SendFields; readonly size: number } => {
   const own = mapValues(message.attributes, toSqs)
-  const withReason = { ...own, [reasonAttribute]: { DataType: "String", StringValue: legible(reason) } }
+  const withReason = { ...own, [reasonAttribute]: { DataType: "String", StringValue: reasonText(reason) } }
   const fits = Object.keys(withReason).length <= mostAttributes && sizeOf(message.body, withReason) <= longestMessage
   const attributes = fits ? withReason : own
   const trace = message.system["AWSTraceHeader"]
