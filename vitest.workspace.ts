@@ -1,16 +1,20 @@
 import { defineWorkspace } from "vitest/config"
 import { alias } from "./vitest.shared.js"
 
-const project = (name: string, root: string) => ({
+const project = (name: string, root: string, env: Record<string, string> = {}) => ({
   resolve: { alias },
   // Time is virtual, so what takes long is work: many seeds, on a busy machine.
-  test: { name, root, include: ["test/**/*.test.ts"], testTimeout: 30_000 }
+  test: { name, root, env, include: ["test/**/*.test.ts"], testTimeout: 30_000 }
 })
+
+/** Tests make clients of the SDK by hand; our own client is silent by itself, which `SqsClient.notice.test` checks. */
+const withoutNotice = { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true" }
 
 export default defineWorkspace([
   project("core", "packages/core"),
-  project("sqs", "packages/sqs"),
+  project("sqs", "packages/sqs", withoutNotice),
   project("examples", "packages/examples"),
+  { test: { name: "docs", root: "test/docs", include: ["*.test.ts"] } },
   // No alias: what is tested is the tarballs.
   { test: { name: "packaging", root: "test/packaging", include: ["*.test.ts"] } }
 ])

@@ -7,6 +7,8 @@ const flag = "AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"
 
 it.scopedLive("making a client prints no notice of Node's version, and leaves the environment as it was", () =>
   Effect.gen(function* () {
+    // The project's tests run with the notice switched off.
+    delete process.env[flag]
     const emitted = vi.spyOn(process, "emitWarning")
     const before = { ...process.env }
     yield* Layer.build(FakeServer.layer("http://127.0.0.1:1"))

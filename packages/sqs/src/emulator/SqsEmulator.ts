@@ -115,6 +115,8 @@ export interface Snapshot {
   /** Deletes by a handle that a later receive had made stale: the message stayed. */
   readonly staleDeletes: number
   readonly deadLettered: number
+  /** Messages that move tasks have taken away. */
+  readonly moved: number
   readonly expired: number
   readonly purged: number
   /** The latest deleted messages (see `keepDeleted`), in the order of their deletes. */

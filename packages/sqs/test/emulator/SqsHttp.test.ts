@@ -280,6 +280,38 @@ describe("queues", () => {
   )
 })
 
+describe("move tasks", () => {
+  over(
+    "facts 68 to 72 at the SDK: started, listed and cancelled",
+    { q: { deadLetter: { queue: "dlq", maxReceiveCount: 1 } } },
+    ({ sqs, sdk }) =>
+      Effect.gen(function* () {
+        yield* sqs.send("dlq", ["a", "b"])
+        const SourceArn = "arn:aws:sqs:us-east-1:000000000000:dlq"
+        const DestinationArn = "arn:aws:sqs:us-east-1:000000000000:q"
+        const { TaskHandle } = yield* succeed(() =>
+          sdk.send(new Sdk.StartMessageMoveTaskCommand({ SourceArn, DestinationArn, MaxNumberOfMessagesPerSecond: 1 }))
+        )
+        const task = {
+          SourceArn,
+          DestinationArn,
+          MaxNumberOfMessagesPerSecond: 1,
+          ApproximateNumberOfMessagesMoved: 1,
+          ApproximateNumberOfMessagesToMove: 2,
+          StartedTimestamp: expect.any(Number)
+        }
+        const list = succeed(() => sdk.send(new Sdk.ListMessageMoveTasksCommand({ SourceArn })))
+        expect((yield* list).Results).toEqual([{ ...task, TaskHandle, Status: "RUNNING" }])
+        const cancelled = yield* succeed(() => sdk.send(new Sdk.CancelMessageMoveTaskCommand({ TaskHandle })))
+        expect(cancelled.ApproximateNumberOfMessagesMoved).toBe(1)
+        expect((yield* list).Results).toEqual([{ ...task, Status: "CANCELLED" }])
+        expect(
+          yield* refusal(() => sdk.send(new Sdk.CancelMessageMoveTaskCommand({ TaskHandle: "foobar" })))
+        ).toMatchObject({ name: "InvalidParameterValue", message: "Value for parameter TaskHandle is invalid." })
+      })
+  )
+})
+
 describe("errors", () => {
   over("have their names, messages and status at the SDK", { q: {} }, ({ sdk, url, sqs }) =>
     Effect.gen(function* () {
@@ -314,7 +346,7 @@ describe("errors", () => {
       })
       expect(
         yield* refusal(() => sdk.send(new Sdk.StartMessageMoveTaskCommand({ SourceArn: "arn:aws:sqs:us-east-1:0:q" })))
-      ).toMatchObject({ name: "UnsupportedOperation", status: 400 })
+      ).toMatchObject({ name: "ResourceNotFoundException", status: 404 })
       yield* sqs.faults.script("ReceiveMessage", [Fault.throttle, Fault.dropResponse])
       const receive = () => sdk.send(new Sdk.ReceiveMessageCommand({ QueueUrl }))
       expect(yield* refusal(receive)).toMatchObject({ name: "RequestThrottled", status: 403 })

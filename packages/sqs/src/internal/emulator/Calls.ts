@@ -12,6 +12,7 @@ import * as Fault from "../../emulator/Fault.js"
 import type * as SqsClient from "../../SqsClient.js"
 import * as SqsError from "../../SqsError.js"
 import type { Engine } from "./Engine.js"
+import type { Task } from "./MoveTasks.js"
 import type { Queue } from "./Queue.js"
 import { missing, Refusal } from "./Refusal.js"
 
@@ -55,11 +56,6 @@ export interface Calls {
 }
 
 type Call<A> = Effect.Effect<A, SqsError.SqsError>
-
-const noMoveTasks = new Refusal(
-  "UnsupportedOperation",
-  "The emulator has no message move tasks yet: receive from the dead-letter queue and send to its source instead."
-)
 
 export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<Calls, never, Scope.Scope> =>
   Effect.map(Effect.scope, (scope): Calls => {
@@ -244,8 +240,41 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
       )
     }
 
-    const moveTask = (operation: Fault.Operation) => (): Call<never> =>
-      call(operation, () => Effect.fail(noMoveTasks.toError(operation)))
+    /** One step of a move task; polls that wait where it moves to wake when they must. */
+    const stepOf = (task: Task): Effect.Effect<void> =>
+      Effect.clockWith((clock) => {
+        const queues = task.advance(clock.unsafeCurrentTimeMillis())
+        return Effect.forEach(
+          queues,
+          (queue) => {
+            const next = queue.nextInstant()
+            return next === Number.POSITIVE_INFINITY ? Effect.void : wakeAt(queue, next)
+          },
+          { discard: true }
+        )
+      })
+
+    const goOn = (task: Task): Effect.Effect<void> =>
+      Effect.clockWith((clock) => {
+        if (task.status !== "RUNNING") return Effect.void
+        const now = clock.unsafeCurrentTimeMillis()
+        return Effect.zipRight(
+          clock.sleep(Duration.millis(task.nextInstant(now) - now)),
+          Effect.zipRight(stepOf(task), goOn(task))
+        )
+      })
+
+    const startMoveTask: SqsClient.Service["startMessageMoveTask"] = (request) =>
+      call("StartMessageMoveTask", () =>
+        Effect.flatMap(
+          at("StartMessageMoveTask", (now) => engine.moveTasks.start(request, now)),
+          (task) =>
+            Effect.as(
+              Effect.zipRight(stepOf(task), Effect.forkIn(Effect.interruptible(goOn(task)), scope)),
+              task.handle
+            )
+        )
+      )
 
     const api: Api = {
       sendMessage: (request) =>
@@ -299,9 +328,10 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
         on("UntagQueue", request.QueueUrl, (queue) => {
           for (const tag of request.TagKeys ?? []) queue.tags.delete(tag)
         }),
-      startMessageMoveTask: moveTask("StartMessageMoveTask"),
-      cancelMessageMoveTask: moveTask("CancelMessageMoveTask"),
-      listMessageMoveTasks: moveTask("ListMessageMoveTasks"),
+      startMessageMoveTask: startMoveTask,
+      cancelMessageMoveTask: ({ TaskHandle }) =>
+        plain("CancelMessageMoveTask", () => engine.moveTasks.cancel(TaskHandle)),
+      listMessageMoveTasks: (request) => plain("ListMessageMoveTasks", () => engine.moveTasks.list(request)),
       addPermission: (request) =>
         on("AddPermission", request.QueueUrl, (queue, now) => engine.addPermission(queue, request, now)),
       removePermission: (request) =>

@@ -7,6 +7,7 @@ import type {
   SendFields,
   VisibilityEntry
 } from "../../SqsClient.js"
+import { MoveTasks } from "./MoveTasks.js"
 import { Queue, type Sent, type Surroundings } from "./Queue.js"
 import type { Attributes } from "./QueueAttributes.js"
 import * as QueueAttributes from "./QueueAttributes.js"
@@ -33,6 +34,7 @@ interface Page {
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0").slice(-digits)
 
 export class Engine {
+  readonly moveTasks: MoveTasks
   private readonly queues = new Map<string, Queue>()
   private readonly deletedAt = new Map<string, number>()
   private readonly surroundings: Surroundings
@@ -49,6 +51,11 @@ export class Engine {
       messageId: (no) => prefix + hex(no, 12),
       queueByArn: (arn) => this.byArn(arn)
     }
+    this.moveTasks = new MoveTasks({
+      byArn: (arn) => this.byArn(arn),
+      isDeadLetterQueue: ({ arn }) => [...this.all()].some((queue) => queue.deadLetterTargetArn === arn),
+      newId: () => this.surroundings.messageId(++this.number)
+    })
   }
 
   queueUrl(name: string): string {

@@ -17,6 +17,8 @@ export interface Line {
   readonly returned: (message: StoredMessage) => void
   /** The message is no longer in the queue. */
   readonly gone: (message: StoredMessage) => void
+  /** What is received next. */
+  readonly first: () => StoredMessage | undefined
   /** Offers receivable messages, in order, until `max` are taken. What is not taken has left the queue meanwhile. */
   readonly take: (max: number, offer: (message: StoredMessage) => boolean) => void
 }
@@ -31,6 +33,7 @@ export const standard = (): Line => {
     gone: (message) => {
       if (message.state === "visible") visible.remove(message)
     },
+    first: () => visible.head,
     take: (max, offer) => {
       for (let taken = 0; taken < max && visible.head !== undefined; ) {
         const message = visible.head
@@ -83,6 +86,7 @@ export const fifo = (): Line => {
       lane.messages.remove(message)
       update(lane)
     },
+    first: () => ready.head?.messages.head,
     take: (max, offer) => {
       let taken = 0
       while (taken < max && ready.head !== undefined) {

@@ -107,6 +107,7 @@ export interface Totals {
   deleted: number
   staleDeletes: number
   deadLettered: number
+  moved: number
   expired: number
   purged: number
 }
@@ -132,6 +133,7 @@ export class Queue {
     deleted: 0,
     staleDeletes: 0,
     deadLettered: 0,
+    moved: 0,
     expired: 0,
     purged: 0
   }
@@ -301,6 +303,29 @@ export class Queue {
     message.retained.at = this.fifo ? now : message.sentAt
     this.add(message, now, 0)
     this.serve(now)
+  }
+
+  // Moving
+
+  /** What is received next. */
+  first(): StoredMessage | undefined {
+    return this.line.first()
+  }
+
+  /** Takes a visible message away for good and sends it on, as a move task does: it is a new message there. */
+  moveTo(destination: Queue, message: StoredMessage, now: number): void {
+    this.remove(message)
+    this.totals.moved++
+    const { nextNumber, messageId } = this.surroundings
+    const no = nextNumber()
+    destination.add(
+      new StoredMessage(no, messageId(no), message.content, message.deduplicationId, now),
+      now,
+      destination.delay
+    )
+    destination.totals.sent++
+    destination.serve(now)
+    this.onLeft()
   }
 
   // Receiving

@@ -21,7 +21,7 @@ const errors = {
   BatchEntryIdsNotDistinct: SqsError.BatchEntryIdsNotDistinct,
   InvalidBatchEntryId: SqsError.InvalidBatchEntryId,
   BatchRequestTooLong: SqsError.BatchRequestTooLong,
-  UnsupportedOperation: SqsError.UnsupportedOperation
+  ResourceNotFound: SqsError.ResourceNotFound
 }
 
 export class Refusal {
