@@ -7,7 +7,7 @@ import * as Server from "./Server.js"
 import { layer, rawLoops } from "./sdkClient.js"
 import { steady, type Work } from "./steady.js"
 
-const pollers = 4
+const pollers = 10
 const raw = "raw SDK loop"
 
 export const benchmark: Benchmark = {
@@ -15,7 +15,7 @@ export const benchmark: Benchmark = {
   run: ({ quick }) =>
     Effect.gen(function* () {
       const server = yield* Server.noop()
-      const messages = 2500
+      const messages = 4000
       const handle = (work: Work) => {
         work.begin()
         work.end()
@@ -38,8 +38,8 @@ export const benchmark: Benchmark = {
           round: round((work) => Effect.scoped(rawLoops(server, pollers, async () => handle(work))))
         }
       ]
-      // The compiler's rounds: the SDK takes some 10,000 messages to reach its speed.
-      yield* compete(contestants, quick ? 1 : 4)
+      // The compiler's rounds: the SDK takes some 20,000 messages to reach its speed.
+      yield* compete(contestants, quick ? 1 : 5)
       const results = yield* compete(contestants, quick ? 3 : 9)
       const rows = rowsOf(results)
       return {

@@ -16,7 +16,7 @@ import { steady, type Work } from "./steady.js"
 
 const slots = 50
 const latency = 8
-const maxInFlight = Number(process.env["MIF"] ?? 100)
+const maxInFlight = 150
 const pollers = maxInFlight / 10
 
 type Program = (server: Server.Server, handle: Handle) => Effect.Effect<unknown, unknown, Scope.Scope>
@@ -45,35 +45,36 @@ const millrace: Program = (server, handle) =>
     Effect.provide(layer(server))
   )
 
-/** Its own tuning: one poller an instance, so two; they ask for full batches, and deletes wait for each other. */
-const squiss: Program = (server, handle) =>
-  Effect.gen(function* () {
-    const sqs = yield* client(server)
-    const handleInTurn = limited(handle)
-    const instances = 2
-    for (let i = 0; i < instances; i++) {
-      yield* Effect.acquireRelease(
-        Effect.promise(async () => {
-          const consumer = new Squiss({
-            SQS: sqs,
-            queueUrl: server.queueUrl,
-            bodyFormat: "plain",
-            maxInFlight: maxInFlight / instances,
-            minReceiveBatchSize: 10,
-            deleteBatchSize: 10,
-            deleteWaitMs: 100
-          })
-          consumer.on("message", (message) => {
-            handleInTurn(String(message.body)).then(() => message.del())
-          })
-          await consumer.start()
-          return consumer
-        }),
-        (consumer) => Effect.promise(() => consumer.stop(true, 2000))
-      )
-    }
-    return yield* Effect.never
-  })
+/** Full receives, and deletes that wait for company no longer than ours do. */
+const squiss =
+  (options: { readonly instances: number; readonly maxInFlight: number }): Program =>
+  (server, handle) =>
+    Effect.gen(function* () {
+      const sqs = yield* client(server)
+      const handleInTurn = limited(handle)
+      for (let i = 0; i < options.instances; i++) {
+        yield* Effect.acquireRelease(
+          Effect.promise(async () => {
+            const consumer = new Squiss({
+              SQS: sqs,
+              queueUrl: server.queueUrl,
+              bodyFormat: "plain",
+              maxInFlight: options.maxInFlight / options.instances,
+              minReceiveBatchSize: 10,
+              deleteBatchSize: 10,
+              deleteWaitMs: 100
+            })
+            consumer.on("message", (message) => {
+              handleInTurn(String(message.body)).then(() => message.del())
+            })
+            await consumer.start()
+            return consumer
+          }),
+          (consumer) => Effect.promise(() => consumer.stop(true, 2000))
+        )
+      }
+      return yield* Effect.never
+    })
 
 const sqsConsumer =
   (options: { readonly instances: number; readonly batches: boolean }): Program =>
@@ -182,22 +183,19 @@ export const benchmark: Benchmark = {
         contestant(ours, millrace),
         contestant("raw SDK loops", raw),
         contestant("sqs-consumer", sqsConsumer({ instances: pollers, batches: false })),
-        contestant("squiss-ts", squiss),
+        contestant("squiss-ts", squiss({ instances: 2, maxInFlight })),
         contestant("Stream.mapEffect", mapEffect({ unordered: false })),
         contestant("Stream.mapEffect, unordered", mapEffect({ unordered: true })),
         ...(all
           ? [
               contestant("raw SDK loops, 5", (server, handle) => rawLoops(server, slots / 10, handle)),
+              contestant("squiss-ts, 50", squiss({ instances: 1, maxInFlight: slots })),
               contestant("sqs-consumer, 5", sqsConsumer({ instances: slots / 10, batches: false })),
               contestant("sqs-consumer, batches", sqsConsumer({ instances: pollers, batches: true }))
             ]
           : [])
       ]
-      const only = process.env["ONLY"]?.split(",")
-      const results = yield* compete(
-        only ? contestants.filter((c) => only.includes(c.name)) : contestants,
-        quick ? 1 : 2
-      )
+      const results = yield* compete(contestants, quick ? 1 : 2)
       const rows = rowsOf(results, "busyShare")
       const mine = rows[0]?.[1] ?? {}
       return {
@@ -214,7 +212,7 @@ export const benchmark: Benchmark = {
           `raw SDK loops and sqs-consumer: ${pollers} of them, each with 10 messages, so ${maxInFlight} in flight; sqs-consumer deletes one by one`,
           `squiss-ts: 2 instances (it has one poller each) that share the maxInFlight; full receives only, deletes of 10 after 100 ms at most`,
           "Stream.mapEffect: 2 pollers ahead of it, deletes of 10 after 100 ms at most; no bound in flight",
-          ...(all ? ["…, 5: five loops or instances without a limiter, as their documents show it"] : [])
+          ...(all ? ["…, 5 and …, 50: 50 messages in flight and no limiter, as their documents show it"] : [])
         ]
       }
     }).pipe(Effect.scoped)
