@@ -7,9 +7,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import { plainName } from "./internal/errors.js"
+import { bySize, done, inOrder } from "./internal/entries.js"
 import { legible, longestMessage, mostAttributes, sizeOf, toSqs } from "./internal/message.js"
-import type { BatchResult, MessageAttribute, ReceivedMessage, SendFields } from "./SqsClient.js"
+import { mapValues, toMessage } from "./internal/received.js"
+import type { BatchResult, SendFields } from "./SqsClient.js"
 import { SqsClient } from "./SqsClient.js"
 import * as SqsError from "./SqsError.js"
 import * as SqsQueue from "./SqsQueue.js"
@@ -32,86 +33,12 @@ const wholeSeconds = (duration: Duration.Duration): number => Math.ceil(Duration
 
 const tooLong = (duration: Duration.Duration): boolean => wholeSeconds(duration) > longestLease
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Messages
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** `Number.int` is a Number with the label `int`. */
-const fromSqs = (attribute: MessageAttribute): LeaseQueue.Attribute => {
-  const dot = attribute.DataType.indexOf(".")
-  const label = dot < 0 ? {} : { label: attribute.DataType.slice(dot + 1) }
-  return attribute.BinaryValue !== undefined
-    ? { type: "Binary", value: attribute.BinaryValue, ...label }
-    : {
-        type: attribute.DataType.startsWith("Number") ? "Number" : "String",
-        value: attribute.StringValue ?? "",
-        ...label
-      }
-}
-
-const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Record<string, B> => {
-  const out: Record<string, B> = {}
-  for (const [name, value] of Object.entries(record)) out[name] = f(value)
-  return out
-}
-
-const none: Readonly<Record<string, never>> = {}
-const millis = (timestamp: string | undefined) => (timestamp === undefined ? undefined : Number(timestamp))
-
-const toMessage = (received: ReceivedMessage): LeaseQueue.Message => {
-  const system: Readonly<Record<string, string>> = received.Attributes ?? none
-  return {
-    id: received.MessageId,
-    body: received.Body,
-    lease: { messageId: received.MessageId, handle: received.ReceiptHandle },
-    attributes: received.MessageAttributes === undefined ? none : mapValues(received.MessageAttributes, fromSqs),
-    attempt: Number(system["ApproximateReceiveCount"] ?? 1),
-    group: system["MessageGroupId"],
-    // 20 digits, so that they compare as text; padded for servers that write fewer.
-    sequence: system["SequenceNumber"]?.padStart(20, "0"),
-    sentAt: millis(system["SentTimestamp"]),
-    firstReceivedAt: millis(system["ApproximateFirstReceiveTimestamp"]),
-    system
-  }
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Results
-// ---------------------------------------------------------------------------------------------------------------------
-
-const done: LeaseQueue.EntryResult = Either.void
-const unanswered: LeaseQueue.EntryResult = Either.left({
-  reason: "Transient",
-  message: "SQS answered without this entry"
-})
-
 /** Not sent: SQS might refuse the whole call for it. */
 const rejected: LeaseQueue.EntryResult = Either.left({
   reason: "Rejected",
   message: "SQS leases a message for 12 hours at most"
 })
 const nothingSent: BatchResult<unknown> = { Successful: [], Failed: [] }
-
-/** What SQS says of a handle whose lease is over: after a delete, and on FIFO queues after its visibility timeout. */
-const leaseIsOver = /does not exist or is not available for visibility timeout change|receipt handle has expired/i
-
-const failureOf = (code: string, senderFault: boolean, said: string | undefined): LeaseQueue.EntryFailure => {
-  const name = plainName(code)
-  const message = said === undefined || said === "" ? name : `${name}: ${said}`
-  return name === "ReceiptHandleIsInvalid" || name === "MessageNotInflight" || leaseIsOver.test(said ?? "")
-    ? { reason: "LeaseLost", message }
-    : { reason: senderFault && !/Thrott/.test(name) ? "Rejected" : "Transient", message }
-}
-
-/** Entry ids are positions, so that equal messages do not clash. One that SQS does not mention may be tried again. */
-const inOrder = (count: number, result: BatchResult<unknown>): Array<LeaseQueue.EntryResult> => {
-  const results: Array<LeaseQueue.EntryResult> = new Array(count).fill(unanswered)
-  for (const { Id } of result.Successful) results[Number(Id)] = done
-  for (const entry of result.Failed) {
-    results[Number(entry.Id)] = Either.left(failureOf(entry.Code, entry.SenderFault, entry.Message))
-  }
-  return results
-}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Dead letters
@@ -145,23 +72,6 @@ const deadLetterOf = (
       ...(fifo && { MessageDeduplicationId: message.id })
     }
   }
-}
-
-/** Runs of entries, in order, that fit into one call: its total size is limited too. */
-const bySize = <A extends { readonly size: number }>(entries: ReadonlyArray<A>): Array<Array<A>> => {
-  const runs: Array<Array<A>> = []
-  let room = 0
-  for (const entry of entries) {
-    const last = runs.at(-1)
-    if (last === undefined || entry.size > room) {
-      runs.push([entry])
-      room = longestMessage - entry.size
-    } else {
-      last.push(entry)
-      room -= entry.size
-    }
-  }
-  return runs
 }
 
 /** How many messages to remember that are in the dead-letter queue and not yet deleted from their own. */

@@ -1,0 +1,42 @@
+/** A message as SQS hands it out, in core's terms. */
+import type * as LeaseQueue from "@millrace/core/LeaseQueue"
+import type { MessageAttribute, ReceivedMessage } from "../SqsClient.js"
+
+/** `Number.int` is a Number with the label `int`. */
+const fromSqs = (attribute: MessageAttribute): LeaseQueue.Attribute => {
+  const dot = attribute.DataType.indexOf(".")
+  const label = dot < 0 ? {} : { label: attribute.DataType.slice(dot + 1) }
+  return attribute.BinaryValue !== undefined
+    ? { type: "Binary", value: attribute.BinaryValue, ...label }
+    : {
+        type: attribute.DataType.startsWith("Number") ? "Number" : "String",
+        value: attribute.StringValue ?? "",
+        ...label
+      }
+}
+
+export const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Record<string, B> => {
+  const out: Record<string, B> = {}
+  for (const [name, value] of Object.entries(record)) out[name] = f(value)
+  return out
+}
+
+const none: Readonly<Record<string, never>> = {}
+const millis = (timestamp: string | undefined) => (timestamp === undefined ? undefined : Number(timestamp))
+
+export const toMessage = (received: ReceivedMessage): LeaseQueue.Message => {
+  const system: Readonly<Record<string, string>> = received.Attributes ?? none
+  return {
+    id: received.MessageId,
+    body: received.Body,
+    lease: { messageId: received.MessageId, handle: received.ReceiptHandle },
+    attributes: received.MessageAttributes === undefined ? none : mapValues(received.MessageAttributes, fromSqs),
+    attempt: Number(system["ApproximateReceiveCount"] ?? 1),
+    group: system["MessageGroupId"],
+    // 20 digits, so that they compare as text; padded for servers that write fewer.
+    sequence: system["SequenceNumber"]?.padStart(20, "0"),
+    sentAt: millis(system["SentTimestamp"]),
+    firstReceivedAt: millis(system["ApproximateFirstReceiveTimestamp"]),
+    system
+  }
+}
