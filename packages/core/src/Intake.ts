@@ -281,8 +281,8 @@ export class Intake<E, A> {
   #poke(): void {
     while (!this.#stopping && !this.#paused && this.#backoff === undefined && this.#failure === undefined) {
       if (this.#open.size >= this.#pollers) return
-      // Nothing is open and a reader waits, or what is here will not last until the next answer.
-      const starving = this.#starving && this.#open.size === 0
+      // Nothing is here or open and a reader waits, or what is here will not last until the next answer.
+      const starving = this.#starving && this.#open.size === 0 && this.#prefetched.length === 0
       if (!starving && !this.#runsLow()) return
       const most = Math.min(this.maxInFlight, this.#bucket?.burst ?? Number.POSITIVE_INFINITY)
       const full = Math.min(this.#host.queue.limits.batchSize, most)
