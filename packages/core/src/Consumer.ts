@@ -281,6 +281,8 @@ class Engine<E> implements Custodian {
       const now = this.now()
       for (const delivery of chunk) {
         const inFlight = Delivery.inFlight(delivery)
+        // It may have ended here already: given back behind another of its group, or lost.
+        if (inFlight.phase !== Phase.Prefetched) continue
         inFlight.phase = Phase.HandedOver
         inFlight.handedOverAt = now
       }
