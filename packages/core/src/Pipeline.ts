@@ -11,10 +11,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as Circuit from "./Circuit.js"
 import {
   DecodeError,
   type Delivery,
@@ -149,6 +151,7 @@ export const mapEffect =
         return {
           concurrency,
           claims,
+          deliveries: one,
           lanes: lanes(options),
           settles: false,
           start: (delivery, slot: Slot<Delivery<B, E | E2>>, runFork: RunFork<R2>) =>
@@ -187,6 +190,12 @@ export interface ProcessOptions<A, E, D> extends ConcurrencyOptions<A>, SettleOp
    * back too, behind it; `"skip"` goes on with the rest.
    */
   readonly onFailure?: "block" | "skip" | undefined
+  /**
+   * While it is open no handler starts and nothing is received. What fails then with a failure that trips it is no
+   * matter for the policy and counts as no attempt: it is kept until the circuit lets it run again, or given back for
+   * the circuit's delay where that is longer than `holdLimit`. Default: none.
+   */
+  readonly circuit?: Circuit.Circuit<RetryPolicy.Failure<E>> | undefined
   /** A span for each message, linked to its producer's where the message carries a trace. Off by default. */
   readonly span?: boolean | undefined
 }
@@ -213,22 +222,38 @@ export const process =
           const effect = limited(handler(body, delivery), options.timeout, delivery)
           return options.span === true ? withSpan(effect, delivery) : effect
         }
+        const circuit = options.circuit && Circuit.engine(options.circuit)
         const failures = failureTreatment<A, E | E2, Delivery<A, E>>(claims, options)
-        const start = (delivery: Delivery<A, E>, slot: Slot<B>, runFork: RunFork<R2>): void =>
+        const start = (delivery: Delivery<A, E>, slot: Slot<B>, runFork: RunFork<R2>): void => {
+          const ran = Exit.isSuccess(delivery.body)
+          const ticket = ran ? circuit?.enter() : undefined
+          if (slot.defer !== undefined && ran && ticket === undefined) {
+            slot.defer()
+            return
+          }
           run(claims, delivery, handle, runFork, {
             succeeded: (value) => {
+              circuit?.exit(ticket, "well")
               ackOf(inFlight(delivery))
               slot.done(value)
             },
-            failed: (cause) =>
+            failed: (cause) => {
+              if (ran) circuit?.exit(ticket, circuit.trips(failureOf(delivery, cause)) ? "tripped" : "well")
               failures(delivery, cause, runFork, {
+                ran,
                 settled: () => slot.done(),
                 hold: slot.hold,
+                defer: slot.defer,
                 runAgain: () => start(delivery, slot, runFork)
-              }),
-            skipped: () => slot.done()
+              })
+            },
+            skipped: () => {
+              circuit?.exit(ticket, "nothing")
+              slot.done()
+            }
           })
-        return { concurrency, claims, lanes: lanes(options), settles: true, start }
+        }
+        return { concurrency, claims, deliveries: one, lanes: lanes(options), gate: circuit, settles: true, start }
       })
     )
 
@@ -302,20 +327,48 @@ const ackOf = (delivery: InFlight): void => {
 }
 
 interface AfterFailure {
+  /** Whether a handler ran on it, and not an earlier stage has failed. */
+  readonly ran: boolean
   readonly settled: () => void
   readonly hold: ((millis: number) => void) | undefined
+  readonly defer: (() => void) | undefined
   readonly runAgain: () => void
 }
 
-/** Asks the policy, and does what it says. */
+/** What a circuit gives back stays away for at least so long, in milliseconds. */
+const shortestExcuse = 1000
+
+/** Asks the policy, and does what it says, unless a circuit says that the failure is not the message's. */
 const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
   claims: Claims,
-  options: Pick<ProcessOptions<A, E, D>, "retry" | "holdLimit" | "onFailure">
+  options: Pick<ProcessOptions<A, E, D>, "retry" | "holdLimit" | "onFailure" | "circuit">
 ) => {
   const policy = options.retry ?? RetryPolicy.standard
   const holdLimit = Duration.toMillis(options.holdLimit ?? "5 minutes")
+  const circuit = options.circuit && Circuit.engine(options.circuit)
+
+  const excuse = (held: InFlight, remaining: number | undefined, after: AfterFailure): void => {
+    const delay = remaining ?? 0
+    if (
+      after.defer !== undefined &&
+      delay <= holdLimit &&
+      held.custodian.now() + delay < held.custodian.keptUntil(held)
+    ) {
+      held.retriesInARow = 0
+      after.defer()
+      return
+    }
+    held.settle(remaining === undefined ? Settlement.leave : Settlement.retry(Math.max(shortestExcuse, remaining)))
+    after.settled()
+  }
+
   return (delivery: D, cause: Cause.Cause<E | HandlerTimeout>, runFork: RunFork<never>, after: AfterFailure): void => {
     const held = inFlight(delivery)
+    if (circuit !== undefined && circuit.flow !== "all" && after.ran && circuit.trips(failureOf(delivery, cause))) {
+      runFork(Effect.logDebug(`handler failed while ${circuit.name} is open`, cause), delivery.message)
+      excuse(held, circuit.remaining, after)
+      return
+    }
     const decided = runFork(
       Effect.logDebug("handler failed", cause).pipe(
         Effect.zipRight(RetryPolicy.decide(policy, failureOf(delivery, cause), delivery)),
@@ -380,7 +433,6 @@ const lanes = <A, E>({
     ? undefined
     : {
         ackAhead,
-        deliveries: (delivery) => [inFlight(delivery)],
         of: (delivery) => {
           const { message } = delivery
           const { custodian } = inFlight(delivery)
@@ -395,6 +447,8 @@ const lanes = <A, E>({
       }
 
 const noLanes: ReadonlyArray<string> = []
+
+const one = (delivery: Delivery<unknown, unknown>): ReadonlyArray<InFlight> => [inFlight(delivery)]
 
 // A key that throws is the handler's to find: the message is in no lane.
 const keyOf = <A>(key: (body: A) => string | undefined, body: A): string | undefined => {
@@ -471,6 +525,7 @@ export const processBatches =
       dispatch(batch(options)(self), () => {
         const claims = new Claims()
         const laneOf = lanes<A, E>(options)
+        const circuit = options.circuit && Circuit.engine(options.circuit)
         const failures = failureTreatment<A, E | EI | E2, Delivery<A, E>>(claims, options)
 
         const work = (
@@ -484,7 +539,9 @@ export const processBatches =
             followers: ReadonlyArray<Delivery<A, E>>
           ) =>
             failures(delivery, cause, runFork, {
+              ran: Exit.isSuccess(delivery.body),
               hold: undefined,
+              defer: undefined,
               runAgain: () => work([delivery, ...followers], runFork, settled),
               settled: () => {
                 for (const follower of followers) {
@@ -511,11 +568,14 @@ export const processBatches =
             options.timeout,
             asked[0]
           )
+          const ticket = circuit?.enter()
           runBatch(claims, asked, effect, runFork, (exit) => {
+            const results = asked.map((_, i) => resultOf(exit, i, asked.length))
+            circuit?.exit(ticket, verdictOf(circuit, asked, results))
             const failed = new Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>(laneOf?.of)
             asked.forEach((delivery, i) => {
               if (failed.follows(delivery)) return
-              const result = resultOf(exit, i, asked.length)
+              const result = results[i] ?? Exit.interrupt(FiberId.none)
               if (Exit.isFailure(result) && Cause.isInterruptedOnly(result.cause)) {
                 inFlight(delivery).settle(Settlement.release)
                 settled()
@@ -533,9 +593,10 @@ export const processBatches =
         return {
           concurrency,
           claims,
+          deliveries: ({ deliveries }) => deliveries.map(inFlight),
+          gate: circuit,
           lanes: laneOf && {
             ackAhead: laneOf.ackAhead,
-            deliveries: ({ deliveries }) => deliveries.map(inFlight),
             of: ({ deliveries }) => [...new Set(deliveries.flatMap(laneOf.of))]
           },
           settles: true,
@@ -592,6 +653,22 @@ const resultOf = <B, EI, E>(
     return Exit.die(new Error(`a batch handler answered with ${answer.length} results for ${asked} messages`))
   }
   return Either.isLeft(result) ? Exit.fail(result.left) : Exit.succeed([result.right])
+}
+
+/** A batch is one run: it has tripped where any message of it has. */
+const verdictOf = <E>(
+  circuit: Circuit.Engine<RetryPolicy.Failure<E>>,
+  deliveries: ReadonlyArray<Delivery<unknown, unknown>>,
+  results: ReadonlyArray<Exit.Exit<unknown, E | HandlerTimeout>>
+): Circuit.Verdict => {
+  let verdict: Circuit.Verdict = "well"
+  for (const [i, delivery] of deliveries.entries()) {
+    const result = results[i]
+    if (result === undefined || Exit.isSuccess(result)) continue
+    if (Cause.isInterruptedOnly(result.cause)) verdict = "nothing"
+    else if (circuit.trips(failureOf(delivery, result.cause))) return "tripped"
+  }
+  return verdict
 }
 
 const runBatch = <A, E, R>(

@@ -1,3 +1,4 @@
+export * as Circuit from "./Circuit.js"
 export * as Consumer from "./Consumer.js"
 export * as Delivery from "./Delivery.js"
 export * as Health from "./Health.js"

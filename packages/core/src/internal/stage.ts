@@ -108,13 +108,24 @@ export interface Slot<in Out> {
   readonly done: (...results: ReadonlyArray<Out>) => void
   /** It runs again after this long; its lane waits for it meanwhile, and nothing else does. */
   readonly hold: ((millis: number) => void) | undefined
+  /** It could not run after all: it runs as soon as the gate lets it. */
+  readonly defer: (() => void) | undefined
+}
+
+/** What can keep a stage from starting anything for a while. */
+export interface Gate {
+  /** Whether everything may start, only so many as a probe, or nothing; and with nothing, nothing is asked for. */
+  readonly flow: "all" | "probes" | "none"
+  /** Whether one more may start now. */
+  readonly admits: boolean
+  /** Calls back when either may have changed, until it is cancelled. */
+  readonly onChange: (listener: () => void) => () => void
 }
 
 /** What keeps the items of a group in order. */
 export interface Lanes<in In> {
   /** The lanes of an item: one of a lane runs at a time. None: it waits for nobody. */
   readonly of: (item: In) => ReadonlyArray<string>
-  readonly deliveries: (item: In) => ReadonlyArray<InFlight>
   /** Begin with the next before the settlement of the one before is confirmed. */
   readonly ackAhead: boolean
 }
@@ -123,7 +134,9 @@ export interface Options<in In, Out, R> {
   /** Items worked on at once. */
   readonly concurrency: Tunable
   readonly claims: Claims
+  readonly deliveries: (item: In) => ReadonlyArray<InFlight>
   readonly lanes: Lanes<In> | undefined
+  readonly gate?: Gate | undefined
   /** Whether the stage settles what it claims, and so ends only when that is confirmed. */
   readonly settles: boolean
   /** Starts the work on one item and returns; calls one of `slot` once, then or later. */
@@ -154,6 +167,11 @@ const annotatedFork = <R>(runtime: Runtime.Runtime<R>): RunFork<R> => {
         })
 }
 
+const drop = <A>(items: Array<A>, item: A): void => {
+  const i = items.indexOf(item)
+  if (i >= 0) items.splice(i, 1)
+}
+
 class Dispatcher<In, Out, E, R> {
   readonly #options: Options<In, Out, R>
   readonly #runFork: RunFork<R>
@@ -164,6 +182,9 @@ class Dispatcher<In, Out, E, R> {
   readonly #ready: Array<In> = []
   /** What runs again after a while, by its timer. */
   readonly #held = new Map<In, Fiber.RuntimeFiber<void>>()
+  /** What the gate has turned back; in its lane's place still. */
+  readonly #deferred: Array<In> = []
+  readonly #sources = new Set<Custodian>()
   #results: Array<Out> = []
   #closing = false
   #end: Exit.Exit<never, Option.Option<E>> | undefined
@@ -175,8 +196,14 @@ class Dispatcher<In, Out, E, R> {
   constructor(options: Options<In, Out, R>, runFork: RunFork<R>) {
     this.#options = options
     this.#runFork = runFork
-    this.#unsubscribe = options.concurrency.unsafeSubscribe(() => this.#pump())
-    const { lanes } = options
+    const pump = () => this.#pump()
+    const unsubscribe = options.concurrency.unsafeSubscribe(pump)
+    const leaveGate = options.gate?.onChange(pump)
+    this.#unsubscribe = () => {
+      unsubscribe()
+      leaveGate?.()
+    }
+    const { deliveries, lanes } = options
     this.#sequencer =
       lanes &&
       Sequencer.make<In>({
@@ -184,18 +211,20 @@ class Dispatcher<In, Out, E, R> {
           this.#ready.push(item)
           this.#pump()
         },
-        mayRun: (item) => lanes.deliveries(item).some((delivery) => delivery.phase < Phase.Settling)
+        mayRun: (item) => deliveries(item).some((delivery) => delivery.phase < Phase.Settling)
       })
   }
 
-  /** Puts an item into its lanes, where it waits its turn. False where it has none. */
+  /**
+   * Puts an item into its lanes, where it waits its turn. False where it has none. What may wait at a gate is claimed
+   * too: a drain gives it back.
+   */
   #admit(item: In): boolean {
-    const { claims, lanes } = this.#options
-    if (lanes === undefined || this.#sequencer === undefined) return false
-    const names = lanes.of(item)
-    if (names.length === 0) return false
+    const { claims, deliveries, gate, lanes } = this.#options
+    const names = lanes?.of(item) ?? []
+    if (names.length === 0 && gate === undefined) return false
     // Released meanwhile, or more than its share: one group must not take all permits.
-    const held = lanes.deliveries(item).filter((delivery) => claims.claim(delivery))
+    const held = deliveries(item).filter((delivery) => claims.claim(delivery))
     if (held.length === 0) return true
     if (names.some((name) => this.#overflows(name, held))) {
       for (const delivery of held) delivery.settle(delivery.custodian.ordered ? Settlement.release : overflow)
@@ -204,13 +233,13 @@ class Dispatcher<In, Out, E, R> {
     let left = held.length
     for (const delivery of held) {
       claims.parks(delivery)
-      delivery.urgent = !lanes.ackAhead
+      delivery.urgent = names.length > 0 && lanes?.ackAhead === false
       delivery.onEnded(() => {
         if (--left === 0) this.#leave(item)
       })
     }
-    this.#sequencer.add(names, item)
-    return true
+    if (names.length > 0) this.#sequencer?.add(names, item)
+    return names.length > 0
   }
 
   #overflows(lane: string, [first]: ReadonlyArray<InFlight>): boolean {
@@ -221,6 +250,10 @@ class Dispatcher<In, Out, E, R> {
   #leave(item: In): void {
     this.#held.get(item)?.unsafeInterruptAsFork(FiberId.none)
     this.#sequencer?.remove(item)
+    if (this.#options.gate !== undefined) {
+      drop(this.#ready, item)
+      drop(this.#deferred, item)
+    }
     this.#wake("driver")
   }
 
@@ -229,10 +262,13 @@ class Dispatcher<In, Out, E, R> {
     return this.#running < slots && this.#results.length < Math.max(16, slots)
   }
 
-  /** Starts what is ready, as far as there are slots. */
+  /** Starts what is ready, as far as there are slots and the gate lets it. */
   #pump(): void {
-    while (this.#ready.length > 0 && this.#free() && !this.#closing) {
-      const item = this.#ready.shift() as In
+    const { gate } = this.#options
+    if (this.#deferred.length > 0 && gate?.flow === "all") this.#ready.unshift(...this.#deferred.splice(0))
+    while (this.#ready.length + this.#deferred.length > 0 && this.#free() && !this.#closing && gate?.admits !== false) {
+      // Others first, as probes: one that trips for its own sake must not be all that is tried.
+      const item = (this.#ready.length > 0 ? this.#ready : this.#deferred).shift() as In
       this.#running++
       this.#options.start(item, this.#slot(item), this.#runFork)
     }
@@ -240,15 +276,22 @@ class Dispatcher<In, Out, E, R> {
   }
 
   #slot(item: In): Slot<Out> {
-    return this.#sequencer?.has(item) === true
-      ? {
-          done: (...results) => {
-            if (this.#options.lanes?.ackAhead === true) this.#leave(item)
-            this.#done.done(...results)
-          },
-          hold: (millis) => this.#hold(item, millis)
-        }
-      : this.#done
+    const inLane = this.#sequencer?.has(item) === true
+    const { gate } = this.#options
+    if (!inLane && gate === undefined) return this.#done
+    const defer = () => {
+      this.#park(item)
+      this.#deferred.push(item)
+      this.#done.done()
+    }
+    return {
+      done: (...results) => {
+        if (this.#options.lanes?.ackAhead === true) this.#leave(item)
+        this.#done.done(...results)
+      },
+      hold: inLane ? (millis) => this.#hold(item, millis) : undefined,
+      defer: gate === undefined ? undefined : defer
+    }
   }
 
   readonly #done: Slot<Out> = {
@@ -258,13 +301,17 @@ class Dispatcher<In, Out, E, R> {
       if (results.length > 0) this.#wake("reader")
       this.#pump()
     },
-    hold: undefined
+    hold: undefined,
+    defer: undefined
+  }
+
+  #park(item: In): void {
+    for (const delivery of this.#options.deliveries(item)) this.#options.claims.parks(delivery)
   }
 
   // The slot is free for others while it waits; its permit and its lane's leases are kept.
   #hold(item: In, millis: number): void {
-    const { claims, lanes } = this.#options
-    for (const delivery of lanes?.deliveries(item) ?? []) claims.parks(delivery)
+    this.#park(item)
     const fiber = this.#runFork(Effect.sleep(millis))
     this.#held.set(item, fiber)
     fiber.addObserver((exit) => {
@@ -309,8 +356,12 @@ class Dispatcher<In, Out, E, R> {
 
   #feed(items: ReadonlyArray<In>, from: number): Effect.Effect<void> {
     return Effect.suspend(() => {
+      if (from === 0) this.#meet(items)
       for (let i = from; i < items.length; i++) {
-        if (this.#ready.length > 0) return Effect.zipRight(this.#untilDriverWoken, this.#feed(items, i))
+        if (this.#ready.length > 0) {
+          this.#keep(items, i)
+          return Effect.zipRight(this.#untilDriverWoken, this.#feed(items, i))
+        }
         const item = items[i] as In
         if (this.#admit(item)) continue
         this.#ready.push(item)
@@ -321,13 +372,33 @@ class Dispatcher<In, Out, E, R> {
     })
   }
 
-  readonly #untilFree: Effect.Effect<void> = Effect.suspend(() =>
-    this.#ready.length === 0 && this.#free() ? Effect.void : Effect.zipRight(this.#untilDriverWoken, this.#untilFree)
-  )
+  readonly #untilFree: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.#ready.length > 0 || !this.#free() || this.#options.gate?.flow === "none") {
+      return Effect.zipRight(this.#untilDriverWoken, this.#untilFree)
+    }
+    const slots = this.#options.concurrency.unsafeGet() - this.#running
+    for (const source of this.#sources) source.wants(slots)
+    return Effect.void
+  })
+
+  /** The first of our stages tells its consumers how much it has use for. */
+  #meet(items: ReadonlyArray<In>): void {
+    const [first] = items
+    const [delivery] = first === undefined ? [] : this.#options.deliveries(first)
+    if (delivery !== undefined && delivery.phase < Phase.Claimed) this.#sources.add(delivery.custodian)
+  }
+
+  /** What waits here for a slot is not forgotten. */
+  #keep(items: ReadonlyArray<In>, from: number): void {
+    for (let i = from; i < items.length; i++) {
+      for (const delivery of this.#options.deliveries(items[i] as In)) delivery.awaited = true
+    }
+  }
 
   // With lanes, what waits in one counts as begun: it is claimed, and the source may have gone.
   readonly #untilIdle: Effect.Effect<void> = Effect.suspend(() =>
-    this.#running === 0 && this.#ready.length === 0 && this.#held.size === 0 && (this.#sequencer?.size() ?? 0) === 0
+    this.#running === 0 &&
+    this.#ready.length + this.#deferred.length + this.#held.size + (this.#sequencer?.size() ?? 0) === 0
       ? Effect.void
       : Effect.zipRight(this.#untilDriverWoken, this.#untilIdle)
   )
@@ -339,7 +410,8 @@ class Dispatcher<In, Out, E, R> {
   /** Runs until the upstream ends, then until all that it began is done. */
   drive(pull: Effect.Effect<Chunk.Chunk<In>, Option.Option<E>>): Effect.Effect<void> {
     const { claims, settles } = this.#options
-    return Effect.forever(Effect.flatMap(pull, (chunk) => this.#feed(Chunk.toReadonlyArray(chunk), 0))).pipe(
+    const feed = Effect.flatMap(pull, (chunk) => this.#feed(Chunk.toReadonlyArray(chunk), 0))
+    return Effect.zipRight(this.#untilFree, Effect.forever(feed)).pipe(
       Effect.exit,
       Effect.tap(this.#untilIdle),
       Effect.tap(settles ? claims.settled : Effect.void),
