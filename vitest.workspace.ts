@@ -1,10 +1,11 @@
 import { defineWorkspace } from "vitest/config"
+import { plugin } from "./test/docs/modules.js"
 import { alias } from "./vitest.shared.js"
 
 const project = (name: string, root: string, env: Record<string, string> = {}) => ({
   resolve: { alias },
   // Time is virtual, so what takes long is work: many seeds, on a busy machine.
-  test: { name, root, env, include: ["test/**/*.test.ts"], testTimeout: 30_000 }
+  test: { name, root, env, include: ["test/**/*.test.ts", "*.test.ts"], testTimeout: 30_000 }
 })
 
 /** Tests make clients of the SDK by hand; our own client is silent by itself, which `SqsClient.notice.test` checks. */
@@ -14,7 +15,7 @@ export default defineWorkspace([
   project("core", "packages/core"),
   project("sqs", "packages/sqs", withoutNotice),
   project("examples", "packages/examples"),
-  { test: { name: "docs", root: "test/docs", include: ["*.test.ts"] } },
+  { ...project("docs", "test/docs"), plugins: [plugin()] },
   // No alias: what is tested is the tarballs.
   { test: { name: "packaging", root: "test/packaging", include: ["*.test.ts"] } }
 ])
