@@ -143,6 +143,18 @@ describe("a project with the tarballs", () => {
     expect((await run(consumer, process.execPath, "main.js")).trim()).toBe("handled a, b, c")
   })
 
+  it("type-checks and runs the example of the README", async () => {
+    const [, example = ""] = /```ts\n([\s\S]*?)```/.exec(await readFile(join(root, "README.md"), "utf8")) ?? []
+    await writeFile(join(consumer, "readme.ts"), example)
+    await writeFile(
+      join(consumer, "tsconfig.readme.json"),
+      JSON.stringify({ extends: "./tsconfig.json", compilerOptions: { skipLibCheck: true }, files: ["readme.ts"] })
+    )
+    await tool(consumer, tsc, "-p", "tsconfig.readme.json")
+    const lines = (await run(consumer, process.execPath, "readme.js")).trim().split("\n")
+    expect(lines.sort()).toEqual(["sprocket shipped", "widget shipped"])
+  })
+
   it("runs the emulator by its one command", async () => {
     // A package with one bin is run by its own name: npx @millrace/sqs emulator.
     expect(await run(consumer, "npm", "exec", "--no", "--", "@millrace/sqs", "--help")).toContain(
