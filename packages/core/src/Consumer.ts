@@ -134,6 +134,8 @@ class Engine<E> implements Custodian {
   readonly settler: Settler.Settler
   readonly keeper: LeaseKeeper<E, InFlight>
   readonly ordered: boolean
+  readonly maxAttempts: number | undefined
+  readonly deadLetters: boolean
   /** Everything in flight, and of an ordered queue by group. */
   readonly table = new Set<InFlight>()
   readonly #groups = new Map<string, Set<InFlight>>()
@@ -171,6 +173,8 @@ class Engine<E> implements Custodian {
     this.#lease = Duration.toMillis(queue.leaseDuration)
     this.#heartbeat = options.heartbeat ?? true
     this.ordered = queue.limits.ordered
+    this.maxAttempts = queue.maxAttempts
+    this.deadLetters = queue.deadLetter !== undefined
     this.#fatalGrace = Duration.toMillis(options.fatalGrace)
     this.#flushWithin = options.flushWithin
     this.#warnAfter = Duration.toMillis(options.warnAfter)
@@ -415,7 +419,7 @@ class Engine<E> implements Custodian {
       case "Ack":
         return { _tag: "Ack" }
       case "DeadLetter":
-        return { _tag: "DeadLetter", reason: settlement.reason }
+        return { _tag: "DeadLetter", reason: settlement.reason, error: settlement.error, attempt: delivery.attempt }
       case "Release":
         return { _tag: "SetLease", duration: Duration.zero }
       case "Leave":

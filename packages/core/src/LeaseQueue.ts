@@ -100,6 +100,10 @@ export interface DeadLetterEntry {
   readonly message: Message
   /** Why, in a line; kept with the message. */
   readonly reason: string
+  /** The tag or name of the error that was the reason, if one was. */
+  readonly error?: string | undefined
+  /** Which attempt failed, runs in place included. */
+  readonly attempt?: number | undefined
 }
 
 /**
@@ -110,6 +114,8 @@ export interface LeaseQueue<E> {
   readonly limits: Limits
   /** How long a receive leases its messages (SQS: the visibility timeout). */
   readonly leaseDuration: Duration.Duration
+  /** After how many receives the queue takes a message away by itself, if it does (SQS: `maxReceiveCount`). */
+  readonly maxAttempts?: number | undefined
   /** Leases up to `max` messages; answers as soon as there is one, with none once `wait` is over. */
   readonly receive: (request: ReceiveRequest) => Effect.Effect<ReadonlyArray<Message>, E>
   /** Deletes: the work is done. At most `limits.batchSize` leases. */

@@ -29,7 +29,7 @@ import {
 import * as InvalidOptions from "./InvalidOptions.js"
 import { batchStage } from "./internal/batchStage.js"
 import * as decodeInternal from "./internal/decode.js"
-import type { InFlight } from "./internal/inFlight.js"
+import type { Custodian, InFlight } from "./internal/inFlight.js"
 import { withSpan } from "./internal/span.js"
 import { Claims, dispatch, type Lanes, type RunFork, type Slot } from "./internal/stage.js"
 import * as RetryPolicy from "./RetryPolicy.js"
@@ -158,10 +158,10 @@ export const mapEffect =
             run(claims, delivery, f, runFork, {
               failed: (cause) => {
                 inFlight(delivery).runsElsewhere ||= Exit.isSuccess(delivery.body)
-                slot.done(withBody(delivery, Exit.failCause(cause)))
+                slot.failed(withBody(delivery, Exit.failCause(cause)))
               },
               succeeded: (value) => slot.done(withBody(delivery, Exit.succeed(value))),
-              skipped: () => slot.done()
+              skipped: () => slot.failed()
             })
         }
       })
@@ -225,6 +225,7 @@ export const process =
         const circuit = options.circuit && Circuit.engine(options.circuit)
         const failures = failureTreatment<A, E | E2, Delivery<A, E>>(claims, options)
         const start = (delivery: Delivery<A, E>, slot: Slot<B>, runFork: RunFork<R2>): void => {
+          failures.meet(delivery, runFork)
           const ran = Exit.isSuccess(delivery.body)
           const ticket = ran ? circuit?.enter() : undefined
           if (slot.defer !== undefined && ran && ticket === undefined) {
@@ -239,9 +240,9 @@ export const process =
             },
             failed: (cause) => {
               if (ran) circuit?.exit(ticket, circuit.trips(failureOf(delivery, cause)) ? "tripped" : "well")
-              failures(delivery, cause, runFork, {
+              failures.treat(delivery, cause, runFork, {
                 ran,
-                settled: () => slot.done(),
+                settled: () => slot.failed(),
                 hold: slot.hold,
                 defer: slot.defer,
                 runAgain: () => start(delivery, slot, runFork)
@@ -249,7 +250,7 @@ export const process =
             },
             skipped: () => {
               circuit?.exit(ticket, "nothing")
-              slot.done()
+              slot.failed()
             }
           })
         }
@@ -335,6 +336,18 @@ interface AfterFailure {
   readonly runAgain: () => void
 }
 
+/** Warns, once a consumer, of what its queue cannot do for a policy. */
+const adviser = () => {
+  const said = new Set<string>()
+  return (policy: RetryPolicy.RetryPolicy<never>, custodian: Custodian, runFork: RunFork<never>): void => {
+    for (const warning of RetryPolicy.warnings(policy, custodian)) {
+      if (said.has(warning)) continue
+      said.add(warning)
+      runFork(Effect.logWarning(warning))
+    }
+  }
+}
+
 /** What a circuit gives back stays away for at least so long, in milliseconds. */
 const shortestExcuse = 1000
 
@@ -344,6 +357,8 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
   options: Pick<ProcessOptions<A, E, D>, "retry" | "holdLimit" | "onFailure" | "circuit">
 ) => {
   const policy = options.retry ?? RetryPolicy.standard
+  const advise = adviser()
+  let met: Custodian | undefined
   const holdLimit = Duration.toMillis(options.holdLimit ?? "5 minutes")
   const circuit = options.circuit && Circuit.engine(options.circuit)
 
@@ -362,16 +377,35 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
     after.settled()
   }
 
-  return (delivery: D, cause: Cause.Cause<E | HandlerTimeout>, runFork: RunFork<never>, after: AfterFailure): void => {
+  /** The first delivery of a consumer says what its queue can do; a policy that is a function says it as it is asked. */
+  const meet = (delivery: D, runFork: RunFork<never>): void => {
+    const { custodian } = inFlight(delivery)
+    if (custodian === met) return
+    met = custodian
+    if (typeof policy !== "function") advise(policy, custodian, runFork)
+  }
+
+  const treat = (
+    delivery: D,
+    cause: Cause.Cause<E | HandlerTimeout>,
+    runFork: RunFork<never>,
+    after: AfterFailure
+  ): void => {
     const held = inFlight(delivery)
     if (circuit !== undefined && circuit.flow !== "all" && after.ran && circuit.trips(failureOf(delivery, cause))) {
       runFork(Effect.logDebug(`handler failed while ${circuit.name} is open`, cause), delivery.message)
       excuse(held, circuit.remaining, after)
       return
     }
+    const decide = Effect.suspend(() => {
+      const failure = failureOf(delivery, cause)
+      const resolved = RetryPolicy.resolve(policy, failure, delivery)
+      advise(resolved, held.custodian, runFork)
+      return RetryPolicy.decide(resolved, failure, delivery)
+    })
     const decided = runFork(
       Effect.logDebug("handler failed", cause).pipe(
-        Effect.zipRight(RetryPolicy.decide(policy, failureOf(delivery, cause), delivery)),
+        Effect.zipRight(decide),
         Effect.tap((decision) => (decision._tag === "RunAgain" ? Effect.sleep(decision.delay) : Effect.void))
       ),
       delivery.message
@@ -403,6 +437,8 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
       after.settled()
     })
   }
+
+  return { meet, treat }
 }
 
 const limited = <B, E, R>(
@@ -538,7 +574,7 @@ export const processBatches =
             cause: Cause.Cause<E | EI | E2 | HandlerTimeout>,
             followers: ReadonlyArray<Delivery<A, E>>
           ) =>
-            failures(delivery, cause, runFork, {
+            failures.treat(delivery, cause, runFork, {
               ran: Exit.isSuccess(delivery.body),
               hold: undefined,
               defer: undefined,
@@ -601,6 +637,7 @@ export const processBatches =
           },
           settles: true,
           start: ({ deliveries }, slot: Slot<B>, runFork: RunFork<R2>) => {
+            for (const delivery of deliveries) failures.meet(delivery, runFork)
             const results: Array<B> = []
             let left = deliveries.length
             work(deliveries, runFork, (...more) => {

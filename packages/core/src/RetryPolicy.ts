@@ -11,11 +11,17 @@ import * as Pipeable from "effect/Pipeable"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
+import * as Struct from "effect/Struct"
+import type { TagOf } from "./Circuit.js"
 import { DecodeError, type Delivery, type HandlerDefect, type HandlerTimeout, inFlight } from "./Delivery.js"
+import type { Custodian } from "./internal/inFlight.js"
 import * as Settlement from "./Settlement.js"
 
 /** What a policy is told: the handler's own error, the defect that it died of, or that it took too long. */
 export type Failure<E> = E | HandlerDefect | HandlerTimeout
+
+/** What any policy may be told beside the user's own errors. */
+export type OwnFailure = DecodeError | HandlerDefect | HandlerTimeout
 
 /** What happens next: a settlement, or another run in the same slot. */
 export type Decision = Settlement.Settlement | { readonly _tag: "RunAgain"; readonly delay: Duration.Duration }
@@ -26,18 +32,39 @@ export type Decision = Settlement.Settlement | { readonly _tag: "RunAgain"; read
 export interface RetryPolicy<in E> extends Pipeable.Pipeable {
   /** `None` passes the question on. */
   readonly decide: (failure: E, delivery: Delivery<unknown, unknown>) => Effect.Effect<Option.Option<Decision>>
+  /**
+   * How many attempts it asks of the queue before it decides on an end of its own: a queue that takes a message away by
+   * then has decided first. 1 where it asks for none, or leaves the end to the queue.
+   */
+  readonly attempts: number
+  /** Whether it needs a place for dead letters. */
+  readonly deadLetters: boolean
 }
 
-const make = <E>(decide: RetryPolicy<E>["decide"]): RetryPolicy<E> => ({
+interface Needs {
+  readonly attempts: number
+  readonly deadLetters: boolean
+}
+
+const nothing: Needs = { attempts: 1, deadLetters: false }
+
+const both = (needs: ReadonlyArray<Needs>): Needs => ({
+  attempts: Math.max(1, ...needs.map(({ attempts }) => attempts)),
+  deadLetters: needs.some(({ deadLetters }) => deadLetters)
+})
+
+const make = <E>(decide: RetryPolicy<E>["decide"], { attempts, deadLetters }: Needs = nothing): RetryPolicy<E> => ({
   decide,
+  attempts,
+  deadLetters,
   pipe() {
     // biome-ignore lint/complexity/noArguments: what `pipeArguments` takes
     return Pipeable.pipeArguments(this, arguments)
   }
 })
 
-const always = (settle: (failure: unknown) => Settlement.Settlement): RetryPolicy<unknown> =>
-  make((failure) => Effect.sync(() => Option.some(settle(failure))))
+const always = (settle: (failure: unknown) => Settlement.Settlement, needs?: Needs): RetryPolicy<unknown> =>
+  make((failure) => Effect.sync(() => Option.some(settle(failure))), needs)
 
 /** Leaves it to the queue: delivered again after the queue's own timeout, set anew, or moved by its redrive policy. */
 export const leave: RetryPolicy<unknown> = always(() => Settlement.leave)
@@ -46,10 +73,19 @@ export const leave: RetryPolicy<unknown> = always(() => Settlement.leave)
 export const discard: RetryPolicy<unknown> = always(() => Settlement.ack)
 
 /** Moves it to the dead letters with the failure as the reason; leaves it to the queue where there are none. */
-export const deadLetter: RetryPolicy<unknown> = always((failure) => Settlement.deadLetter(reason(failure)))
+export const deadLetter: RetryPolicy<unknown> = always(
+  (failure) => Settlement.deadLetter(reason(failure), nameOf(failure)),
+  { attempts: 1, deadLetters: true }
+)
+
+const tagOf = (failure: unknown): string | undefined =>
+  typeof failure === "object" && failure !== null && "_tag" in failure ? String(failure._tag) : undefined
+
+const nameOf = (failure: unknown): string | undefined =>
+  tagOf(failure) ?? (failure instanceof Error ? failure.name : undefined)
 
 const reason = (failure: unknown): string => {
-  const tag = typeof failure === "object" && failure !== null && "_tag" in failure ? String(failure._tag) : undefined
+  const tag = tagOf(failure)
   const text = failure instanceof Error ? failure.message : typeof failure === "string" ? failure : undefined
   return [tag, text ?? (tag === undefined ? String(failure) : undefined)].filter((part) => part).join(": ")
 }
@@ -64,13 +100,15 @@ export const redeliver = <E = unknown>(
   schedule: Schedule.Schedule<unknown, E>,
   options?: { readonly attempts?: number | undefined }
 ): RetryPolicy<E> =>
-  make((failure, delivery) =>
-    delivery.attempt >= (options?.attempts ?? Number.POSITIVE_INFINITY)
-      ? Effect.succeedNone
-      : Effect.map(
-          delayAt(schedule, failure, delivery.attempt - inFlight(delivery).retries),
-          Option.map((delay) => Settlement.retry(delay))
-        )
+  make(
+    (failure, delivery) =>
+      delivery.attempt >= (options?.attempts ?? Number.POSITIVE_INFINITY)
+        ? Effect.succeedNone
+        : Effect.map(
+            delayAt(schedule, failure, delivery.attempt - inFlight(delivery).retries),
+            Option.map((delay) => Settlement.retry(delay))
+          ),
+    { attempts: options?.attempts ?? 1, deadLetters: false }
   )
 
 /**
@@ -110,13 +148,16 @@ export const orElse: {
 } = dual(
   2,
   <E, E2>(self: RetryPolicy<E>, that: RetryPolicy<E2>): RetryPolicy<E & E2> =>
-    make((failure, delivery) =>
-      Effect.flatMap(self.decide(failure, delivery), (decision) =>
-        Option.isSome(decision) ? Effect.succeed(decision) : that.decide(failure, delivery)
-      )
+    make(
+      (failure, delivery) =>
+        Effect.flatMap(self.decide(failure, delivery), (decision) =>
+          Option.isSome(decision) ? Effect.succeed(decision) : that.decide(failure, delivery)
+        ),
+      both([self, that])
     )
 )
 
+// Where there is no place for dead letters it is left, and that is meant: it needs none.
 const poison: RetryPolicy<unknown> = make((failure, delivery) =>
   failure instanceof DecodeError ? deadLetter.decide(failure, delivery) : Effect.succeedNone
 )
@@ -130,42 +171,74 @@ const patient = Schedule.exponential("1 second").pipe(Schedule.union(Schedule.sp
  */
 export const standard: RetryPolicy<unknown> = orElse(poison, redeliver(patient))
 
-type Tags<E> = E extends { readonly _tag: infer Tag extends string } ? Tag : never
+/** A policy for each tag that failures of this type can have; it sees the failures of that tag only. */
+export type Cases<E> = {
+  readonly [Tag in TagOf<E | OwnFailure>]?: RetryPolicy<(E | OwnFailure) & { readonly _tag: Tag }>
+}
 
 /**
- * A policy for each error tag; an error whose tag is not named passes on.
+ * A policy for each error tag; a failure whose tag is not named passes on. Where the errors are named, so are the tags
+ * that may stand here, and each policy may look at the error of its tag; where they are not, any tag may, and the
+ * policies look at no error.
  *
  * @example
- * RetryPolicy.match<OutOfStock | HttpError>()({
+ * RetryPolicy.match({
  *   OutOfStock: RetryPolicy.deadLetter,
  *   HttpError: RetryPolicy.redeliver(Schedule.exponential("1 second"))
- * })
+ * }).pipe(RetryPolicy.orElse(RetryPolicy.standard))
+ *
+ * RetryPolicy.match<OutOfStock | HttpError>({ HttpError: RetryPolicy.redeliver(retryAfterOf) })
  */
-export const match =
-  <E>() =>
-  <Cases extends { readonly [Tag in Tags<E>]?: RetryPolicy<Extract<E, { readonly _tag: Tag }>> }>(
-    cases: Cases & { readonly [Tag in Exclude<keyof Cases, Tags<E>>]: never }
-  ): RetryPolicy<unknown> => {
-    const byTag = new Map<unknown, RetryPolicy<never>>(Object.entries(cases))
-    return make((failure, delivery) => {
-      const tag = typeof failure === "object" && failure !== null && "_tag" in failure ? failure._tag : undefined
-      const policy = byTag.get(tag)
-      return policy === undefined ? Effect.succeedNone : policy.decide(failure as never, delivery)
-    })
+export const match = <E = unknown>(cases: Cases<E>): RetryPolicy<E | OwnFailure> => {
+  type F = E | OwnFailure
+  const byTag = new Map<string, RetryPolicy<F>>()
+  const add = <Tag extends TagOf<F>>(tag: Tag) => {
+    const policy: RetryPolicy<F & { readonly _tag: Tag }> | undefined = cases[tag]
+    if (policy !== undefined) byTag.set(tag, only<F, Tag>(tag, policy))
   }
+  for (const tag of Struct.keys(cases)) add(tag)
+  return make(
+    (failure, delivery) => byTag.get(tagOf(failure) ?? "")?.decide(failure, delivery) ?? Effect.succeedNone,
+    both([...byTag.values()])
+  )
+}
+
+const only = <F, Tag extends string>(tag: Tag, policy: RetryPolicy<F & { readonly _tag: Tag }>): RetryPolicy<F> =>
+  make((failure, delivery) => (isTagged(failure, tag) ? policy.decide(failure, delivery) : Effect.succeedNone), policy)
+
+const isTagged = <F, Tag extends string>(failure: F, tag: Tag): failure is F & { readonly _tag: Tag } =>
+  typeof failure === "object" && failure !== null && "_tag" in failure && failure._tag === tag
 
 /** A policy, or a function from the failure to one: an inline handler then keeps its error type. */
 export type PolicyInput<F, D> = RetryPolicy<F> | ((failure: F, delivery: D) => RetryPolicy<F>)
 
-/** @internal */
-export const decide = <F, D extends Delivery<unknown, unknown>>(
-  policy: PolicyInput<F, D>,
+/** @internal The policy for a failure. */
+export const resolve = <F, D>(policy: PolicyInput<F, D>, failure: F, delivery: D): RetryPolicy<F> =>
+  typeof policy === "function" ? policy(failure, delivery) : policy
+
+/** @internal Where no policy decides, the queue does. */
+export const decide = <F>(
+  policy: RetryPolicy<F>,
   failure: F,
-  delivery: D
+  delivery: Delivery<unknown, unknown>
 ): Effect.Effect<Decision> =>
-  Effect.suspend(() =>
-    Effect.map(
-      (typeof policy === "function" ? policy(failure, delivery) : policy).decide(failure, delivery),
-      Option.getOrElse(() => Settlement.leave)
-    )
+  Effect.map(
+    policy.decide(failure, delivery),
+    Option.getOrElse(() => Settlement.leave)
   )
+
+/** @internal What the queue that a consumer takes from cannot do for a policy. */
+export const warnings = (policy: RetryPolicy<never>, { deadLetters, maxAttempts, queueName }: Custodian) => {
+  const warnings: Array<string> = []
+  if (maxAttempts !== undefined && maxAttempts <= policy.attempts) {
+    warnings.push(
+      `the retry policy makes ${policy.attempts} attempts, and ${queueName} takes a message away after ${maxAttempts}, those counted that a restart or a lost answer has used up: raise its limit (SQS: maxReceiveCount) well above ${policy.attempts}, or lower the policy's \`attempts\``
+    )
+  }
+  if (policy.deadLetters && !deadLetters) {
+    warnings.push(
+      `the retry policy dead-letters, and ${queueName} has no place for dead letters: what fails for good comes again until its retention is over. Give the queue one (SQS: a redrive policy), or let the policy end otherwise, as with RetryPolicy.discard`
+    )
+  }
+  return warnings
+}

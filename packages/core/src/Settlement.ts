@@ -20,7 +20,7 @@ export type Settlement = Data.TaggedEnum<{
   Ack: {}
   Retry: { readonly delay: Duration.Duration }
   Release: {}
-  DeadLetter: { readonly reason: string }
+  DeadLetter: { readonly reason: string; readonly error: string | undefined }
   Leave: {}
 }>
 
@@ -30,7 +30,8 @@ export const ack: Settlement = Ack()
 export const release: Settlement = Release()
 export const leave: Settlement = Leave()
 export const retry = (delay: Duration.DurationInput): Settlement => Retry({ delay: Duration.decode(delay) })
-export const deadLetter = (reason: string): Settlement => DeadLetter({ reason })
+/** `error`: its name or tag, where an error is the reason. */
+export const deadLetter = (reason: string, error?: string): Settlement => DeadLetter({ reason, error })
 
 /**
  * How it ended, as the queue confirmed it. `lost`: its lease ran out, or the queue refused, before a confirmation; the

@@ -27,7 +27,12 @@ export interface Options {
 export type Request =
   | { readonly _tag: "Ack" }
   | { readonly _tag: "SetLease"; readonly duration: Duration.Duration }
-  | { readonly _tag: "DeadLetter"; readonly reason: string }
+  | {
+      readonly _tag: "DeadLetter"
+      readonly reason: string
+      readonly error: string | undefined
+      readonly attempt: number
+    }
 
 export interface Entry {
   readonly message: LeaseQueue.Message
@@ -126,10 +131,11 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
         return queue.deadLetter === undefined
           ? Effect.dieMessage(`${queue.name} has no dead letters`)
           : queue.deadLetter(
-              entries.map(({ message, request }) => ({
-                message,
-                reason: request._tag === "DeadLetter" ? request.reason : ""
-              }))
+              entries.map(({ message, request }) =>
+                request._tag === "DeadLetter"
+                  ? { message, reason: request.reason, error: request.error, attempt: request.attempt }
+                  : { message, reason: "" }
+              )
             )
     }
   }

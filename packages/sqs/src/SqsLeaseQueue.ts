@@ -206,6 +206,7 @@ export const make = Effect.fnUntraced(function* (
     name: resolved.name,
     limits,
     leaseDuration,
+    maxAttempts: resolved.deadLetter?.maxReceiveCount,
     receive: ({ attemptId, max, stop, wait }) =>
       Effect.map(
         client.receiveMessage(

@@ -22,6 +22,10 @@ export interface Custodian {
   readonly queueName: string
   /** Whether messages of a group must be worked on in order. */
   readonly ordered: boolean
+  /** After how many receives the queue takes a message away by itself. */
+  readonly maxAttempts: number | undefined
+  /** Whether there is a place for dead letters. */
+  readonly deadLetters: boolean
   /** Until when its lease can be kept, in milliseconds. */
   readonly keptUntil: (delivery: InFlight) => number
   /** Messages in flight, at most. */
@@ -83,9 +87,12 @@ export class InFlight {
     this.deadline = deadline
   }
 
-  /** Takes over the delivery. False where it is already settled or released: then it must not be worked on. */
+  /**
+   * Takes over the delivery. False where it is already settled or released, or its lease is over, as after the machine
+   * has slept: then it must not be worked on.
+   */
   claim(owner: Owner): boolean {
-    if (this.phase >= Phase.Settling) return false
+    if (this.phase >= Phase.Settling || this.deadline <= this.custodian.now()) return false
     this.owner?.left(this)
     this.owner = owner
     this.phase = Phase.Claimed

@@ -598,6 +598,7 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
       name,
       limits: { batchSize, maxWait, maxLease, ordered: isOrdered },
       leaseDuration,
+      maxAttempts: options.maxAttempts,
       errorKind: (error) => error.kind,
       receive,
       ack: (leases) =>
