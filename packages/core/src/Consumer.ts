@@ -224,6 +224,7 @@ class Engine<E> implements Custodian {
           pending < this.table.size ? "some" : pending < this.intake.maxInFlight ? "none yet" : "none",
         onCall: () => this.metrics.add("settleCalls"),
         onError: (error) => this.#settleFailed(error),
+        onResults: () => this.intake.poke(),
         onSuccess: () => {
           this.#settleFatalSince = undefined
         }
@@ -396,6 +397,7 @@ class Engine<E> implements Custodian {
     )
     delivery.owner?.lose(delivery)
     this.#end(delivery, "lost")
+    this.intake.poke()
   }
 
   #join(delivery: InFlight): void {

@@ -188,7 +188,7 @@ export class Intake<E, A> {
     this.#maxInFlight = options.maxInFlight
     this.#bucket = options.rate && new TokenBucket(options.rate.burst, options.rate.perSecond.unsafeGet, host.now)
     const tuned = [options.maxInFlight, ...(options.rate === undefined ? [] : [options.rate.perSecond])]
-    this.#unsubscribe = tuned.map((tunable) => tunable.unsafeSubscribe(() => this.#poke()))
+    this.#unsubscribe = tuned.map((tunable) => tunable.unsafeSubscribe(() => this.poke()))
     this.#retry = options.retry ?? defaultRetry
     this.#wait = options.wait === undefined ? host.queue.limits.maxWait : Duration.decode(options.wait)
     this.#pollGrace = Duration.decode(options.pollGrace ?? "2 seconds")
@@ -223,13 +223,12 @@ export class Intake<E, A> {
 
   resume(): void {
     this.#paused = false
-    this.#poke()
+    this.poke()
   }
 
-  /** Gives a permit back. */
+  /** Gives a permit back; `poke` once all that come back together have. */
   release(): void {
     this.inFlight--
-    this.#poke()
   }
 
   /** The next deliveries, as soon as there are any. Ends when the intake has stopped; fails when it can not go on. */
@@ -237,7 +236,7 @@ export class Intake<E, A> {
     const ready = this.#take()
     if (ready !== undefined) return ready
     this.#starving = true
-    this.#poke()
+    this.poke()
     return this.#take() ?? Effect.zipRight(this.#untilWoken, this.pull)
   })
 
@@ -267,7 +266,7 @@ export class Intake<E, A> {
     this.#prefetched = taken === this.#prefetched ? [] : this.#prefetched.slice(most)
     this.#starving = false
     this.#handedOver += taken.length
-    this.#poke()
+    this.poke()
     return Effect.succeed(Chunk.unsafeFromArray(taken))
   }
 
@@ -278,7 +277,7 @@ export class Intake<E, A> {
   }
 
   /** Sends the receives that are worth sending now. */
-  #poke(): void {
+  poke(): void {
     while (!this.#stopping && !this.#paused && this.#backoff === undefined && this.#failure === undefined) {
       if (this.#open.size >= this.#pollers) return
       // Nothing is here or open and a reader waits, or what is here will not last until the next answer.
@@ -306,7 +305,7 @@ export class Intake<E, A> {
     this.#refill = fiber
     fiber.addObserver(() => {
       this.#refill = undefined
-      this.#poke()
+      this.poke()
     })
   }
 
@@ -369,7 +368,7 @@ export class Intake<E, A> {
     if (this.#stopping) {
       if (this.#open.size === 0) for (const f of this.#onIdle.splice(0)) f()
     } else {
-      this.#poke()
+      this.poke()
     }
   }
 
@@ -469,7 +468,7 @@ export class Intake<E, A> {
       if (this.#stopping) return
       // The schedule is over: its user wants to know.
       if (Exit.isFailure(exit) && error !== undefined) this.fail(error)
-      else this.#poke()
+      else this.poke()
     })
   }
 

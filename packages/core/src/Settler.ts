@@ -76,6 +76,8 @@ export interface Host<E> {
   readonly onCall: () => void
   readonly onError: (error: E) => void
   readonly onSuccess: () => void
+  /** All results of a call have been told. */
+  readonly onResults: () => void
 }
 
 /** Somebody is waiting: long enough for handlers that end together, too short to be felt. */
@@ -165,6 +167,7 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
           else if (result.left.reason === "LeaseLost") finish(entry, false)
           else failed.push(entry)
         })
+        host.onResults()
       } else {
         failed = [...remaining]
         if (exit.cause._tag === "Fail") host.onError(exit.cause.error)
@@ -179,6 +182,7 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
         if (!again) finish(entry, false)
         return again
       })
+      if (remaining.length < failed.length) host.onResults()
       if (remaining.length === 0) return
     }
   })
@@ -204,7 +208,10 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
     fiber.addObserver((exit) => {
       calls.delete(fiber)
       // A defect of the port must not hold its permits for ever.
-      if (Exit.isFailure(exit)) for (const entry of entries) finish(entry, false)
+      if (Exit.isFailure(exit)) {
+        for (const entry of entries) finish(entry, false)
+        host.onResults()
+      }
       onEnd()
     })
   }

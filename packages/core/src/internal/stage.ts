@@ -376,8 +376,10 @@ class Dispatcher<In, Out, E, R> {
     if (this.#ready.length > 0 || !this.#free() || this.#options.gate?.flow === "none") {
       return Effect.zipRight(this.#untilDriverWoken, this.#untilFree)
     }
-    const slots = this.#options.concurrency.unsafeGet() - this.#running
-    for (const source of this.#sources) source.wants(slots)
+    // A few more than there are free slots: in a busy stage they free one at a time, and each pull has its price.
+    const slots = this.#options.concurrency.unsafeGet()
+    const wanted = slots - this.#running + Math.floor(slots / 4)
+    for (const source of this.#sources) source.wants(wanted)
     return Effect.void
   })
 
