@@ -106,6 +106,8 @@ const overflow = Settlement.retry("2 seconds")
 export interface Slot<in Out> {
   /** It is done with, and has become so much. */
   readonly done: (...results: ReadonlyArray<Out>) => void
+  /** The same for one that has failed: what is behind it in its lane waits for its end, also where an ack is not waited for. */
+  readonly failed: (...results: ReadonlyArray<Out>) => void
   /** It runs again after this long; its lane waits for it meanwhile, and nothing else does. */
   readonly hold: ((millis: number) => void) | undefined
   /** It could not run after all: it runs as soon as the gate lets it. */
@@ -289,21 +291,20 @@ class Dispatcher<In, Out, E, R> {
         if (this.#options.lanes?.ackAhead === true) this.#leave(item)
         this.#done.done(...results)
       },
+      failed: this.#done.failed,
       hold: inLane ? (millis) => this.#hold(item, millis) : undefined,
       defer: gate === undefined ? undefined : defer
     }
   }
 
-  readonly #done: Slot<Out> = {
-    done: (...results) => {
-      this.#running--
-      this.#results.push(...results)
-      if (results.length > 0) this.#wake("reader")
-      this.#pump()
-    },
-    hold: undefined,
-    defer: undefined
+  readonly #vacate = (...results: ReadonlyArray<Out>): void => {
+    this.#running--
+    this.#results.push(...results)
+    if (results.length > 0) this.#wake("reader")
+    this.#pump()
   }
+
+  readonly #done: Slot<Out> = { done: this.#vacate, failed: this.#vacate, hold: undefined, defer: undefined }
 
   #park(item: In): void {
     for (const delivery of this.#options.deliveries(item)) this.#options.claims.parks(delivery)
