@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import { bySize, done, inOrder } from "./internal/entries.js"
 import { legible, longestMessage, mostAttributes, sizeOf, toSqs } from "./internal/message.js"
 import { mapValues, toMessage } from "./internal/received.js"
-import type { BatchResult, SendFields } from "./SqsClient.js"
+import type { BatchResult, MessageAttribute, MessageAttributes, SendFields } from "./SqsClient.js"
 import { SqsClient } from "./SqsClient.js"
 import * as SqsError from "./SqsError.js"
 import * as SqsQueue from "./SqsQueue.js"
@@ -25,9 +25,17 @@ export interface Options {
 
 /** The name of the attribute that says why a message was dead-lettered. */
 export const reasonAttribute = "millrace-dead-letter-reason"
+/** Of the attribute with the tag or name of the error that was the reason. */
+export const errorAttribute = "millrace-dead-letter-error"
+/** Of the attribute with the number of the attempt that failed. */
+export const attemptAttribute = "millrace-dead-letter-attempt"
+/** Of the attribute with the ARN of the queue that it was taken from. */
+export const sourceAttribute = "millrace-dead-letter-source"
 
 const longestLease = 43_200
 const longestReason = 1024
+/** What is left of a reason must still say something. */
+const shortestReason = 32
 
 const wholeSeconds = (duration: Duration.Duration): number => Math.ceil(Duration.toSeconds(duration))
 
@@ -50,15 +58,49 @@ const reasonText = (reason: string): string => {
   return text === "" ? "no reason given" : text
 }
 
+const text = (StringValue: string): MessageAttribute => ({ DataType: "String", StringValue })
+
+const fits = (body: string, attributes: MessageAttributes): boolean =>
+  Object.keys(attributes).length <= mostAttributes && sizeOf(body, attributes) <= longestMessage
+
+/** As much of a text as fits into so many bytes of UTF-8. */
+const cut = (value: string, bytes: number): string =>
+  Buffer.byteLength(value) <= bytes
+    ? value
+    : Buffer.from(value)
+        .subarray(0, bytes)
+        .toString()
+        .replace(/\uFFFD$/, "")
+
+/**
+ * The message's own attributes, and beside them why it is here: each of four by itself where there is room, else folded
+ * into the reason, cut to what is left of 1 MiB; nothing where ten attributes are taken. Its own are never touched.
+ */
+const deadLetterAttributes = (entry: LeaseQueue.DeadLetterEntry, source: string): MessageAttributes => {
+  const { attempt, error, message } = entry
+  const reason = reasonText(entry.reason)
+  const own = mapValues(message.attributes, toSqs)
+  const apart = {
+    ...own,
+    [reasonAttribute]: text(reason),
+    ...(error !== undefined && error !== "" && { [errorAttribute]: text(legible(error.slice(0, longestReason))) }),
+    ...(attempt !== undefined && { [attemptAttribute]: { DataType: "Number", StringValue: String(attempt) } }),
+    [sourceAttribute]: text(source)
+  }
+  if (fits(message.body, apart)) return apart
+  const facts = [...(attempt === undefined ? [] : [`attempt ${attempt}`]), `from ${source}`]
+  const room = longestMessage - sizeOf(message.body, { ...own, [reasonAttribute]: text("") })
+  const folded = { ...own, [reasonAttribute]: text(cut(`${reason} (${facts.join(", ")})`, room)) }
+  return room >= shortestReason && fits(message.body, folded) ? folded : own
+}
+
 /** The message as it was, with the reason where there is still room for it. */
 const deadLetterOf = (
-  { message, reason }: LeaseQueue.DeadLetterEntry,
-  fifo: boolean
+  entry: LeaseQueue.DeadLetterEntry,
+  source: SqsQueue.SqsQueue
 ): { readonly fields: SendFields; readonly size: number } => {
-  const own = mapValues(message.attributes, toSqs)
-  const withReason = { ...own, [reasonAttribute]: { DataType: "String", StringValue: reasonText(reason) } }
-  const fits = Object.keys(withReason).length <= mostAttributes && sizeOf(message.body, withReason) <= longestMessage
-  const attributes = fits ? withReason : own
+  const { message } = entry
+  const attributes = deadLetterAttributes(entry, source.arn)
   const trace = message.system["AWSTraceHeader"]
   return {
     size: sizeOf(message.body, attributes),
@@ -69,7 +111,7 @@ const deadLetterOf = (
         MessageSystemAttributes: { AWSTraceHeader: { DataType: "String", StringValue: trace } }
       }),
       ...(message.group !== undefined && { MessageGroupId: message.group }),
-      ...(fifo && { MessageDeduplicationId: message.id })
+      ...(source.fifo && { MessageDeduplicationId: message.id })
     }
   }
 }
@@ -99,7 +141,7 @@ const deadLetters = (
   const send = (entries: ReadonlyArray<LeaseQueue.DeadLetterEntry>, results: Array<LeaseQueue.EntryResult>) =>
     Effect.gen(function* () {
       const unsent = entries
-        .map((entry, position) => ({ ...deadLetterOf(entry, queue.fifo), id: entry.message.id, position }))
+        .map((entry, position) => ({ ...deadLetterOf(entry, queue), id: entry.message.id, position }))
         .filter(({ id }) => !sent.has(id))
       if (unsent.length === 0) return
       const QueueUrl = yield* targetUrl
@@ -167,8 +209,9 @@ const leaseDurationOf = (
  * 10 entries (`deadLetter`: a send, as many as sizes demand, and a delete). Durations are rounded up to whole seconds.
  *
  * `deadLetter` is there where the queue has a redrive policy: it sends to that queue and deletes only after. The message
- * keeps its body, attributes and group and gets a new id; the reason stands in the attribute
- * `millrace-dead-letter-reason`, unless ten attributes or 1 MiB are full. Needs `sqs:SendMessage` and `sqs:GetQueueUrl`
+ * keeps its body, attributes and group and gets a new id; the reason, the error's tag, the attempt and the ARN of the
+ * source stand in attributes beside its own (`reasonAttribute` and so on), folded into the reason where there are fewer
+ * than four places left, and cut or left out where ten attributes or 1 MiB are full. Needs `sqs:SendMessage` and `sqs:GetQueueUrl`
  * there. A crash between the two calls leaves the message in both queues.
  */
 export const make = Effect.fnUntraced(function* (

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { LeaseQueue } from "@millrace/core"
-import { Duration, Effect, Either, FastCheck, Layer, TestClock } from "effect"
+import { type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
+import { Data, Duration, Effect, Either, FastCheck, Layer, Schedule, Stream, TestClock } from "effect"
 import { SqsEmulator } from "../src/emulator/index.js"
-import { SqsClient, SqsError, SqsLeaseQueue } from "../src/index.js"
+import { SqsClient, SqsConsumer, SqsError, SqsLeaseQueue } from "../src/index.js"
 
 const max = 10
 const now = { max, wait: Duration.zero, attemptId: undefined }
@@ -290,7 +290,10 @@ describe("SqsLeaseQueue.deadLetter", () => {
     "orders.fifo": { deadLetter: { queue: "dead.fifo", maxReceiveCount: 100 } }
   }
   const receiveAll = (queue: LeaseQueue.LeaseQueue<SqsError.SqsError>, reason = "bad") =>
-    Effect.map(queue.receive(now), (messages) => messages.map((message) => ({ message, reason })))
+    Effect.map(queue.receive(now), (messages) =>
+      messages.map((message) => ({ message, reason, error: "OutOfStock", attempt: 3 }))
+    )
+  const source = (name: string) => `arn:aws:sqs:us-east-1:000000000000:${name}`
   const dead = (name: string) => Effect.flatMap(SqsEmulator.SqsEmulator, (sqs) => sqs.messages(name))
 
   it.effect("moves the message whole: body, attributes, group and trace, with the reason beside them", () =>
@@ -318,7 +321,10 @@ describe("SqsLeaseQueue.deadLetter", () => {
       assert.strictEqual(letter?.deduplicationId, entries[0]?.message.id)
       assert.deepStrictEqual(letter?.attributes, {
         ...attributes,
-        [SqsLeaseQueue.reasonAttribute]: { DataType: "String", StringValue: "no such item?" }
+        [SqsLeaseQueue.reasonAttribute]: { DataType: "String", StringValue: "no such item?" },
+        [SqsLeaseQueue.errorAttribute]: { DataType: "String", StringValue: "OutOfStock" },
+        [SqsLeaseQueue.attemptAttribute]: { DataType: "Number", StringValue: "3" },
+        [SqsLeaseQueue.sourceAttribute]: { DataType: "String", StringValue: source("orders.fifo") }
       })
       const [received] = yield* sqs.client.receiveMessage({
         QueueUrl: sqs.queueUrl("dead.fifo"),
@@ -343,6 +349,70 @@ describe("SqsLeaseQueue.deadLetter", () => {
         [0, 10]
       )
     }).pipe(Effect.provide(SqsEmulator.layer({ queues })))
+  )
+
+  it.effect(
+    "with fewer than four places left attempt and source are folded into the reason, and no attribute is lost",
+    () =>
+      Effect.gen(function* () {
+        const sqs = yield* SqsEmulator.SqsEmulator
+        const queue = yield* SqsLeaseQueue.make("orders")
+        for (const own of [6, 7, 9]) {
+          const attributes = Object.fromEntries(Array.from({ length: own }, (_, index) => [`a${index}`, "x"]))
+          yield* sqs.send("orders", [SqsEmulator.message(`${own}`, { attributes })])
+          yield* queue.deadLetter?.(yield* receiveAll(queue)) ?? Effect.void
+        }
+        const letters = (yield* dead("dead")).map(({ attributes, body }) => [
+          body,
+          Object.keys(attributes).length,
+          attributes[SqsLeaseQueue.reasonAttribute]?.StringValue
+        ])
+        const folded = `bad (attempt 3, from ${source("orders")})`
+        assert.deepStrictEqual(letters, [
+          ["6", 10, "bad"],
+          ["7", 8, folded],
+          ["9", 10, folded]
+        ])
+      }).pipe(Effect.provide(SqsEmulator.layer({ queues })))
+  )
+
+  it.effect("near 1 MiB the reason is cut to what is left, between characters, and the message still fits", () =>
+    Effect.gen(function* () {
+      const sqs = yield* SqsEmulator.SqsEmulator
+      const queue = yield* SqsLeaseQueue.make("orders")
+      const named = SqsLeaseQueue.reasonAttribute.length + "String".length
+      for (const room of [named + 31, named + 32, named + 41]) {
+        yield* sqs.send("orders", ["x".repeat(1_048_576 - room)])
+        const results = yield* queue.deadLetter?.(yield* receiveAll(queue, "é".repeat(50))) ?? Effect.succeed([])
+        assert.deepStrictEqual(reasons(results), ["done"])
+      }
+      assert.deepStrictEqual(
+        (yield* dead("dead")).map(({ attributes }) => attributes[SqsLeaseQueue.reasonAttribute]?.StringValue),
+        [undefined, "é".repeat(16), "é".repeat(20)]
+      )
+    }).pipe(Effect.provide(SqsEmulator.layer({ queues })))
+  )
+
+  it.effect("what a policy dead-letters says which error it was, in which attempt, and where it came from", () =>
+    Effect.gen(function* () {
+      const sqs = yield* SqsEmulator.SqsEmulator
+      class OutOfStock extends Data.TaggedError("OutOfStock")<{ readonly message: string }> {}
+      yield* sqs.send("orders", ["body"])
+      yield* SqsConsumer.stream("orders").pipe(
+        Pipeline.process(() => Effect.fail(new OutOfStock({ message: "no widgets" })), {
+          retry: RetryPolicy.inPlace(Schedule.recurs(2)).pipe(RetryPolicy.orElse(RetryPolicy.deadLetter))
+        }),
+        Stream.runDrain,
+        Effect.forkScoped
+      )
+      yield* sqs.settled("orders", 1)
+      const [letter] = yield* dead("dead")
+      const value = (name: string) => letter?.attributes[name]?.StringValue
+      assert.strictEqual(value(SqsLeaseQueue.reasonAttribute), "OutOfStock: no widgets")
+      assert.strictEqual(value(SqsLeaseQueue.errorAttribute), "OutOfStock")
+      assert.strictEqual(value(SqsLeaseQueue.attemptAttribute), "3")
+      assert.strictEqual(value(SqsLeaseQueue.sourceAttribute), source("orders"))
+    }).pipe(Effect.scoped, Effect.provide(SqsEmulator.layer({ queues })))
   )
 
   it.effect("ten messages of 300 KB are sent in calls that SQS takes, at most 1 MiB each (fact 21)", () =>
