@@ -138,6 +138,18 @@ describe.each(all.map((page) => [page.path, page] as const))("%s", (path, page) 
     expect(named.filter((script) => !(script in scripts))).toEqual([])
   })
 
+  it("installs versions that suit", async () => {
+    const { peerDependencies } = JSON.parse(await readFile(join(root, "packages/sqs/package.json"), "utf8"))
+    const unlike = [...page.text.matchAll(/^npm install (.*@millrace.*)$/gm)]
+      .flatMap(([, names = ""]) => names.split(" "))
+      .filter((name) => !name.startsWith("@millrace/"))
+      .filter((name) => {
+        const [, peer = "", version = ""] = /^(@?[^@]+)@?(.*)$/.exec(name) ?? []
+        return version === "" || !peerDependencies[peer]?.startsWith(`^${version}.`)
+      })
+    expect(unlike).toEqual([])
+  })
+
   if (/^packages\/(core|sqs)\//.test(path)) {
     it("has no link that npm would break", () => {
       expect(links.filter((link) => !urls.test(link))).toEqual([])
