@@ -33,7 +33,7 @@ export interface Options {
   readonly name?: string | undefined
   /**
    * Messages in flight at once, at most: prefetched, waiting, running, and waiting for their settlement to be
-   * confirmed. A ceiling, not a target. Default 100.
+   * confirmed. A ceiling, not a target. From 1 to 120,000. Default 100.
    */
   readonly maxInFlight?: number | Tunable.Tunable | undefined
   /**
@@ -43,9 +43,15 @@ export interface Options {
   readonly rate?: { readonly perSecond: number | Tunable.Tunable; readonly burst?: number | undefined } | undefined
   /** How long one receive waits for a first message: from 1 second. Default: the queue's longest (SQS: 20 seconds). */
   readonly wait?: Duration.DurationInput | undefined
-  /** How long a settlement waits for others to share its call. Default 250 milliseconds. */
+  /**
+   * How long a settlement waits for others to share its call, at most half of the lease: less where somebody waits for
+   * it, not at all where no other can come. Default 250 milliseconds.
+   */
   readonly linger?: Duration.DurationInput | undefined
-  /** When to receive again after a failed receive. Default: exponential, 200 milliseconds to 20 seconds, jittered. */
+  /**
+   * When to receive again after a failed receive; begins anew after one that succeeded. Where it ends, the stream fails
+   * with the last error. Default: exponential, 200 milliseconds to 20 seconds, jittered.
+   */
   readonly receiveRetry?: Schedule.Schedule<unknown> | undefined
   /** When to try failed settlements again. Default: exponential, 100 milliseconds to 5 seconds, jittered. */
   readonly settleRetry?: Schedule.Schedule<unknown> | undefined
@@ -58,13 +64,13 @@ export interface Options {
   readonly pollGrace?: Duration.DurationInput | undefined
   /** How long the last settlements may take at the end, before they count as lost. Default 10 seconds. */
   readonly flushWithin?: Duration.DurationInput | undefined
-  /** Whether leases are extended while they are in flight. Default true. */
+  /** Whether leases are extended, when half of them is over, for as long as they are in flight. Default true. */
   readonly heartbeat?: boolean | undefined
   /** Ends the stream by a drain when this completes: no new receives, running handlers finish, the rest is released. */
   readonly drainWhen?: Effect.Effect<unknown> | undefined
   /** How long handlers may go on in a drain by `drainWhen`. Default 30 seconds. */
   readonly drainDeadline?: Duration.DurationInput | undefined
-  /** A delivery that no stage has claimed for so long is warned about. Default 1 minute. */
+  /** A delivery that no stage has claimed for so long is warned about, by its id: from 1 second. Default 1 minute. */
   readonly warnAfter?: Duration.DurationInput | undefined
 }
 
@@ -118,6 +124,7 @@ export interface Consumer<E> {
    * flushes the settlements and releases the rest. The stream then ends.
    */
   readonly drain: (options?: { readonly deadline?: Duration.DurationInput | undefined }) => Effect.Effect<DrainReport>
+  /** What it has done so far, and what it holds. */
   readonly stats: Effect.Effect<Stats>
   /** Sends no more receives until `resume`; what is in flight goes on. */
   readonly pause: Effect.Effect<void>

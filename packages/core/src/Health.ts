@@ -58,6 +58,7 @@ export interface View {
   readonly paused: boolean
 }
 
+/** What those figures say of a consumer. */
 export const judge = (view: View, options: Options = {}): Health => {
   const staleAfter = Duration.toMillis(options.staleAfter ?? "2 minutes")
   const stuckAfter = Math.max(

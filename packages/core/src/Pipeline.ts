@@ -106,7 +106,10 @@ export const map =
   <E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E, EX, RX> =>
     Stream.map(self, (delivery) => mapDelivery(delivery, f))
 
-/** Keeps deliveries whose body passes; acks the others, so that nothing stays in flight that no stage will settle. */
+/**
+ * Keeps deliveries whose body passes; acks the others, so that nothing stays in flight that no stage will settle. Failed
+ * deliveries pass; one on which `predicate` throws is a failed one.
+ */
 export const filter =
   <A>(predicate: (body: A) => boolean) =>
   <E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<A, E, EX, RX> =>
@@ -138,6 +141,8 @@ export interface ConcurrencyOptions<in A> {
 /**
  * Changes bodies with an effect and passes the deliveries on, still leased, in the order in which they finish; a later
  * stage settles them. A failure makes its delivery a failed one, an interruption releases it.
+ *
+ * Fails with `InvalidOptions` where an option cannot work.
  */
 export const mapEffect =
   <A, B, E2, R2, E = never>(
@@ -520,8 +525,10 @@ export interface Batch<out A, out E = never> {
 }
 
 /**
- * Gathers deliveries by count, bytes and time. It holds one batch beside the one that it fills; all of it counts as in
- * flight, so `max` should be well below `maxInFlight`.
+ * Gathers deliveries by count, bytes and time, for the user to settle each. It holds one batch beside the one that it
+ * fills; all of it counts as in flight, so `max` should be well below `maxInFlight`.
+ *
+ * Fails with `InvalidOptions` where an option cannot work.
  */
 export const batch =
   (options: BatchOptions) =>
@@ -536,6 +543,7 @@ export const batch =
       })
     )
 
+/** `concurrency` counts batches and is 1 by default. `holdLimit` and `span` have no effect. */
 export interface ProcessBatchesOptions<A, E, D> extends ProcessOptions<A, E, D>, BatchOptions {}
 
 /**

@@ -26,6 +26,7 @@ export interface Sequencer<in A> {
   readonly size: () => number
 }
 
+/** Without lanes to begin with. */
 export const make = <A>(options: Options<A>): Sequencer<A> => {
   // A Set keeps its order, and gives up any item at once: 100,000 messages of one group cost no more than of many.
   const lanes = new Map<string, Set<A>>()

@@ -20,7 +20,7 @@ export interface Tunable {
 
 /**
  * A tunable number from `initial`, refused outside of `range` (default: at least 1), by `set` too. `name` is what
- * errors call it.
+ * errors call it. Fails with `InvalidOptions` where `initial` is out of range.
  */
 export const make = (
   name: string,

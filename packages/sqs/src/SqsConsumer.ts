@@ -45,7 +45,8 @@ export const stream = (
  * Runs a pipeline over a queue for the life of the Layer, and gives a handle to it under a tag of the user's own. When
  * the Layer is closed, by SIGTERM or SIGINT through the runtime for instance, the consumer is drained: no new receives,
  * handlers finish until `drainDeadline` (default 30 seconds), the rest is released; the report is logged. `restart`
- * says what follows a failure; with `Served.launch` the program fails with it.
+ * says what follows a failure; with `Served.launch` the program fails with it. The queue is looked up as the Layer is
+ * built, which fails with a `ConsumerError` where that fails.
  *
  * @example
  * class Orders extends Context.Tag("Orders")<Orders, Served.Served>() {}
@@ -64,8 +65,8 @@ export const layer = <I, E2, R>(
   Served.layer(tag, SqsLeaseQueue.make(queue, options), pipeline, options)
 
 /**
- * A consumer with a handle: its stream, its figures, and a drain on request. Closing the scope interrupts what still
- * runs and releases what is in flight.
+ * A consumer with a handle: its stream, its figures, pause and resume, and a drain on request. Closing the scope
+ * interrupts what still runs and releases what is in flight. The queue is looked up at once; fails as `stream` does.
  */
 export const make = (
   queue: string | SqsQueue.SqsQueue,

@@ -19,6 +19,8 @@ export interface Options {
   /**
    * How long a receive leases its messages: 1 second to 12 hours, in whole seconds rounded up. Default: the queue's own
    * visibility timeout, as it was when the queue was looked up.
+   *
+   * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
    */
   readonly visibilityTimeout?: Duration.DurationInput | undefined
 }

@@ -233,6 +233,7 @@ export const counts = (queue: SqsQueue): Effect.Effect<Counts, SqsError, SqsClie
     )
   )
 
+/** @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html */
 export interface EnsureOptions {
   /** Default: what the name says. `true` demands a name that ends in `.fifo`, `false` one that does not. */
   readonly fifo?: boolean | undefined

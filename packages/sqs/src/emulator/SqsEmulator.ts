@@ -165,6 +165,7 @@ export const layer = (options: Options = {}): Layer.Layer<SqsEmulator | SqsClien
     Effect.map(make(options), (sqs) => Context.make(SqsEmulator, sqs).pipe(Context.add(SqsClient, sqs.client)))
   )
 
+/** The emulator's handle alone, for a Layer of one's own. Fails where the options cannot be. */
 export const make = (options: Options = {}): Effect.Effect<Service, InvalidEmulatorOptions, Scope.Scope> =>
   Effect.gen(function* () {
     const latency = Duration.decode(options.latency ?? 0)

@@ -62,6 +62,7 @@ export const layer = (
 ): Layer.Layer<SqsHttp, PortInUse | CannotListen | InvalidEmulatorOptions, SqsEmulator> =>
   Layer.scoped(SqsHttp, make(options))
 
+/** As `layer`, until the scope closes. */
 export const make = (
   options: Options = {}
 ): Effect.Effect<Service, PortInUse | CannotListen | InvalidEmulatorOptions, SqsEmulator | Scope.Scope> =>
