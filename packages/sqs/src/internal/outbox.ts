@@ -191,7 +191,8 @@ export class Outbox {
     if (this.#waiting.size > 0 || !this.#hasRoom(entry)) {
       this.#waiting.add(entry)
       this.#pump()
-      return false
+      // A call may have begun and ended in between.
+      return !this.#waiting.has(entry)
     }
     this.#accept(entry)
     if (this.#isFull()) this.#pump()
