@@ -1,0 +1,162 @@
+/**
+ * Stages that open what other AWS services put around a message before it reaches the queue. Each stands where
+ * `Pipeline.decodeJson` would: what is not of the envelope, or of the Schema inside, flows on as a failed delivery with
+ * a `DecodeError`.
+ */
+import type { DecodeError, Delivery } from "@millrace/core/Delivery"
+import * as Pipeline from "@millrace/core/Pipeline"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
+
+/** From bodies as they leave the queue to what was in the envelope. */
+export type Stage<out B, out R = never> = <E, EX, RX>(
+  self: Stream.Stream<Delivery<string, E>, EX, RX>
+) => Stream.Stream<Delivery<B, E | DecodeError>, EX, RX | R>
+
+// ---------------------------------------------------------------------------------------------------------------- SNS
+
+const SnsAttribute = Schema.Struct({ Type: Schema.String, Value: Schema.String })
+
+/** An attribute as its publisher set it. `Type` is `String`, `String.Array`, `Number` or `Binary`, which is base64. */
+export interface SnsAttribute extends Schema.Schema.Type<typeof SnsAttribute> {}
+
+/** A notification of an SNS topic. */
+export interface SnsNotification<out B> {
+  readonly message: B
+  readonly attributes: { readonly [name: string]: SnsAttribute }
+  readonly topicArn: string
+  /** SNS's own, of the notification; the message that carries it has another. */
+  readonly messageId: string
+  readonly subject?: string | undefined
+  /** When it was published. */
+  readonly timestamp: Date
+}
+
+const notification = <B, I, R>(message: Schema.Schema<B, I, R>) =>
+  Schema.Struct({
+    message: Schema.propertySignature(message).pipe(Schema.fromKey("Message")),
+    attributes: Schema.optionalWith(Schema.Record({ key: Schema.String, value: SnsAttribute }), {
+      default: () => ({})
+    }).pipe(Schema.fromKey("MessageAttributes")),
+    topicArn: Schema.propertySignature(Schema.String).pipe(Schema.fromKey("TopicArn")),
+    messageId: Schema.propertySignature(Schema.String).pipe(Schema.fromKey("MessageId")),
+    subject: Schema.optionalWith(Schema.String, { nullable: true }).pipe(Schema.fromKey("Subject")),
+    timestamp: Schema.propertySignature(Schema.Date).pipe(Schema.fromKey("Timestamp"))
+  })
+
+/**
+ * Opens the notifications of an SNS topic that the queue subscribes to: the message is parsed as JSON and decoded by the
+ * Schema. A subscription with raw message delivery has no envelope: read it with `Pipeline.decodeJson`, and its
+ * attributes from `delivery.message`.
+ *
+ * @see https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+ * @example
+ * SqsConsumer.stream("orders").pipe(
+ *   SqsEnvelope.sns(Order),
+ *   Pipeline.process(({ message, topicArn }) => fulfil(message))
+ * )
+ */
+export const sns = <B, I, R>(schema: Schema.Schema<B, I, R>): Stage<SnsNotification<B>, R> =>
+  Pipeline.decodeJson(notification(Schema.parseJson(schema)))
+
+/** The same for messages that are not JSON: the text as it was published. */
+export const snsText: Stage<SnsNotification<string>> = Pipeline.decodeJson(notification(Schema.String))
+
+// --------------------------------------------------------------------------------------------------------- EventBridge
+
+/** An event of an EventBridge bus. */
+export interface EventBridgeEvent<out B> {
+  readonly id: string
+  readonly detailType: string
+  readonly source: string
+  readonly account: string
+  readonly region: string
+  readonly time: Date
+  readonly resources: ReadonlyArray<string>
+  readonly detail: B
+}
+
+const event = <B, I, R>(detail: Schema.Schema<B, I, R>) =>
+  Schema.Struct({
+    id: Schema.String,
+    detailType: Schema.propertySignature(Schema.String).pipe(Schema.fromKey("detail-type")),
+    source: Schema.String,
+    account: Schema.String,
+    region: Schema.String,
+    time: Schema.Date,
+    resources: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] }),
+    detail
+  })
+
+/**
+ * Opens the events that a rule of EventBridge sends to the queue, with `detail` decoded by the Schema. A target with an
+ * input transformer sends what that makes: read it with `Pipeline.decodeJson`.
+ *
+ * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events.html
+ */
+export const eventBridge = <B, I, R>(schema: Schema.Schema<B, I, R>): Stage<EventBridgeEvent<B>, R> =>
+  Pipeline.decodeJson(event(schema))
+
+// ------------------------------------------------------------------------------------------------------------------ S3
+
+/** S3 writes keys as in a query: a space is `+`, and what is not ASCII is percent-encoded. */
+const Key = Schema.transformOrFail(Schema.String, Schema.String, {
+  decode: (encoded, _, ast) =>
+    ParseResult.try({
+      try: () => decodeURIComponent(encoded.replaceAll("+", " ")),
+      catch: () => new ParseResult.Type(ast, encoded)
+    }),
+  encode: (key) => ParseResult.succeed(encodeURIComponent(key).replaceAll("%20", "+").replaceAll("%2F", "/"))
+})
+
+const S3Record = Schema.Struct({
+  /** Such as `ObjectCreated:Put`. */
+  eventName: Schema.String,
+  eventTime: Schema.Date,
+  awsRegion: Schema.String,
+  s3: Schema.Struct({
+    bucket: Schema.Struct({ name: Schema.String, arn: Schema.optional(Schema.String) }),
+    object: Schema.Struct({
+      /** Decoded: as it is in the bucket. */
+      key: Key,
+      /** In bytes; not there where the object is gone. */
+      size: Schema.optional(Schema.Number),
+      eTag: Schema.optional(Schema.String),
+      versionId: Schema.optional(Schema.String),
+      /** Orders the events of one key: compare as hexadecimal numbers of equal length. */
+      sequencer: Schema.optional(Schema.String)
+    })
+  })
+})
+
+/** What happened to one object. */
+export interface S3Record extends Schema.Schema.Type<typeof S3Record> {}
+
+const S3Records = Schema.Struct({ Records: Schema.Array(S3Record) })
+const S3Test = Schema.Struct({ Event: Schema.Literal("s3:TestEvent") })
+
+/**
+ * The records of an S3 notification; none of the `s3:TestEvent` that S3 sends as a notification is set up. For S3 by way
+ * of SNS: `SqsEnvelope.sns(SqsEnvelope.S3Event)`.
+ */
+export const S3Event: Schema.Schema<
+  ReadonlyArray<S3Record>,
+  typeof S3Records.Encoded | typeof S3Test.Encoded
+> = Schema.transform(Schema.Union(S3Records, S3Test), Schema.Array(Schema.typeSchema(S3Record)), {
+  strict: true,
+  decode: (notification) => ("Records" in notification ? notification.Records : []),
+  encode: (Records) => ({ Records })
+})
+
+/**
+ * Opens the notifications that a bucket of S3 sends to the queue: the body becomes their records, at least one, with
+ * decoded keys. The `s3:TestEvent` is acked and comes no further.
+ *
+ * @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+ */
+export const s3: Stage<ReadonlyArray<S3Record>> = (self) =>
+  self.pipe(
+    Pipeline.decodeJson(S3Event),
+    Pipeline.filter((records) => records.length > 0)
+  )
