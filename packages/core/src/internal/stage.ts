@@ -174,6 +174,9 @@ const drop = <A>(items: Array<A>, item: A): void => {
   if (i >= 0) items.splice(i, 1)
 }
 
+/** Results that nobody has taken yet: more stop the stage. */
+const mostResults = (slots: number): number => Math.max(16, slots)
+
 class Dispatcher<In, Out, E, R> {
   readonly #options: Options<In, Out, R>
   readonly #runFork: RunFork<R>
@@ -261,7 +264,7 @@ class Dispatcher<In, Out, E, R> {
 
   #free(): boolean {
     const slots = this.#options.concurrency.unsafeGet()
-    return this.#running < slots && this.#results.length < Math.max(16, slots)
+    return this.#running < slots && this.#results.length < mostResults(slots)
   }
 
   /** Starts what is ready, as far as there are slots and the gate lets it. */
@@ -274,7 +277,7 @@ class Dispatcher<In, Out, E, R> {
       this.#running++
       this.#options.start(item, this.#slot(item), this.#runFork)
     }
-    if (this.#ready.length === 0 || this.#closing) this.#wake("driver")
+    if (this.#closing || this.#running === 0 || this.#wanted() > 0) this.#wake("driver")
   }
 
   #slot(item: In): Slot<Out> {
@@ -355,48 +358,36 @@ class Dispatcher<In, Out, E, R> {
     })
   })
 
-  #feed(items: ReadonlyArray<In>, from: number): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      if (from === 0) this.#meet(items)
-      for (let i = from; i < items.length; i++) {
-        if (this.#ready.length > 0) {
-          this.#keep(items, i)
-          return Effect.zipRight(this.#untilDriverWoken, this.#feed(items, i))
-        }
-        const item = items[i] as In
-        if (this.#admit(item)) continue
-        this.#ready.push(item)
-        this.#pump()
-      }
-      // The next delivery is asked for when there is a slot for it: demand travels upstream here.
-      return this.#untilFree
-    })
+  /** Takes what the upstream gave: into its lanes, or straight to what is ready. */
+  #receive(items: ReadonlyArray<In>): void {
+    const [first] = items
+    const [delivery] = first === undefined ? [] : this.#options.deliveries(first)
+    // The first of our stages tells its consumers how much it has use for.
+    if (delivery !== undefined && delivery.phase < Phase.Claimed) this.#sources.add(delivery.custodian)
+    for (const item of items) if (!this.#admit(item)) this.#ready.push(item)
+    this.#pump()
+    // What waits here for a slot is not forgotten.
+    for (const item of this.#ready) for (const waiting of this.#options.deliveries(item)) waiting.awaited = true
   }
 
-  readonly #untilFree: Effect.Effect<void> = Effect.suspend(() => {
-    if (this.#ready.length > 0 || !this.#free() || this.#options.gate?.flow === "none") {
-      return Effect.zipRight(this.#untilDriverWoken, this.#untilFree)
-    }
-    // A few more than there are free slots: in a busy stage they free one at a time, and each pull has its price.
+  /**
+   * How many more items are of use, beside those that are ready: a few more than there are free slots, since in a busy
+   * stage slots come free one at a time, and each pull has its price.
+   */
+  #wanted(): number {
     const slots = this.#options.concurrency.unsafeGet()
-    const wanted = slots - this.#running + Math.floor(slots / 4)
+    if (this.#results.length >= mostResults(slots) || this.#options.gate?.flow === "none") return 0
+    if (this.#ready.length > Math.floor(slots / 8)) return 0
+    return slots - this.#running + Math.floor(slots / 4) - this.#ready.length
+  }
+
+  /** Demand travels upstream here. */
+  readonly #untilWanted: Effect.Effect<void> = Effect.suspend(() => {
+    const wanted = this.#wanted()
+    if (wanted <= 0) return Effect.zipRight(this.#untilDriverWoken, this.#untilWanted)
     for (const source of this.#sources) source.wants(wanted)
     return Effect.void
   })
-
-  /** The first of our stages tells its consumers how much it has use for. */
-  #meet(items: ReadonlyArray<In>): void {
-    const [first] = items
-    const [delivery] = first === undefined ? [] : this.#options.deliveries(first)
-    if (delivery !== undefined && delivery.phase < Phase.Claimed) this.#sources.add(delivery.custodian)
-  }
-
-  /** What waits here for a slot is not forgotten. */
-  #keep(items: ReadonlyArray<In>, from: number): void {
-    for (let i = from; i < items.length; i++) {
-      for (const delivery of this.#options.deliveries(items[i] as In)) delivery.awaited = true
-    }
-  }
 
   // With lanes, what waits in one counts as begun: it is claimed, and the source may have gone.
   readonly #untilIdle: Effect.Effect<void> = Effect.suspend(() =>
@@ -413,8 +404,8 @@ class Dispatcher<In, Out, E, R> {
   /** Runs until the upstream ends, then until all that it began is done. */
   drive(pull: Effect.Effect<Chunk.Chunk<In>, Option.Option<E>>): Effect.Effect<void> {
     const { claims, settles } = this.#options
-    const feed = Effect.flatMap(pull, (chunk) => this.#feed(Chunk.toReadonlyArray(chunk), 0))
-    return Effect.zipRight(this.#untilFree, Effect.forever(feed)).pipe(
+    const receive = Effect.map(pull, (chunk) => this.#receive(Chunk.toReadonlyArray(chunk)))
+    return Effect.forever(Effect.zipRight(this.#untilWanted, receive)).pipe(
       Effect.exit,
       Effect.tap(this.#untilIdle),
       Effect.tap(settles ? claims.settled : Effect.void),
