@@ -1,6 +1,7 @@
 export * as SendRate from "./SendRate.js"
 export * as SqsClient from "./SqsClient.js"
 export * as SqsConsumer from "./SqsConsumer.js"
+export * as SqsDeadLetter from "./SqsDeadLetter.js"
 export * as SqsEnvelope from "./SqsEnvelope.js"
 export * as SqsError from "./SqsError.js"
 export * as SqsLeaseQueue from "./SqsLeaseQueue.js"

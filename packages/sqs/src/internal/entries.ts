@@ -6,7 +6,7 @@ import { plainName } from "./errors.js"
 import { longestMessage } from "./message.js"
 
 export const done: LeaseQueue.EntryResult = Either.void
-const unanswered: LeaseQueue.EntryResult = Either.left({
+export const unanswered: LeaseQueue.EntryResult = Either.left({
   reason: "Transient",
   message: "SQS answered without this entry"
 })
