@@ -82,6 +82,7 @@ export class LeaseKeeper<E, L extends Leased> {
     }
   )
   #ticker: { readonly at: number; readonly fiber: Fiber.RuntimeFiber<void> } | undefined
+  readonly #calls = new Set<Fiber.RuntimeFiber<void>>()
 
   constructor(host: Host<E, L>, options: Options = {}) {
     this.#host = host
@@ -125,9 +126,10 @@ export class LeaseKeeper<E, L extends Leased> {
     this.#arm()
   }
 
-  /** Nothing more will come: ends the ticker, where nothing is held. */
+  /** Nothing more will come: ends the ticker, and calls that hang, where nothing is held. */
   quiesce(): void {
     if (this.#table.size > 0) return
+    for (const call of this.#calls) call.unsafeInterruptAsFork(FiberId.none)
     this.#ticker?.fiber.unsafeInterruptAsFork(FiberId.none)
     this.#ticker = undefined
   }
@@ -204,9 +206,11 @@ export class LeaseKeeper<E, L extends Leased> {
 
   #extend(due: ReadonlyArray<L>): void {
     const { batchSize } = this.#host.queue.limits
-    this.#host.runFork(
+    const fiber = this.#host.runFork(
       Effect.forEach(Arr.chunksOf(due, batchSize), (batch) => this.#call(batch), { concurrency, discard: true })
     )
+    this.#calls.add(fiber)
+    fiber.addObserver(() => this.#calls.delete(fiber))
   }
 
   #call(batch: ReadonlyArray<L>): Effect.Effect<void> {
