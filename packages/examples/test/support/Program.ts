@@ -20,20 +20,27 @@ export interface RunOptions {
   readonly signalOn?: ((stdout: string) => NodeJS.Signals | undefined) | undefined
 }
 
+/** The program's folder, in `src` or, from a `.`, beside this file. */
+const mainOf = (program: string) =>
+  join(here, program.startsWith(".") ? program : join("../../src", program), "main.ts")
+
 export const run = (program: string, args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Ended> =>
   Effect.async((resume) => {
-    const main = join(here, "../../src", program, "main.ts")
     const { AWS_PROFILE: _, ...env } = process.env
-    const child = spawn(process.execPath, [viteNode, "-c", join(here, "child.config.ts"), main, "--", ...args], {
-      env: {
-        ...env,
-        AWS_EC2_METADATA_DISABLED: "true",
-        AWS_CONFIG_FILE: "/dev/null",
-        AWS_SHARED_CREDENTIALS_FILE: "/dev/null",
-        ...options.env
-      },
-      stdio: ["ignore", "pipe", "pipe"]
-    })
+    const child = spawn(
+      process.execPath,
+      [viteNode, "-c", join(here, "child.config.ts"), mainOf(program), "--", ...args],
+      {
+        env: {
+          ...env,
+          AWS_EC2_METADATA_DISABLED: "true",
+          AWS_CONFIG_FILE: "/dev/null",
+          AWS_SHARED_CREDENTIALS_FILE: "/dev/null",
+          ...options.env
+        },
+        stdio: ["ignore", "pipe", "pipe"]
+      }
+    )
     let stdout = ""
     let stderr = ""
     let signalled = false

@@ -1,0 +1,42 @@
+/**
+ * Invariants 1 to 7 on the emulator, over seeds: fleets whose consumers are killed, frozen, drained and started, on a
+ * queue whose calls fail, while clocks jump. `npm run simulate` plays as many more as one likes.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Fleet from "../src/simulate/Fleet.js"
+import { run } from "./support/Program.js"
+
+describe("a fleet on the emulator", { timeout: 180_000 }, () => {
+  const each = 50
+  for (let from = 0; from < 300; from += each) {
+    it(`every invariant holds: seeds ${from} to ${from + each - 1}`, () => {
+      for (let seed = from; seed < from + each; seed++) {
+        const { failure } = Fleet.run(seed)
+        assert.isUndefined(failure, `seed ${seed}; npm run simulate -- --seed ${seed} --verbose`)
+      }
+    })
+  }
+
+  // A failure that cannot be played again cannot be mended.
+  it("a seed replays, line for line", () => {
+    const { lines, seconds, wakes } = Fleet.run(7, true)
+    assert.isAbove(lines.length, 10)
+    const again = Fleet.run(7, true)
+    assert.deepStrictEqual([again.lines, again.seconds, again.wakes], [lines, seconds, wakes])
+    assert.notDeepEqual(Fleet.run(8, true).lines, lines)
+    // Looking on changes nothing.
+    assert.strictEqual(Fleet.run(7).wakes, wakes)
+  })
+
+  it.scopedLive("as a program", () =>
+    Effect.gen(function* () {
+      const { code, stdout } = yield* run("simulate", ["--seeds", "3", "--from", "20"])
+      assert.match(stdout, /3 seeds, .*every invariant holds/)
+      assert.strictEqual(code, 0)
+      const bad = yield* run("simulate", ["--seeds", "many"])
+      assert.match(bad.stderr, /--seeds is "many"; write a whole number/)
+      assert.strictEqual(bad.code, 2)
+    })
+  )
+})
