@@ -1,0 +1,352 @@
+/**
+ * Alarms over the samples of a backlog: values that fire once when something is wrong for long enough, and clear once
+ * when it is well again for long enough. Between their two levels nothing happens, so that noise makes none flap.
+ */
+import * as Chunk from "effect/Chunk"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type * as Backlog from "./Backlog.js"
+import * as InvalidOptions from "./InvalidOptions.js"
+
+/**
+ * What one sample says: `wrong` speaks for firing, `well` for clearing, `between` for neither. `undefined`: the sample
+ * does not have what the alarm looks at.
+ */
+export type Verdict = "wrong" | "between" | "well" | undefined
+
+export interface Hold {
+  /** How long it must be wrong before the alarm fires. Zero: the first sample decides. Default 1 minute. */
+  readonly for?: Duration.DurationInput | undefined
+  /** How long it must be well before the alarm clears. Default 2 minutes. */
+  readonly clearFor?: Duration.DurationInput | undefined
+}
+
+/** How an alarm judges, and what it says of a sample. */
+export interface Judge {
+  readonly judge: (sample: Backlog.Fresh) => Verdict
+  readonly describe: (sample: Backlog.Fresh) => string
+}
+
+/** A value: it can be used on many backlogs, on each of which it fires and clears by itself. */
+export interface Alarm {
+  readonly name: string
+  /** @internal Refuses options that cannot work. */
+  readonly ready: Effect.Effect<
+    Judge & { readonly for: number; readonly clearFor: number },
+    InvalidOptions.InvalidOptions
+  >
+}
+
+/** An alarm has fired, or cleared. */
+export interface Event {
+  readonly _tag: "Fired" | "Cleared"
+  readonly alarm: string
+  readonly queue: string
+  /** In milliseconds since the epoch. */
+  readonly at: number
+  /** The figures behind it, in a sentence. */
+  readonly message: string
+  readonly sample: Backlog.Fresh
+}
+
+const holding = (
+  name: string,
+  hold: Hold,
+  judge: Effect.Effect<Judge, InvalidOptions.InvalidOptions>,
+  defaults: Hold = { for: "1 minute", clearFor: "2 minutes" }
+): Alarm => ({
+  name,
+  ready: Effect.gen(function* () {
+    const checked = (option: "for" | "clearFor") =>
+      Effect.map(
+        InvalidOptions.duration(`${name}: ${option}`, hold[option] ?? defaults[option] ?? 0, { max: "7 days" }),
+        Duration.toMillis
+      )
+    return { ...(yield* judge), for: yield* checked("for"), clearFor: yield* checked("clearFor") }
+  })
+})
+
+/** An alarm of one's own. */
+export const make = (name: string, judge: Judge, hold: Hold = {}): Alarm => holding(name, hold, Effect.succeed(judge))
+
+/** Wrong over `above`, well at `clearAt` or under it: by default four fifths of `above`. */
+const levels = Effect.fnUntraced(function* (name: string, above: number, clearAt = above * 0.8) {
+  yield* InvalidOptions.number(`${name}: above`, above, { min: 0 })
+  yield* InvalidOptions.number(`${name}: clearAt`, clearAt, { min: 0, max: above })
+  return (value: number): Verdict => (value > above ? "wrong" : value <= clearAt ? "well" : "between")
+})
+
+const rounded = (duration: Duration.Duration): string =>
+  Duration.isFinite(duration) ? Duration.format(Duration.seconds(Math.round(Duration.toSeconds(duration)))) : "for ever"
+
+const growing = (growth: number | undefined): string =>
+  growth === undefined ? "" : `, ${growth < 0 ? "shrinking" : "growing"} by ${Math.abs(growth).toFixed(1)} a second`
+
+/**
+ * More than `above` messages wait, and more come than go. It stays fired while they are worked off, until `clearAt` (by
+ * default four fifths of `above`) is reached, so that it does not come and go with the growth.
+ */
+export const backlog = (
+  options: {
+    readonly above: number
+    readonly clearAt?: number | undefined
+    /** Growth that is put up with, in messages a second. Default 0. */
+    readonly growingBy?: number | undefined
+  } & Hold
+): Alarm =>
+  holding(
+    "backlog",
+    options,
+    Effect.gen(function* () {
+      const level = yield* levels("backlog", options.above, options.clearAt)
+      const growingBy = yield* InvalidOptions.number("backlog: growingBy", options.growingBy ?? 0, { min: 0 })
+      return {
+        judge: ({ growth, visible }) => {
+          const verdict = level(visible)
+          if (verdict !== "wrong") return verdict
+          return growth === undefined ? undefined : growth > growingBy ? "wrong" : "between"
+        },
+        describe: ({ growth, visible }) => `${visible} messages wait${growing(growth)}; the limit is ${options.above}`
+      }
+    })
+  )
+
+/**
+ * The oldest message has waited for longer than `above`. Wants a backlog with `oldest`. `clearAt`: by default four fifths
+ * of `above`.
+ */
+export const oldest = (
+  options: {
+    readonly above: Duration.DurationInput
+    readonly clearAt?: Duration.DurationInput | undefined
+  } & Hold
+): Alarm =>
+  holding(
+    "oldest",
+    options,
+    Effect.gen(function* () {
+      const above = yield* InvalidOptions.duration("oldest: above", options.above, { max: "14 days" })
+      const clearAt =
+        options.clearAt === undefined
+          ? Duration.times(above, 0.8)
+          : yield* InvalidOptions.duration("oldest: clearAt", options.clearAt, { max: above })
+      const level = yield* levels("oldest", Duration.toMillis(above), Duration.toMillis(clearAt))
+      return {
+        judge: ({ oldest }) => oldest && level(Duration.toMillis(oldest.duration)),
+        describe: ({ oldest }) =>
+          oldest === undefined
+            ? "the age of the oldest message is not known"
+            : `the oldest message has waited ${rounded(oldest.duration)}${oldest.kind === "estimated" ? " (estimated)" : ""}; the limit is ${rounded(above)}`
+      }
+    })
+  )
+
+/**
+ * At the present rate the backlog will not be gone in less than `above`, or never. A backlog of fewer than `atLeast`
+ * messages (default 100) is well: there the growth is noise. `clearAt`: by default four fifths of `above`.
+ */
+export const timeToDrain = (
+  options: {
+    readonly above: Duration.DurationInput
+    readonly clearAt?: Duration.DurationInput | undefined
+    readonly atLeast?: number | undefined
+  } & Hold
+): Alarm =>
+  holding(
+    "time to drain",
+    options,
+    Effect.gen(function* () {
+      const above = yield* InvalidOptions.duration("time to drain: above", options.above, { max: "14 days" })
+      const clearAt =
+        options.clearAt === undefined
+          ? Duration.times(above, 0.8)
+          : yield* InvalidOptions.duration("time to drain: clearAt", options.clearAt, { max: above })
+      const level = yield* levels("time to drain", Duration.toMillis(above), Duration.toMillis(clearAt))
+      const atLeast = yield* InvalidOptions.number("time to drain: atLeast", options.atLeast ?? 100, { min: 0 })
+      return {
+        judge: ({ timeToDrain, visible }) =>
+          visible < atLeast ? "well" : timeToDrain && level(Duration.toMillis(timeToDrain)),
+        describe: ({ growth, timeToDrain, visible }) =>
+          `${visible} messages wait${growing(growth)}: ${
+            timeToDrain === undefined ? "" : `${rounded(timeToDrain)} to drain; `
+          }the limit is ${rounded(above)}`
+      }
+    })
+  )
+
+/**
+ * The dead-letter queue holds more than `above` messages (default none). Wants a backlog that reads its dead letters.
+ * Fires at the first sample unless `for` says otherwise; clears when `clearAt` (default `above`) is reached.
+ */
+export const deadLetters = (
+  options: { readonly above?: number | undefined; readonly clearAt?: number | undefined } & Hold = {}
+): Alarm => {
+  const above = options.above ?? 0
+  return holding(
+    "dead letters",
+    options,
+    Effect.map(levels("dead letters", above, options.clearAt ?? above), (level) => ({
+      judge: ({ deadLetters }) => deadLetters && level(deadLetters.visible),
+      describe: ({ deadLetters }) =>
+        `the dead-letter queue holds ${deadLetters?.visible ?? "an unknown number of"} messages; the limit is ${above}`
+    })),
+    { for: 0, clearFor: "2 minutes" }
+  )
+}
+
+/**
+ * Almost as many messages are in flight as the queue allows; at the limit a standard queue refuses receives (`OverLimit`)
+ * and a FIFO queue silently returns nothing.
+ *
+ * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+ */
+export const inFlight = (
+  options: {
+    /** What the queue allows. Default 120,000, SQS's limit; older documents and regions have 20,000 for FIFO queues. */
+    readonly limit?: number | undefined
+    /** Shares of the limit. Default 0.9; clears at four fifths of it. */
+    readonly above?: number | undefined
+    readonly clearAt?: number | undefined
+  } & Hold = {}
+): Alarm =>
+  holding(
+    "in flight",
+    options,
+    Effect.gen(function* () {
+      const limit = yield* InvalidOptions.number("in flight: limit", options.limit ?? 120_000, { min: 1 })
+      const above = yield* InvalidOptions.number("in flight: above", options.above ?? 0.9, { min: 0, max: 1 })
+      const level = yield* levels("in flight", above, options.clearAt)
+      return {
+        judge: ({ inFlight }) => level(inFlight / limit),
+        describe: ({ inFlight }) => `${inFlight} messages are in flight; the queue allows ${limit}`
+      }
+    })
+  )
+
+/**
+ * Messages wait and none leaves the queue, for `for` (default 5 minutes). With a backlog that knows its departures: none
+ * departs. Without: nobody has any in flight, and the backlog does not shrink.
+ */
+export const noProgress = (options: Hold = {}): Alarm =>
+  holding(
+    "no progress",
+    options,
+    Effect.succeed<Judge>({
+      judge: ({ departures, growth, inFlight, visible }) => {
+        if (visible === 0) return "well"
+        if (departures?.kind === "counted") return departures.perSecond > 0 ? "well" : "wrong"
+        return inFlight > 0 ? "well" : growth === undefined ? undefined : growth < 0 ? "well" : "wrong"
+      },
+      describe: ({ inFlight, visible }) =>
+        `${visible} messages wait, ${inFlight} are in flight, and ${inFlight === 0 ? "nobody receives" : "none is done"}`
+    }),
+    { for: "5 minutes", clearFor: "30 seconds" }
+  )
+
+/** One alarm on one queue. */
+class Watch {
+  fired = false
+  /** How long the samples have spoken for a change, and when the last sample came; in milliseconds. */
+  #held: number | undefined
+  #lastAt: number | undefined
+  /** How long it has had nothing to judge by. */
+  #blind = 0
+  #warned = false
+
+  readonly name: string
+  readonly ready: Effect.Effect.Success<Alarm["ready"]>
+
+  constructor(name: string, ready: Effect.Effect.Success<Alarm["ready"]>) {
+    this.name = name
+    this.ready = ready
+  }
+
+  /** Whether it changes, or warns that it is blind. What time a failed reading leaves unseen does not count. */
+  see(sample: Backlog.Sample): "changed" | "blind" | undefined {
+    const passed = sample.at - (this.#lastAt ?? sample.at)
+    this.#lastAt = sample.at
+    if (sample._tag === "Stale") return undefined
+    const verdict = this.ready.judge(sample)
+    if (verdict === undefined) {
+      this.#blind += passed
+      if (this.#warned || this.#blind < blindAfter) return undefined
+      this.#warned = true
+      return "blind"
+    }
+    this.#blind = 0
+    if (verdict !== (this.fired ? "well" : "wrong")) {
+      this.#held = undefined
+      return undefined
+    }
+    this.#held = this.#held === undefined ? 0 : this.#held + passed
+    if (this.#held < (this.fired ? this.ready.clearFor : this.ready.for)) return undefined
+    this.#held = undefined
+    this.fired = !this.fired
+    return "changed"
+  }
+}
+
+/** In milliseconds. */
+const blindAfter = 10 * 60_000
+
+/**
+ * Turns the samples of a queue, or of many, into what the alarms have to say. Each alarm fires once on a queue before it
+ * clears on it. An alarm that has nothing to judge by for ten minutes, as when the dead letters are not read, is warned
+ * about in the log.
+ *
+ * Fails with `InvalidOptions` where an alarm cannot work, and with what the samples fail with.
+ *
+ * @example
+ * backlog.samples.pipe(
+ *   Alarm.events([Alarm.backlog({ above: 1_000 }), Alarm.deadLetters()]),
+ *   Stream.runForEach((event) => page(event.message))
+ * )
+ */
+export const events =
+  (alarms: ReadonlyArray<Alarm>) =>
+  <E, R>(samples: Stream.Stream<Backlog.Sample, E, R>): Stream.Stream<Event, E | InvalidOptions.InvalidOptions, R> =>
+    Stream.unwrap(
+      Effect.map(
+        Effect.forEach(alarms, ({ name, ready }) => Effect.map(ready, (checked) => [name, checked] as const)),
+        (checked) => {
+          const queues = new Map<string, ReadonlyArray<Watch>>()
+          return Stream.mapConcatChunkEffect(samples, (sample) =>
+            Effect.gen(function* () {
+              const watches = queues.get(sample.queue) ?? checked.map(([name, ready]) => new Watch(name, ready))
+              queues.set(sample.queue, watches)
+              const happened: Array<Event> = []
+              for (const watch of watches) {
+                const seen = watch.see(sample)
+                if (seen === "blind") {
+                  yield* Effect.logWarning(
+                    `the alarm "${watch.name}" on ${sample.queue} has had nothing to judge by for ten minutes: give its backlog what it looks at`
+                  )
+                } else if (seen === "changed" && sample._tag === "Fresh") {
+                  happened.push({
+                    _tag: watch.fired ? "Fired" : "Cleared",
+                    alarm: watch.name,
+                    queue: sample.queue,
+                    at: sample.at,
+                    message: `${sample.queue}: ${watch.ready.describe(sample)}`,
+                    sample
+                  })
+                }
+              }
+              return Chunk.unsafeFromArray(happened)
+            })
+          )
+        }
+      )
+    )
+
+/**
+ * Calls `hook` when an alarm fires or clears, one call after another, for as long as the samples last: fork it beside the
+ * consumer.
+ */
+export const watch =
+  <A, E2, R2>(alarms: ReadonlyArray<Alarm>, hook: (event: Event) => Effect.Effect<A, E2, R2>) =>
+  <E, R>(
+    samples: Stream.Stream<Backlog.Sample, E, R>
+  ): Effect.Effect<void, E | E2 | InvalidOptions.InvalidOptions, R | R2> =>
+    Stream.runForEach(events(alarms)(samples), hook)

@@ -1,0 +1,287 @@
+/**
+ * How fast a producer may send, decided by the queue that it sends to: a strategy reads the backlog and sets a rate that
+ * the producer follows.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type * as Backlog from "./Backlog.js"
+import * as InvalidOptions from "./InvalidOptions.js"
+import { theilSen } from "./internal/slope.js"
+import * as Tunable from "./Tunable.js"
+
+/** What a strategy sees, each time that the queue has been read. */
+export interface Observed {
+  readonly sample: Backlog.Fresh
+  /** Messages that have been sent until the reading: counted where the throttle was told how, else by the rates it has set. */
+  readonly sent: number
+  /** The present rate, in messages a second. */
+  readonly rate: number
+}
+
+/** A strategy at work on one queue. Rates are messages a second. */
+export interface Control {
+  readonly initial: number
+  /** Where the rate goes when the queue can no longer be read. */
+  readonly lowest: number
+  /** The rate from now on; `undefined` where the strategy does not look at the queue at all. */
+  readonly next: ((observed: Observed) => number) | undefined
+}
+
+/** A value: it can steer many throttles. Options that cannot work are refused when the throttle is made. */
+export interface Strategy {
+  readonly name: string
+  readonly control: Effect.Effect<Control, InvalidOptions.InvalidOptions>
+}
+
+/** Always the same rate; the queue is never read. */
+export const constant = (perSecond: number): Strategy => ({
+  name: "constant",
+  control: Effect.map(InvalidOptions.number("constant", perSecond, { min: 0 }), (rate) => ({
+    initial: rate,
+    lowest: rate,
+    next: undefined
+  }))
+})
+
+/**
+ * Sends at `rate`, and stops while more than `limit` messages wait, until `resumeAt` (default half of `limit`) is
+ * reached. Simple, and coarse: the counts lag, so that the backlog passes the limit by what is sent in that time (SQS: up
+ * to a minute).
+ */
+export const stopAbove = (
+  limit: number,
+  options: { readonly rate: number; readonly resumeAt?: number | undefined }
+): Strategy => ({
+  name: "stopAbove",
+  control: Effect.gen(function* () {
+    yield* InvalidOptions.number("stopAbove", limit, { min: 0 })
+    const resumeAt = yield* InvalidOptions.number("resumeAt", options.resumeAt ?? limit / 2, { min: 0, max: limit })
+    const rate = yield* InvalidOptions.number("rate", options.rate, { min: 0 })
+    return {
+      initial: rate,
+      lowest: 0,
+      next: (observed) => {
+        const waiting = waitingIn(observed.sample)
+        return waiting > limit ? 0 : waiting <= resumeAt ? rate : observed.rate
+      }
+    }
+  })
+})
+
+export interface TargetOptions {
+  /** The fastest that may be sent. */
+  readonly max: number
+  /** The slowest, and where the rate goes when the queue cannot be read. Default 0. */
+  readonly min?: number | undefined
+  /** Before the queue is known. Default: what reaches the target in `horizon` though nobody consumes. */
+  readonly initial?: number | undefined
+  /** In what time a difference to the target is to be made good. Shorter is quicker and less steady. Default 2 minutes. */
+  readonly horizon?: Duration.DurationInput | undefined
+  /** Over how long the rate of departures is taken. Default 3 minutes. */
+  readonly window?: Duration.DurationInput | undefined
+  /** By how much the queue's counts are late on average. Default 30 seconds: SQS's are late by up to a minute. */
+  readonly lag?: Duration.DurationInput | undefined
+  /** Changes by a smaller share than this are not made. Default 0.05. */
+  readonly deadband?: number | undefined
+}
+
+/**
+ * Keeps about `target` messages waiting: sends as fast as messages leave, and what brings the backlog back to its target
+ * within `horizon`. What leaves is the slope of the counts less what was sent, by medians, so that neither the noise nor
+ * the lag of the counts matters much; what other producers send counts against it.
+ *
+ * Choose a target of at least two minutes of work. A smaller one holds too, but a change of the consumers' speed then
+ * empties the queue or passes the target before the counts can show it. While the queue is empty the speed of its
+ * consumers cannot be seen: the rate then goes up by half a minute.
+ */
+export const targetBacklog = (target: number, options: TargetOptions): Strategy => ({
+  name: "targetBacklog",
+  control: Effect.gen(function* () {
+    yield* InvalidOptions.number("targetBacklog", target, { min: 1 })
+    const max = yield* InvalidOptions.number("max", options.max, { min: 0.001 })
+    const min = yield* InvalidOptions.number("min", options.min ?? 0, { min: 0, max })
+    const time = (option: "horizon" | "window" | "lag", otherwise: string & Duration.DurationInput, least: number) =>
+      Effect.map(
+        InvalidOptions.duration(option, options[option] ?? otherwise, { min: Duration.seconds(least), max: "1 hour" }),
+        Duration.toSeconds
+      )
+    const horizon = yield* time("horizon", "2 minutes", 10)
+    const window = yield* time("window", "3 minutes", 10)
+    const lag = yield* time("lag", "30 seconds", 0)
+    const deadband = yield* InvalidOptions.number("deadband", options.deadband ?? 0.05, { min: 0, max: 1 })
+    const within = (rate: number) => Math.min(max, Math.max(min, rate))
+    const initial = yield* InvalidOptions.number("initial", options.initial ?? within(target / horizon), { min, max })
+
+    let seen: Array<{ readonly at: number; readonly sent: number; readonly waiting: number }> = []
+    /** What had been sent at an instant, as far as is known. */
+    const sentAt = (at: number): number => {
+      const after = seen.findIndex((one) => one.at >= at)
+      const b = seen[after]
+      const a = seen[after - 1]
+      if (b === undefined) return seen.at(-1)?.sent ?? 0
+      return a === undefined ? b.sent : a.sent + ((b.sent - a.sent) * (at - a.at)) / (b.at - a.at)
+    }
+    return {
+      initial,
+      lowest: min,
+      next: ({ rate, sample, sent }) => {
+        const now = sample.at / 1000
+        const before = seen.at(-1)
+        if (before !== undefined && before.at >= now) return rate
+        // One lag more than the window: its oldest count speaks of what was sent before it.
+        seen = seen.filter(({ at }) => at >= now - window - lag)
+        seen.push({ at: now, sent, waiting: waitingIn(sample) })
+        const recent = seen.filter(({ at }) => at >= now - window)
+        const first = recent[0]
+        if (first === undefined || recent.length < 4 || now - first.at < window / 6) return rate
+        // A count that is late by `lag` is to be compared with what had been sent then: the rest is what has left.
+        const left = theilSen(recent.map(({ at, waiting }) => [at, waiting - sentAt(at - lag)]))
+        if (left === undefined) return rate
+        const leaving = Math.max(0, -left.slope)
+        const waiting = Math.max(0, left.at(now + lag) + sent)
+        const steered = leaving + (target - waiting) / horizon
+        const starved = recent.slice(-3).every((one) => one.waiting <= target / 10)
+        const wanted = within(starved ? Math.max(steered, rate * 1.5 ** ((now - (before?.at ?? now)) / 60)) : steered)
+        return wanted === min || wanted === max || Math.abs(wanted - rate) > deadband * rate ? wanted : rate
+      }
+    }
+  })
+})
+
+/** Delayed messages wait too. */
+const waitingIn = ({ delayed, visible }: Backlog.Fresh): number => visible + delayed
+
+/**
+ * How a throttle fares.
+ *
+ * - `Steering`: by a reading of the queue, or without need of one.
+ * - `Holding`: the queue cannot be read; the last rate stays, until `until` (milliseconds since the epoch).
+ * - `Blind`: it could not be read for too long; the rate is the strategy's lowest.
+ */
+export type Status = { readonly rate: number } & (
+  | { readonly _tag: "Steering" }
+  | { readonly _tag: "Holding"; readonly until: number; readonly error: unknown }
+  | { readonly _tag: "Blind"; readonly error: unknown }
+)
+
+export interface Options {
+  /** How long the last rate is held while the queue cannot be read. Default 2 minutes. */
+  readonly holdFor?: Duration.DurationInput | undefined
+  /**
+   * How many messages have been sent so far, by any number that only grows. Without it the producer is taken to send all
+   * that its rate lets it; one that has often less to send should be counted.
+   */
+  readonly sent?: Effect.Effect<number> | undefined
+}
+
+export interface Throttle {
+  /** Messages a second: to be given to the producer as its rate. Zero: send nothing. */
+  readonly rate: Tunable.Tunable
+  readonly status: Effect.Effect<Status>
+  /** The present status, and each that follows. */
+  readonly changes: Stream.Stream<Status>
+}
+
+/**
+ * Steers a rate by a strategy for as long as the scope lasts, with the samples of a backlog that others may listen to as
+ * well. A backlog whose samples have ended by a fatal error is tried again every minute. While it cannot be read, the log
+ * and the status say so, and the rate is held for `holdFor`, then goes to the strategy's lowest.
+ *
+ * Fails with `InvalidOptions` where an option, or one of the strategy's, cannot work.
+ *
+ * @example
+ * const backlog = yield* SqsBacklog.make("orders")
+ * const throttle = yield* Throttle.make(backlog, Throttle.targetBacklog(1_000, { max: 200 }))
+ * // throttle.rate is the producer's `rate`
+ */
+export const make = <E>(
+  backlog: Backlog.Backlog<E>,
+  strategy: Strategy,
+  options: Options = {}
+): Effect.Effect<Throttle, InvalidOptions.InvalidOptions, Scope.Scope> =>
+  Effect.gen(function* () {
+    const control = yield* strategy.control
+    const holdFor = Duration.toMillis(
+      yield* InvalidOptions.duration("holdFor", options.holdFor ?? "2 minutes", { max: "1 day" })
+    )
+    const rate = yield* Tunable.make("rate", control.initial, { min: 0 })
+    const status = yield* SubscriptionRef.make<Status>({ _tag: "Steering", rate: control.initial })
+    const { next } = control
+    if (next === undefined) return { rate, status: status.get, changes: status.changes }
+
+    const begunAt = yield* Clock.currentTimeMillis
+    let freshAt = begunAt
+    let failed: unknown = "it has not been read yet"
+    let allowed = 0
+    let changedAt = begunAt
+    const set = (to: number) =>
+      Effect.gen(function* () {
+        const now = yield* Clock.currentTimeMillis
+        allowed += (rate.unsafeGet() * (now - changedAt)) / 1000
+        changedAt = now
+        // A strategy's rates are within its bounds, which were checked.
+        yield* Effect.orDie(rate.set(to))
+      })
+    const say = (now: Status) =>
+      Effect.gen(function* () {
+        const before = yield* status.get
+        if (before._tag === now._tag && before.rate === now.rate) return
+        yield* SubscriptionRef.set(status, now)
+        if (before._tag === now._tag) return
+        yield* now._tag === "Holding"
+          ? Effect.logWarning(
+              `the backlog of ${backlog.queue} cannot be read; ${now.rate.toFixed(1)} messages a second go on for at most ${Duration.format(Duration.millis(holdFor))}`,
+              now.error
+            )
+          : now._tag === "Blind"
+            ? Effect.logError(
+                `the backlog of ${backlog.queue} could not be read for ${Duration.format(Duration.millis(holdFor))}: only ${now.rate.toFixed(1)} messages a second are sent until it can`,
+                now.error
+              )
+            : Effect.logInfo(`the backlog of ${backlog.queue} can be read again`)
+      })
+    const see = (sample: Backlog.Sample<E>) =>
+      Effect.gen(function* () {
+        if (sample._tag === "Stale") return yield* lost(sample.error)
+        freshAt = sample.at
+        const { _tag } = yield* status.get
+        yield* set(rate.unsafeGet())
+        const sent = options.sent === undefined ? allowed : yield* options.sent
+        // A rate that stood at its lowest says nothing of the consumers: the strategy goes on from where it begins.
+        yield* set(next({ sample, sent, rate: _tag === "Blind" ? control.initial : rate.unsafeGet() }))
+        yield* say({ _tag: "Steering", rate: rate.unsafeGet() })
+      })
+    const lost = (error: unknown) =>
+      Effect.gen(function* () {
+        failed = error
+        if ((yield* status.get)._tag !== "Blind") {
+          yield* say({ _tag: "Holding", rate: rate.unsafeGet(), until: freshAt + holdFor, error })
+        }
+      })
+    /** Looks at the clock, not at the samples: a reading that never ends brings none. */
+    const watchdog = Effect.gen(function* () {
+      for (;;) {
+        const now = yield* Clock.currentTimeMillis
+        const due = freshAt + holdFor
+        if (now < due) {
+          yield* Effect.sleep(due - now)
+        } else {
+          yield* set(control.lowest)
+          yield* say({ _tag: "Blind", rate: control.lowest, error: failed })
+          yield* Stream.runHead(Stream.filter(status.changes, ({ _tag }) => _tag === "Steering"))
+        }
+      }
+    })
+    yield* Effect.forkScoped(watchdog)
+    yield* Stream.runForEach(backlog.samples, see).pipe(
+      Effect.tapError(lost),
+      Effect.retry(Schedule.spaced("1 minute")),
+      Effect.forkScoped
+    )
+    return { rate, status: status.get, changes: status.changes }
+  })

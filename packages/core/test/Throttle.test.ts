@@ -1,0 +1,259 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Backlog, Throttle } from "@millrace/core"
+import { Simulation } from "@millrace/core/testing"
+import { Clock, Data, Duration, Effect, Either, Random, Stream } from "effect"
+
+class ReadError extends Data.TaggedError("ReadError")<{ readonly fatal: boolean }> {}
+
+type Lag = "none" | "jitter" | "most"
+
+/**
+ * A producer that sends as its rate lets it, up to `most` a second, and a consumer of `speed` a second; the counts that
+ * the queue tells are late and off by up to a tenth. Steps once a second.
+ */
+const plant = (options: { readonly most: number; readonly speed: (at: number) => number; readonly lag: Lag }) => {
+  const history: Array<number> = [0]
+  const world = { sent: 0, waiting: 0, calls: 0, broken: undefined as ReadError | undefined, history }
+  const counts = Effect.gen(function* () {
+    world.calls++
+    if (world.broken !== undefined) return yield* world.broken
+    const late = options.lag === "none" ? 0 : options.lag === "most" ? 60 : yield* Random.nextIntBetween(0, 61)
+    const noise = yield* Random.nextRange(0.9, 1.1)
+    const then = history[Math.max(0, history.length - 1 - late)] ?? 0
+    return { visible: Math.round(then * noise), inFlight: 0, delayed: 0 }
+  })
+  const errorKind = (error: ReadError) => (error.fatal ? ("fatal" as const) : ("transient" as const))
+  const step = (throttle: Throttle.Throttle, until: number) =>
+    Effect.gen(function* () {
+      for (let at = history.length; at <= until; at++) {
+        yield* Effect.sleep("1 second")
+        const sent = Math.min(options.most, throttle.rate.unsafeGet())
+        world.sent += sent
+        world.waiting = Math.max(0, world.waiting + sent - options.speed(at))
+        history.push(world.waiting)
+      }
+    })
+  return { ...world, world, source: { queue: "orders", counts, errorKind }, step }
+}
+
+const target = 200
+
+describe("Throttle", () => {
+  it.each(["none", "jitter", "most"] as const)(
+    "20 a second against 2: the backlog comes to its target and stays, with noise and lag (%s)",
+    (lag) =>
+      Simulation.check(
+        { seeds: 20 },
+        Effect.gen(function* () {
+          const { source, step, world } = plant({ most: 20, speed: () => 2, lag })
+          const throttle = yield* Throttle.make(
+            yield* Backlog.make(source),
+            Throttle.targetBacklog(target, { max: 20 })
+          )
+          yield* step(throttle, 2_400)
+          const settled = world.history.slice(900)
+          assert.isAtLeast(Math.min(...settled), 0.7 * target)
+          assert.isAtMost(Math.max(...settled), 1.3 * target)
+          assert.isAtMost(Math.max(...world.history), 1.5 * target)
+        })
+      )
+  )
+
+  it("it follows a consumer that becomes three times as fast, then six times as slow", () =>
+    Simulation.check(
+      { seeds: 15 },
+      Effect.gen(function* () {
+        const speed = (at: number) => (at < 1_200 ? 2 : at < 2_400 ? 6 : 1)
+        const { source, step, world } = plant({ most: 20, speed, lag: "jitter" })
+        const throttle = yield* Throttle.make(yield* Backlog.make(source), Throttle.targetBacklog(600, { max: 20 }))
+        yield* step(throttle, 3_900)
+        for (const [from, until] of [
+          [1_000, 1_200],
+          [2_100, 2_400],
+          [3_700, 3_900]
+        ]) {
+          const settled = world.history.slice(from, until)
+          assert.isAtLeast(Math.min(...settled), 0.6 * 600)
+          assert.isAtMost(Math.max(...settled), 1.4 * 600)
+        }
+      })
+    ))
+
+  it("consumers that were starved are found out: the rate goes up until the queue is no longer empty", () =>
+    Simulation.check(
+      { seeds: 10 },
+      Effect.gen(function* () {
+        const { source, step, world } = plant({ most: 1_000, speed: () => 50, lag: "jitter" })
+        const throttle = yield* Throttle.make(
+          yield* Backlog.make(source),
+          Throttle.targetBacklog(1_500, { max: 1_000, initial: 1 })
+        )
+        yield* step(throttle, 2_400)
+        const settled = world.history.slice(1_800)
+        assert.isAtLeast(Math.min(...settled), 1_000)
+        assert.isAtMost(Math.max(...settled), 2_000)
+      })
+    ))
+
+  it("a producer that sends less than it may is counted, so that the rate does not run away from it", () =>
+    Simulation.check(
+      { seeds: 10 },
+      Effect.gen(function* () {
+        // It has 2 a second to send, as much as is consumed, with the target reached.
+        const { source, step, world } = plant({ most: 2, speed: () => 2, lag: "jitter" })
+        world.waiting = target
+        world.history.fill(target)
+        const backlog = yield* Backlog.make(source)
+        const strategy = Throttle.targetBacklog(target, { max: 1_000, initial: 4 })
+        const throttle = yield* Throttle.make(backlog, strategy, { sent: Effect.sync(() => world.sent) })
+        yield* step(throttle, 900)
+        assert.approximately(throttle.rate.unsafeGet(), 2, 1)
+      })
+    ))
+
+  it("the rate stays within its bounds, and is left alone by changes that are too small", () =>
+    Simulation.check(
+      { seeds: 10 },
+      Effect.gen(function* () {
+        const { source, step } = plant({ most: 20, speed: (at) => (at < 900 ? 0 : 50), lag: "jitter" })
+        const throttle = yield* Throttle.make(
+          yield* Backlog.make(source),
+          Throttle.targetBacklog(target, { min: 0.5, max: 8, deadband: 0.2 })
+        )
+        const rates: Array<number> = []
+        yield* throttle.changes.pipe(
+          Stream.runForEach(({ rate }) => Effect.sync(() => rates.push(rate))),
+          Effect.forkScoped
+        )
+        yield* step(throttle, 1_800)
+        assert.strictEqual(Math.min(...rates), 0.5)
+        assert.strictEqual(Math.max(...rates), 8)
+        for (const [i, rate] of rates.entries()) {
+          const before = rates[i - 1] ?? 0
+          if (i > 0 && rate > 0.5 && rate < 8) assert.isAbove(Math.abs(rate - before) / before, 0.2)
+        }
+      })
+    ))
+
+  it("stopAbove stops over its limit, and begins again when half is left", () =>
+    Simulation.check(
+      { seeds: 1 },
+      Effect.gen(function* () {
+        const counts = [0, 100, 101, 80, 60, 50, 51, 99, 100, 101, 51]
+        let i = 0
+        const backlog = yield* Backlog.make({
+          queue: "orders",
+          counts: Effect.sync(() => ({ visible: counts[i++] ?? 0, inFlight: 0, delayed: 0 })),
+          errorKind: () => "transient" as const
+        })
+        const throttle = yield* Throttle.make(backlog, Throttle.stopAbove(100, { rate: 20 }))
+        const rates: Array<number> = []
+        for (const _ of counts) {
+          yield* Effect.sleep("1 second")
+          rates.push(throttle.rate.unsafeGet())
+          yield* Effect.sleep("9 seconds")
+        }
+        assert.deepStrictEqual(rates, [20, 20, 0, 0, 0, 20, 20, 20, 20, 0, 0])
+      })
+    ))
+
+  it("constant never reads the queue", () =>
+    Simulation.check(
+      { seeds: 1 },
+      Effect.gen(function* () {
+        const { source, step, world } = plant({ most: 20, speed: () => 2, lag: "none" })
+        const throttle = yield* Throttle.make(yield* Backlog.make(source), Throttle.constant(7))
+        yield* step(throttle, 300)
+        assert.strictEqual(throttle.rate.unsafeGet(), 7)
+        assert.strictEqual(world.calls, 0)
+      })
+    ))
+
+  it.each([
+    ["a reading that fails", false],
+    ["a fatal error", true]
+  ])("%s: the last rate is held for two minutes, then it is the lowest, until the queue can be read", (_, fatal) =>
+    Simulation.check(
+      { seeds: 10 },
+      Effect.gen(function* () {
+        const { source, step, world } = plant({ most: 20, speed: () => 2, lag: "jitter" })
+        const throttle = yield* Throttle.make(
+          yield* Backlog.make(source),
+          Throttle.targetBacklog(target, { min: 0.25, max: 20 })
+        )
+        const told: Array<string> = []
+        yield* throttle.changes.pipe(
+          Stream.map(({ _tag }) => _tag),
+          Stream.changes,
+          Stream.runForEach((tag) => Effect.sync(() => told.push(tag))),
+          Effect.forkScoped
+        )
+        yield* step(throttle, 900)
+        const rate = throttle.rate.unsafeGet()
+        world.broken = new ReadError({ fatal })
+        yield* step(throttle, 1_005)
+        const held = yield* throttle.status
+        assert.strictEqual(held._tag, "Holding")
+        assert.isAbove(held.rate, 1)
+        assert.strictEqual(held.rate, throttle.rate.unsafeGet())
+        assert.approximately(held.rate, rate, rate)
+        yield* step(throttle, 1_025)
+        assert.deepStrictEqual(yield* throttle.status, { _tag: "Blind", rate: 0.25, error: world.broken })
+        assert.strictEqual(throttle.rate.unsafeGet(), 0.25)
+        world.broken = undefined
+        yield* step(throttle, 3_000)
+        assert.deepStrictEqual(told, ["Steering", "Holding", "Blind", "Steering"])
+        assert.isAtLeast(Math.min(...world.history.slice(2_400)), 0.7 * target)
+        assert.isAtMost(Math.max(...world.history.slice(2_400)), 1.3 * target)
+      })
+    )
+  )
+
+  it("a reading that never ends counts as one that fails", () =>
+    Simulation.check(
+      { seeds: 5 },
+      Effect.gen(function* () {
+        const backlog = yield* Backlog.make({
+          queue: "orders",
+          counts: Effect.never,
+          errorKind: () => "transient" as const
+        })
+        const throttle = yield* Throttle.make(backlog, Throttle.stopAbove(100, { rate: 20 }), { holdFor: "1 minute" })
+        yield* Effect.sleep("59 seconds")
+        assert.strictEqual(throttle.rate.unsafeGet(), 20)
+        yield* Effect.sleep("2 seconds")
+        assert.strictEqual(throttle.rate.unsafeGet(), 0)
+      })
+    ))
+
+  it("nothing steers any more when the scope is closed", () =>
+    Simulation.check(
+      { seeds: 5, leaks: "fail" },
+      Effect.gen(function* () {
+        const { source, world } = plant({ most: 20, speed: () => 2, lag: "none" })
+        const backlog = yield* Backlog.make(source)
+        yield* Effect.scoped(
+          Effect.zipRight(Throttle.make(backlog, Throttle.targetBacklog(10, { max: 20 })), Effect.sleep("5 minutes"))
+        )
+        const calls = world.calls
+        assert.isAbove(calls, 10)
+        yield* Effect.sleep("5 minutes")
+        assert.strictEqual(world.calls, calls)
+        assert.strictEqual(yield* Clock.currentTimeMillis, 600_000)
+      })
+    ))
+
+  it.each([
+    [Throttle.constant(-1), "constant"],
+    [Throttle.stopAbove(10, { rate: 1, resumeAt: 11 }), "resumeAt"],
+    [Throttle.targetBacklog(0, { max: 1 }), "targetBacklog"],
+    [Throttle.targetBacklog(10, { max: 1, min: 2 }), "min"],
+    [Throttle.targetBacklog(10, { max: 1, initial: 2 }), "initial"],
+    [Throttle.targetBacklog(10, { max: 1, horizon: Duration.zero }), "horizon"]
+  ] as const)("what cannot work is refused: %#", (strategy, option) => {
+    const { source } = plant({ most: 1, speed: () => 1, lag: "none" })
+    const made = Effect.flatMap(Backlog.make(source), (backlog) => Throttle.make(backlog, strategy))
+    const refused = Effect.runSync(Effect.scoped(Effect.either(made)))
+    assert.strictEqual(Either.isLeft(refused) ? refused.left.option : undefined, option)
+  })
+})
