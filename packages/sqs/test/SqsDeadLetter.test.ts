@@ -310,6 +310,20 @@ describe("SqsDeadLetter.sendBack", () => {
     )
   )
 
+  it.effect("an interruption waits until what was sent is deleted, and releases the rest", () =>
+    emulated((sqs) =>
+      Effect.gen(function* () {
+        yield* deadLetter(sqs, "orders", ...Array.from({ length: 15 }, (_, n) => `${n}`))
+        yield* sqs.faults.script("DeleteMessageBatch", [Fault.delay("3 seconds")])
+        const fiber = yield* Effect.fork(SqsDeadLetter.sendBack("dead", { to: "other" }))
+        yield* TestClock.adjust("1 second")
+        yield* inTime(Fiber.interrupt(fiber))
+        assert.deepInclude(yield* sqs.snapshot("other"), { visible: 10 })
+        assert.deepInclude(yield* sqs.snapshot("dead"), { visible: 5, inFlight: 0, deleted: 10 })
+      })
+    )
+  )
+
   it.effect("the dead-letter queue itself is no destination", () =>
     emulated(() =>
       Effect.gen(function* () {
