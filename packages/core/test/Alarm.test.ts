@@ -212,7 +212,7 @@ describe("Alarm", () => {
       ["+20", "-40"]
     ]
   ] as const)("%s: fires over its limit and clears under it", (_, alarm, values, of, expected) => {
-    assert.deepStrictEqual(said(alarm, series<number>(values, of)), expected)
+    assert.deepStrictEqual(said(alarm, series<number>(values, of)), [...expected])
   })
 
   it("the message has the figures", () => {

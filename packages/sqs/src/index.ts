@@ -1,4 +1,5 @@
 export * as SendRate from "./SendRate.js"
+export * as SqsBacklog from "./SqsBacklog.js"
 export * as SqsClient from "./SqsClient.js"
 export * as SqsConsumer from "./SqsConsumer.js"
 export * as SqsDeadLetter from "./SqsDeadLetter.js"
