@@ -108,17 +108,12 @@ const withoutCode = (text: string) => text.replace(/^\s*```[\s\S]*?^\s*```$/gm, 
 const home = /^https:\/\/github\.com\/millrace\/millrace(?:\/(?:blob|tree)\/main)?\/?/
 const urls = /^[a-z]+:/
 
-/** Pages that are being written. */
-const planned = new Set(
-  ["circuit", "dead-letters", "envelopes", "groups", "heartbeats", "retries"].map((name) => `docs/${name}.md`)
-)
-
 const isBroken = (page: Page, link: string): boolean => {
   const [target = "", anchor] = link.replace(home, "/").split("#")
   if (urls.test(target)) return false
   const at = target === "" ? page.path : target.startsWith("/") ? target : join(dirname(page.path), target)
   const path = at.replaceAll("\\", "/").replace(/^\//, "")
-  if (!existsSync(join(root, path))) return !planned.has(path)
+  if (!existsSync(join(root, path))) return true
   const linked = all.find((other) => other.path === path)
   return anchor !== undefined && linked !== undefined && !anchorsOf(linked).has(anchor)
 }

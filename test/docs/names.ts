@@ -21,6 +21,7 @@ export declare const fulfil: (order: Order) => Effect.Effect<void, OutOfStock | 
 export declare const charge: (order: Order) => Effect.Effect<Invoice, HttpError>
 export declare const publish: (invoice: Invoice) => Effect.Effect<void, HttpError>
 export declare const insertAll: (orders: ReadonlyArray<Order>) => Effect.Effect<void, HttpError>
+export declare const archive: (reason: string | undefined, body: string) => Effect.Effect<void>
 /** A handler of somebody else's, which gives a promise. */
 export declare const handle: (body: string) => Promise<void>
 
