@@ -289,6 +289,8 @@ const check = <A>(queue: SqsQueue.SqsQueue, options: Options<A>): Effect.Effect<
 
 const noop = () => {}
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
+
 /** An Either is an Effect, so that what is there already costs no turn. */
 const immediate = <B, E>(effect: Effect.Effect<B, E>): Either.Either<B, E> | undefined =>
   Either.isEither(effect) ? (effect as Either.Either<B, E>) : undefined
@@ -436,21 +438,14 @@ const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallByte
         DelaySeconds = undefined
       }
     }
-    return Either.right({
-      fields: {
-        MessageBody: text,
-        ...(attributes !== undefined && { MessageAttributes: attributes }),
-        ...(system !== undefined && { MessageSystemAttributes: system }),
-        ...(group !== undefined && { MessageGroupId: group }),
-        ...(deduplicationId !== undefined && { MessageDeduplicationId: deduplicationId }),
-        ...(DelaySeconds !== undefined && { DelaySeconds })
-      },
-      size,
-      onResult: noop,
-      onTaken: undefined,
-      due: 0,
-      next: undefined
-    })
+    // One by one: what most messages do not have costs nothing.
+    const sent: Writable<Entry["fields"]> = { Id: "", MessageBody: text }
+    if (attributes !== undefined) sent.MessageAttributes = attributes
+    if (system !== undefined) sent.MessageSystemAttributes = system
+    if (group !== undefined) sent.MessageGroupId = group
+    if (deduplicationId !== undefined) sent.MessageDeduplicationId = deduplicationId
+    if (DelaySeconds !== undefined) sent.DelaySeconds = DelaySeconds
+    return Either.right({ fields: sent, size, onResult: noop, onTaken: undefined, due: 0, next: undefined })
   }
 
   const notEncodable = (given: A | Message<A>, cause: unknown) =>

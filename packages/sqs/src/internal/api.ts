@@ -117,6 +117,16 @@ const sent = (result: Sent): Client.SendMessageResult => ({
   SequenceNumber: result.SequenceNumber
 })
 
+/** Field by field: there are ten in a call, and a spread of each would be felt. */
+const sentEntry = (entry: Sent & Entry): Client.SendMessageResult & { readonly Id: string } => ({
+  Id: entry.Id ?? "",
+  MessageId: entry.MessageId ?? "",
+  MD5OfMessageBody: entry.MD5OfMessageBody ?? "",
+  MD5OfMessageAttributes: entry.MD5OfMessageAttributes,
+  MD5OfMessageSystemAttributes: entry.MD5OfMessageSystemAttributes,
+  SequenceNumber: entry.SequenceNumber
+})
+
 const attributes = (values: Readonly<Record<string, Attribute>>): Client.MessageAttributes => {
   const out: Record<string, Client.MessageAttribute> = {}
   for (const name in values) {
@@ -144,13 +154,13 @@ const failure = (entry: Failure): Client.BatchFailure => ({
 })
 
 const batch =
-  <A, Success>(success: (entry: A) => Success) =>
+  <A, Success>(success: (entry: A & Entry) => Success & { readonly Id: string }) =>
   (result: Batch<A & Entry>): Client.BatchResult<Success> => ({
-    Successful: (result.Successful ?? []).map((entry) => ({ ...success(entry), Id: entry.Id ?? "" })),
+    Successful: (result.Successful ?? []).map(success),
     Failed: (result.Failed ?? []).map(failure)
   })
-const sentBatch = batch(sent)
-const plainBatch = batch((_: Entry) => ({}))
+const sentBatch = batch(sentEntry)
+const plainBatch = batch((entry: Entry) => ({ Id: entry.Id ?? "" }))
 
 const task = (result: Task): Client.MoveTask => ({
   ...result,

@@ -41,7 +41,8 @@ export type Failure =
 export type Result = Either.Either<Receipt, Failure>
 
 export interface Entry {
-  readonly fields: SendFields
+  /** With the entry's id in the call that it is in: its place there. */
+  readonly fields: SendFields & { Id: string }
   readonly size: number
   /** Called once. */
   onResult: (result: Result) => void
@@ -450,8 +451,7 @@ export class Outbox {
         const exit = yield* Effect.exit(
           client.sendMessageBatch({
             QueueUrl: queueUrl,
-            // Positions as ids, so that equal messages do not clash.
-            Entries: remaining.map(({ fields }, position) => ({ ...fields, Id: ids[position] ?? "" }))
+            Entries: numbered(remaining)
           })
         )
         let error: SqsError.SqsError
@@ -563,6 +563,13 @@ const noop = () => {}
 
 const closedBefore: Result = Either.left({ _tag: "Closed", accepted: false })
 const closedAfter: Result = Either.left({ _tag: "Closed", accepted: true })
+
+/** The entries as they are sent. Positions are their ids, so that equal messages do not clash. */
+const numbered = (batch: ReadonlyArray<Entry>): ReadonlyArray<SendFields & { readonly Id: string }> =>
+  batch.map(({ fields }, position) => {
+    fields.Id = ids[position] ?? ""
+    return fields
+  })
 
 const ids = Array.from({ length: mostEntries }, (_, position) => String(position))
 
