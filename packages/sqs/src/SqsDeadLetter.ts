@@ -18,15 +18,15 @@ import type { MoveTask } from "./SqsClient.js"
 import { SqsClient } from "./SqsClient.js"
 import * as SqsConsumer from "./SqsConsumer.js"
 import * as SqsError from "./SqsError.js"
-import { reasonAttribute } from "./SqsLeaseQueue.js"
+import { attemptAttribute, errorAttribute, reasonAttribute, sourceAttribute } from "./SqsLeaseQueue.js"
 import * as SqsQueue from "./SqsQueue.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Letters
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the attributes are called that a consumer of ours adds to what it dead-letters. */
-const added = "millrace-dead-letter-"
+/** What a consumer of ours adds to what it dead-letters. */
+const added: ReadonlySet<string> = new Set([reasonAttribute, errorAttribute, attemptAttribute, sourceAttribute])
 
 /** A message of a dead-letter queue, with what is known of how it came there. */
 export interface DeadLetter {
@@ -57,18 +57,18 @@ export const fromMessage = (message: LeaseQueue.Message): DeadLetter => {
     const attribute = message.attributes[name]
     return attribute === undefined || attribute.type === "Binary" ? undefined : attribute.value
   }
-  const attempt = Number(text(`${added}attempt`))
+  const attempt = Number(text(attemptAttribute))
   return {
     id: message.id,
     body: message.body,
     reason: text(reasonAttribute),
-    error: text(`${added}error`),
+    error: text(errorAttribute),
     attempt: Number.isInteger(attempt) ? attempt : undefined,
-    source: message.system["DeadLetterQueueSourceArn"] ?? text(`${added}source`),
+    source: message.system["DeadLetterQueueSourceArn"] ?? text(sourceAttribute),
     group: message.group,
     receiveCount: message.attempt,
     sentAt: message.sentAt,
-    attributes: Object.fromEntries(Object.entries(message.attributes).filter(([name]) => !name.startsWith(added))),
+    attributes: Object.fromEntries(Object.entries(message.attributes).filter(([name]) => !added.has(name))),
     message
   }
 }

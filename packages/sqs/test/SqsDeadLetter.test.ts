@@ -86,7 +86,9 @@ describe("SqsDeadLetter.stream", () => {
       Effect.gen(function* () {
         yield* sqs.send("orders", [SqsEmulator.message("a", { attributes: { k: "v" } })])
         yield* SqsConsumer.stream("orders").pipe(
-          Pipeline.process(() => Effect.fail("no such customer"), { retry: RetryPolicy.deadLetter }),
+          Pipeline.process(() => Effect.fail({ _tag: "NoSuchCustomer", message: "no such customer" }), {
+            retry: RetryPolicy.deadLetter
+          }),
           Stream.runDrain,
           Effect.fork
         )
@@ -100,6 +102,9 @@ describe("SqsDeadLetter.stream", () => {
         yield* sqs.settled("dead", 1)
         assert.strictEqual(letters[0]?.body, "a")
         assert.include(letters[0]?.reason, "no such customer")
+        assert.strictEqual(letters[0]?.attempt, 1)
+        assert.strictEqual(letters[0]?.source, arn("orders"))
+        assert.strictEqual(letters[0]?.error, "NoSuchCustomer")
         assert.deepStrictEqual(letters[0]?.attributes, { k: { type: "String", value: "v" } })
       })
     )
