@@ -1,7 +1,8 @@
 /** The three acts as one HTML page that needs nothing beside itself. */
+import * as Document from "../Document.js"
 import { count } from "../Format.js"
 import { acts, slow } from "./Acts.js"
-import { type Chart, escape, figure, type Line } from "./Chart.js"
+import { type Chart, escape, type Line } from "./Chart.js"
 import { type Figures, figures, perSecond } from "./Figures.js"
 import type { Played, Sample } from "./Stage.js"
 
@@ -43,7 +44,7 @@ const dl = (figures: Figures): string => {
     ],
     ["receives", count(figures.receives)]
   ]
-  return `<dl>${entries.map(([term, value]) => `<div><dt>${escape(term)}</dt><dd>${escape(value)}</dd></div>`).join("")}</dl>`
+  return Document.facts(entries)
 }
 
 const section = (
@@ -52,9 +53,12 @@ const section = (
   all: ReadonlyArray<readonly [string, Figures]>,
   charts: ReadonlyArray<Chart>
 ): string =>
-  `<section><h2>${escape(title)}</h2>${words.map((text) => `<p>${escape(text)}</p>`).join("")}${all
-    .map(([name, each]) => `${all.length > 1 ? `<h3>${escape(name)}</h3>` : ""}${dl(each)}`)
-    .join("")}<div class="charts">${charts.map(figure).join("")}</div></section>`
+  Document.section(
+    title,
+    words,
+    all.map(([name, each]) => `${all.length > 1 ? `<h3>${escape(name)}</h3>` : ""}${dl(each)}`).join(""),
+    charts
+  )
 
 const act1 = ({ naiveLoop, oneAtATime }: Plays): string => {
   const ours = figures(oneAtATime)
@@ -164,53 +168,11 @@ const act3 = ({ slowDownstream }: Plays): string => {
   )
 }
 
-const style = `
-:root { color-scheme: light dark; --ground: #fbfaf7; --text: #1d2530; --soft: #5a6472; --rule: #dcd9d2;
-  --band: #f1e3c4; --line-1: #0b6e75; --line-2: #b3402a; --limit: #1d2530 }
-@media (prefers-color-scheme: dark) { :root { --ground: #14181d; --text: #e6e3dc; --soft: #a2a9b3; --rule: #303842;
-  --band: #3a3222; --line-1: #4fc3c7; --line-2: #f08a6c; --limit: #e6e3dc } }
-* { box-sizing: border-box }
-body { margin: 0; background: var(--ground); color: var(--text); font: 16px/1.55 system-ui, sans-serif }
-main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 3rem }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0.5rem 0 }
-h2 { font-size: 1.3rem; margin: 2.5rem 0 0.5rem; padding-top: 1rem; border-top: 1px solid var(--rule) }
-h3 { font-size: 1rem; margin: 1rem 0 0.25rem }
-p { max-width: 42rem; margin: 0.5rem 0 }
-dl { display: flex; flex-wrap: wrap; gap: 0.5rem 1.75rem; margin: 0.5rem 0 1rem }
-dt { font-size: 0.8rem; color: var(--soft) }
-dd { margin: 0; font-size: 1.1rem; font-variant-numeric: tabular-nums }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1.5rem }
-figure { margin: 0; min-width: 0 }
-figcaption { font-weight: 600; font-size: 0.95rem }
-figure > svg { display: block; width: 100%; height: auto }
-text { font: 13px system-ui, sans-serif; fill: var(--soft) }
-.grid { stroke: var(--rule) }
-.band { fill: var(--band) }
-.line { fill: none; stroke-width: 2.25; stroke-linejoin: round }
-.line-1 { stroke: var(--line-1) }
-.line-2 { stroke: var(--line-2); stroke-dasharray: 6 3 }
-.limit { stroke: var(--limit); stroke-dasharray: 2 4 }
-.legend { list-style: none; display: flex; flex-wrap: wrap; gap: 0.25rem 1.25rem; margin: 0.25rem 0 0; padding: 0; font-size: 0.85rem }
-.legend li { display: flex; align-items: center; gap: 0.5rem }
-.legend svg { width: 24px; height: 8px }
-`
-
-export const html = (plays: Plays): string => `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Backpressure: an SQS queue in three acts</title>
-<style>${style}</style>
-</head>
-<body>
-<main>
-<h1>Backpressure: an SQS queue in three acts</h1>
-<p>The queue order-processing-queue has a visibility timeout of 30 seconds. 1,000 orders come in, 20 a second, and each takes half a second of work. The acts are the same code, with one thing changed each time.</p>
-${act1(plays)}
+export const html = (plays: Plays): string =>
+  Document.page(
+    "Backpressure: an SQS queue in three acts",
+    "The queue order-processing-queue has a visibility timeout of 30 seconds. 1,000 orders come in, 20 a second, and each takes half a second of work. The acts are the same code, with one thing changed each time.",
+    `${act1(plays)}
 ${act2(plays)}
-${act3(plays)}
-</main>
-</body>
-</html>
-`
+${act3(plays)}`
+  )

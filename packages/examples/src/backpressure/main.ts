@@ -4,13 +4,12 @@
  *
  *   npm run backpressure -- --help
  */
-import { writeFile } from "node:fs/promises"
 import { resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { NodeRuntime } from "@effect/platform-node"
-import { Simulation } from "@millrace/core/testing"
-import { Console, Data, Effect } from "effect"
+import { Console, Effect } from "effect"
 import * as Cli from "../Cli.js"
+import * as Story from "../Story.js"
 import { acts, type Scenario } from "./Acts.js"
 import * as Figures from "./Figures.js"
 import * as Page from "./Page.js"
@@ -24,8 +23,6 @@ and writes a page with the charts.
   --out <file>  where the page goes (default backpressure.html)
   --live        on the wall clock: nine minutes
   --help        this text`
-
-class CannotWrite extends Data.TaggedError("CannotWrite")<{ readonly message: string }> {}
 
 const read = Effect.try({
   try: () =>
@@ -49,8 +46,7 @@ const live = (scenario: Scenario) =>
       : Effect.void
   )
 
-const simulated = (scenario: Scenario) =>
-  Effect.suspend(() => Simulation.run(1, Stage.play(scenario), { order: "fifo" }).exit)
+const simulated = (scenario: Scenario) => Story.simulated(Stage.play(scenario))
 
 const main = Effect.gen(function* () {
   const options = yield* read
@@ -68,11 +64,7 @@ const main = Effect.gen(function* () {
   yield* Console.log(`Act 2: enough at a time\n${Figures.print([plays.enough])}\n`)
   yield* Console.log(`Act 3: a slow downstream\n${Figures.print([plays.slowDownstream])}\n`)
   const file = resolve(options.out)
-  yield* Effect.tryPromise({
-    try: () => writeFile(file, Page.html(plays)),
-    catch: (cause) =>
-      new CannotWrite({ message: `The page cannot be written: ${cause instanceof Error ? cause.message : cause}` })
-  })
+  yield* Story.write(file, Page.html(plays))
   yield* Console.log(`The charts: ${file}`)
   return 0
 })

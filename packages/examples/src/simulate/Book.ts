@@ -27,6 +27,12 @@ export interface Worker {
   readonly isDead: () => boolean
 }
 
+/** How a consumer has ended a lease, and when first. */
+export interface Settled {
+  readonly how: string
+  readonly at: number
+}
+
 export interface Book {
   /** Takes down that a handler of these begins, while the queue holds `messages`. Nothing where the worker is dead. */
   readonly begin: (
@@ -58,7 +64,7 @@ export const make = (options: {
   readonly now: () => number
   /** When the Clock last jumped: what begins at that very moment could not know. */
   readonly jumpedAt: () => number | undefined
-  readonly settledBy: (handle: string) => string | undefined
+  readonly settledBy: (handle: string) => Settled | undefined
   readonly broken: (what: string) => void
   readonly note: (what: () => string) => void
 }): Book => {
@@ -78,7 +84,10 @@ export const make = (options: {
     const { message } = delivery
     const what = `${worker.name} began ${nameOf(delivery)}`
     const settled = settledBy(message.lease.handle)
-    if (settled !== undefined) broken(`one settlement: ${what} after it had been settled by ${settled}`)
+    // It may have been given back when its fiber was about to run, and to be interrupted.
+    if (settled !== undefined && settled.at < now()) {
+      broken(`one settlement: ${what} after it had been settled by ${settled.how}`)
+    }
     if (delivery.deadline <= now() && jumpedAt() !== now()) {
       broken(`lease: ${what} though its lease had been over for ${now() - delivery.deadline} ms by its own clock`)
     }
@@ -101,7 +110,7 @@ export const make = (options: {
     }
     const { group, sequence } = message
     if (order === "none" || order === "skip" || group === undefined || sequence === undefined) return
-    const waits = (body: string) => order === "strict" || !succeeded.has(body)
+    const waits = (body: string) => order === "strict" || !(succeeded.has(body) || discarded.has(body))
     const earlier = messages.find(
       (other) =>
         other.group === group && (other.sequenceNumber ?? "") < sequence && waits(other.body) && !known.has(other.id)

@@ -3,7 +3,7 @@ import { Circuit, Consumer, Delivery, type InvalidOptions, Pipeline, RetryPolicy
 import { SqsClient, type SqsError, SqsLeaseQueue, type SqsQueue } from "@millrace/sqs"
 import type { SqsEmulator } from "@millrace/sqs/emulator"
 import { Cause, Duration, Effect, Exit, Fiber, Option, Random, Schedule, Schema, Stream } from "effect"
-import type { Book, Item, Worker } from "./Book.js"
+import type { Book, Item, Settled, Worker } from "./Book.js"
 import * as Link from "./Link.js"
 import { type ConsumerOptions, chance, type Scenario } from "./Scenario.js"
 import * as Watch from "./Watch.js"
@@ -30,7 +30,7 @@ export interface World {
 export interface Member extends Worker {
   readonly options: ConsumerOptions
   readonly link: Link.Link
-  readonly settledBy: (handle: string) => string | undefined
+  readonly settledBy: (handle: string) => Settled | undefined
   readonly isOver: () => boolean
   readonly ended: Effect.Effect<void>
   readonly drain: (millis: number) => Effect.Effect<void>

@@ -2,7 +2,7 @@
 import type { LeaseQueue } from "@millrace/core"
 import type { SqsError } from "@millrace/sqs"
 import { Duration, Effect, Either } from "effect"
-import type { Book } from "./Book.js"
+import type { Book, Settled } from "./Book.js"
 
 type Queue = LeaseQueue.LeaseQueue<SqsError.SqsError>
 
@@ -11,7 +11,7 @@ export interface Watch {
   /** No receive is in order from now on, until the same is allowed again. */
   readonly forbid: (why: string) => void
   readonly allow: (why: string) => void
-  readonly settledBy: (handle: string) => string | undefined
+  readonly settledBy: (handle: string) => Settled | undefined
 }
 
 export const make = (
@@ -33,16 +33,16 @@ export const make = (
   const lease = Duration.toMillis(queue.leaseDuration)
   /** What this consumer must believe to be in flight, and until when. */
   const held = new Map<string, number>()
-  const settled = new Map<string, string>()
+  const settled = new Map<string, Settled>()
   let asked = 0
   const forbidden = new Map<string, number>()
 
   const settle = (how: string, { handle, messageId }: LeaseQueue.Lease): void => {
-    const before = settled.get(handle)
+    const before = settled.get(handle)?.how
     if (before !== undefined && before !== how)
       broken(`one settlement: ${name} ended ${messageId} by ${before}, then ${how}`)
     book.settledAsItRuns(handle, `${name} ended ${messageId} by ${how}`)
-    settled.set(handle, how)
+    if (before === undefined) settled.set(handle, { how, at: now() })
   }
 
   const answered = (
@@ -123,7 +123,7 @@ export const make = (
           )
           for (const { duration, lease } of others ?? []) settle(`setLease ${Duration.format(duration)}`, lease)
           for (const { lease } of extensions ?? []) {
-            const by = settled.get(lease.handle)
+            const by = settled.get(lease.handle)?.how
             if (by !== undefined && by !== "ack") broken(`lease: ${name} extended ${lease.messageId} after ${by}`)
           }
           return Effect.map(queue.setLease(entries), (results) => {
@@ -135,12 +135,13 @@ export const make = (
             entries.forEach((entry, i) => {
               const { handle } = entry.lease
               const result = results[i]
-              if (result === undefined || !held.has(handle)) return
+              const until = held.get(handle)
+              if (result === undefined || until === undefined) return
               const extends_ = Duration.equals(entry.duration, queue.leaseDuration)
               const over = !extends_ || lenient || book.wasLeft(handle)
               if (Either.isLeft(result)) {
                 if (result.left.reason === "LeaseLost") held.delete(handle)
-              } else if (over) held.delete(handle)
+              } else if (over || until <= now()) held.delete(handle)
               else held.set(handle, sentAt + lease)
             })
             return results
