@@ -2,7 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Pipeline, RetryPolicy } from "@millrace/core"
 import { SqsClient, SqsConsumer, SqsDeadLetter, SqsError } from "@millrace/sqs"
 import { Fault, SqsEmulator, SqsHttp } from "@millrace/sqs/emulator"
-import { Chunk, Effect, Fiber, Layer, Redacted, Schedule, Stream, TestClock } from "effect"
+import { Chunk, Data, Effect, Fiber, Layer, Redacted, Schedule, Stream, TestClock } from "effect"
+
+class NoSuchCustomer extends Data.TaggedError("NoSuchCustomer")<{ readonly message: string }> {}
 
 const arn = (name: string) => `arn:aws:sqs:us-east-1:000000000000:${name}`
 
@@ -86,7 +88,7 @@ describe("SqsDeadLetter.stream", () => {
       Effect.gen(function* () {
         yield* sqs.send("orders", [SqsEmulator.message("a", { attributes: { k: "v" } })])
         yield* SqsConsumer.stream("orders").pipe(
-          Pipeline.process(() => Effect.fail({ _tag: "NoSuchCustomer", message: "no such customer" }), {
+          Pipeline.process(() => Effect.fail(new NoSuchCustomer({ message: "number 7 is not known" })), {
             retry: RetryPolicy.deadLetter
           }),
           Stream.runDrain,
@@ -101,7 +103,7 @@ describe("SqsDeadLetter.stream", () => {
         )
         yield* sqs.settled("dead", 1)
         assert.strictEqual(letters[0]?.body, "a")
-        assert.include(letters[0]?.reason, "no such customer")
+        assert.strictEqual(letters[0]?.reason, "NoSuchCustomer: number 7 is not known")
         assert.strictEqual(letters[0]?.attempt, 1)
         assert.strictEqual(letters[0]?.source, arn("orders"))
         assert.strictEqual(letters[0]?.error, "NoSuchCustomer")
