@@ -24,7 +24,7 @@ interface Claimant {
   readonly wake: () => void
 }
 
-/** @internal The right to send so many messages: it fills at the rate, up to the burst. Claimants take turns. */
+/** The right to send so many messages: it fills at the rate, up to the burst. Claimants take turns. */
 export class TokenBucket {
   readonly burst: number
   readonly #perSecond: Tunable.Tunable
