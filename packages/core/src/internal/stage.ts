@@ -16,6 +16,10 @@ import * as Settlement from "../Settlement.js"
 import type { Tunable } from "../Tunable.js"
 import { type Custodian, type InFlight, type Owner, Phase } from "./inFlight.js"
 
+// A concurrent `forEach` that is interrupted at the wrong moment never ends (Effect 3.22), and there is one as a rule.
+const together = <A>(items: ReadonlyArray<A>, f: (item: A) => Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.forEach(items, f, { concurrency: items.length > 1 ? "unbounded" : 1, discard: true })
+
 /** The deliveries that a stage answers for, and the fibers that work on them. */
 export class Claims implements Owner {
   closed = false
@@ -84,18 +88,12 @@ export class Claims implements Owner {
 
   /** What is released comes straight back to a receive that is still open, so receives end first. */
   readonly stopReceiving: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.forEach(this.#custodians().keys(), (custodian) => custodian.stopReceiving, {
-      concurrency: "unbounded",
-      discard: true
-    })
+    together([...this.#custodians().keys()], (custodian) => custodian.stopReceiving)
   )
 
   /** Waits until all that is held has ended, for the time that its consumers allow. */
   readonly settled: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.forEach(this.#custodians(), ([custodian, deliveries]) => custodian.settled(deliveries), {
-      concurrency: "unbounded",
-      discard: true
-    })
+    together([...this.#custodians()], ([custodian, deliveries]) => custodian.settled(deliveries))
   )
 }
 
