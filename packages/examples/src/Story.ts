@@ -8,12 +8,13 @@ import * as Cli from "./Cli.js"
 
 export class CannotWrite extends Data.TaggedError("CannotWrite")<{ readonly message: string }> {}
 
-export const write = (file: string, html: string) =>
+/** Writes the page and says where it is. */
+export const writePage = (file: string, html: string) =>
   Effect.tryPromise({
     try: () => writeFile(file, html),
     catch: (cause) =>
       new CannotWrite({ message: `The page cannot be written: ${cause instanceof Error ? cause.message : cause}` })
-  })
+  }).pipe(Effect.zipRight(Console.log(`The charts: ${file}`)))
 
 /** The same each time. */
 export const simulated = <A, E>(play: Effect.Effect<A, E, Scope.Scope>) =>
@@ -44,9 +45,7 @@ export const program = <E extends { readonly message: string }>(
     if (options.help) return yield* Effect.as(Console.log(usage(name, what)), 0)
     const { html, text } = yield* tell
     yield* Console.log(text)
-    const file = resolve(options.out)
-    yield* write(file, html)
-    yield* Console.log(`The charts: ${file}`)
+    yield* writePage(resolve(options.out), html)
     return 0
   })
   return Cli.exitWith(main, usage(name, what))

@@ -63,9 +63,7 @@ const main = Effect.gen(function* () {
   yield* Console.log(`Act 1: one at a time\n${Figures.print([plays.oneAtATime, plays.naiveLoop])}\n`)
   yield* Console.log(`Act 2: enough at a time\n${Figures.print([plays.enough])}\n`)
   yield* Console.log(`Act 3: a slow downstream\n${Figures.print([plays.slowDownstream])}\n`)
-  const file = resolve(options.out)
-  yield* Story.write(file, Page.html(plays))
-  yield* Console.log(`The charts: ${file}`)
+  yield* Story.writePage(resolve(options.out), Page.html(plays))
   return 0
 })
 
