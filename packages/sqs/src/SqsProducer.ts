@@ -173,7 +173,10 @@ export interface Options<in A = unknown> {
   readonly linger?: Duration.DurationInput | undefined
   /** Calls under way at once. Default: 16. */
   readonly concurrency?: number | undefined
-  /** Messages accepted and not confirmed, at most; who sends more waits. Default: 1,000. */
+  /**
+   * Messages accepted and not confirmed, at most; who sends more waits. Default: 20 for each of `concurrency`, two full
+   * calls. Much more costs memory and CPU time, and sends no faster.
+   */
   readonly buffer?: number | undefined
   /** The same in bytes; one larger message alone is let in. Default: 64 MiB. */
   readonly bufferBytes?: number | undefined
@@ -276,10 +279,11 @@ const check = <A>(queue: SqsQueue.SqsQueue, options: Options<A>): Effect.Effect<
     if (!queue.fifo && options.maxPerGroup !== undefined) {
       return yield* refuse("maxPerGroup", `is for FIFO queues, and ${queue.name} is a standard queue; leave it out`)
     }
+    const concurrency = yield* whole("concurrency", 16, 1, 100_000)
     return {
       linger: Duration.toMillis(yield* time("linger", "20 millis", "1 minute")),
-      concurrency: yield* whole("concurrency", 16, 1, most),
-      buffer: yield* whole("buffer", 1000, 1, most),
+      concurrency,
+      buffer: yield* whole("buffer", 20 * concurrency, 1, most),
       bufferBytes: yield* whole("bufferBytes", 64 * 1_048_576, 1, most),
       callBytes: yield* whole("maxCallBytes", longestMessage, 1024, longestMessage),
       maxPerGroup: yield* whole("maxPerGroup", 1, 1, 10),

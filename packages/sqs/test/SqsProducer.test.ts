@@ -1,7 +1,7 @@
 import { assert, describe, expect, it } from "@effect/vitest"
 import { Pipeline, Tunable } from "@millrace/core"
 import { SendRate, SqsClient, SqsConsumer, SqsError, SqsProducer } from "@millrace/sqs"
-import { Fault, SqsEmulator } from "@millrace/sqs/emulator"
+import { Fault, SqsEmulator, SqsHttp } from "@millrace/sqs/emulator"
 import {
   Chunk,
   Clock,
@@ -10,7 +10,9 @@ import {
   Either,
   Exit,
   Fiber,
+  Layer,
   Option,
+  Redacted,
   Schedule,
   Schema,
   Scope,
@@ -742,5 +744,54 @@ describe("options", () => {
       expect(yield* Effect.flip(SendRate.make({ perSecond: -1 }))).toMatchObject({ option: "perSecond" })
       expect(yield* Effect.flip(SendRate.make({ perSecond: 1, burst: 0 }))).toMatchObject({ option: "burst" })
     })
+  )
+})
+
+describe("through the AWS SDK, over HTTP", () => {
+  const served = Layer.unwrapEffect(
+    Effect.map(SqsHttp.SqsHttp, ({ endpoint }) =>
+      SqsClient.layer({
+        region: "us-east-1",
+        endpoint,
+        credentials: { accessKeyId: "any", secretAccessKey: Redacted.make("any") }
+      })
+    )
+  ).pipe(
+    Layer.provideMerge(SqsHttp.layer({ port: 0 })),
+    Layer.provideMerge(SqsEmulator.layer({ queues: { "q.fifo": {} } }))
+  )
+
+  it.scopedLive("bodies, attributes, groups and results are as in process", () =>
+    Effect.gen(function* () {
+      const sqs = yield* SqsEmulator.SqsEmulator
+      yield* sqs.faults.script("SendMessageBatch", [Fault.failEntries([2]), Fault.dropResponse])
+      const producer = yield* SqsProducer.make("q.fifo", {
+        group: (i: number) => `g${i % 5}`,
+        attributes: (i: number) => ({ n: i, bytes: new Uint8Array([i]) }),
+        retry: Schedule.recurs(3)
+      })
+      const results = yield* Stream.range(0, 24).pipe(producer.through, Stream.runCollect)
+      const receipts = Chunk.toReadonlyArray(results).map(Either.getOrThrow)
+      const messages = yield* sqs.messages("q.fifo")
+      assert.strictEqual(messages.length, 25)
+      const byId = new Map(messages.map((message) => [message.id, message]))
+      for (const [i, { messageId, sequenceNumber }] of receipts.entries()) {
+        const message = byId.get(messageId)
+        expect(message).toMatchObject({
+          body: String(i),
+          group: `g${i % 5}`,
+          sequenceNumber,
+          attributes: { n: { DataType: "Number", StringValue: String(i) }, bytes: { DataType: "Binary" } }
+        })
+        assert.deepStrictEqual([...(message?.attributes["bytes"]?.BinaryValue ?? [])], [i])
+      }
+      for (const group of range(5)) {
+        const bodies = messages.filter((message) => message.group === `g${group}`).map(({ body }) => Number(body))
+        assert.deepStrictEqual(
+          bodies,
+          range(5).map((i) => group + 5 * i)
+        )
+      }
+    }).pipe(Effect.provide(served))
   )
 })
