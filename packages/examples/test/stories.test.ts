@@ -1,0 +1,59 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as DeadLetter from "../src/dead-letter/Consumers.js"
+import * as DeadLetterPage from "../src/dead-letter/Page.js"
+import * as DeadLetterStage from "../src/dead-letter/Stage.js"
+import * as Fifo from "../src/fifo/Consumers.js"
+import * as FifoPage from "../src/fifo/Page.js"
+import * as FifoStage from "../src/fifo/Stage.js"
+import * as Story from "../src/Story.js"
+
+const standsAlone = (page: string) => {
+  assert.notMatch(page, /https?:|<script|<link|@import|url\(|NaN|undefined|Infinity/)
+  for (const chart of page.match(/<svg [^>]*role="img"[^>]*>/g) ?? []) {
+    const [title, description] = /aria-labelledby="(\S+) (\S+)"/.exec(chart)?.slice(1) ?? []
+    assert.match(page, new RegExp(`<title id="${title}">[^<]+</title><desc id="${description}">[^<]+</desc>`))
+  }
+  const ids = page.match(/ id="[^"]+"/g) ?? []
+  assert.strictEqual(new Set(ids).size, ids.length)
+}
+
+describe("stories", { timeout: 60_000 }, () => {
+  it.effect("fifo: ours holds the group, in order; the loops overtake, or burn receives until nobody tries", () =>
+    Effect.gen(function* () {
+      const ours = yield* Story.simulated(FifoStage.play("Millrace", Fifo.ours))
+      const goesOn = yield* Story.simulated(FifoStage.play("goes on", Fifo.goesOn))
+      const givesBack = yield* Story.simulated(FifoStage.play("gives back", Fifo.givesBack))
+      assert.deepInclude(ours, { overtaking: 0, dead: 0 })
+      assert.strictEqual(ours.booked.length, 24)
+      assert.isBelow(FifoPage.doneAfter(ours) ?? Number.POSITIVE_INFINITY, 20)
+      // One receive for each of the account's eight bookings.
+      assert.strictEqual(ours.receives.at(-1)?.[1], 8)
+      assert.isAbove(goesOn.overtaking, 0)
+      assert.isAtLeast(FifoPage.doneAfter(goesOn) ?? 0, 30)
+      assert.strictEqual(givesBack.overtaking, 0)
+      assert.isAbove(givesBack.untried, 0)
+      standsAlone(FifoPage.html({ ours, goesOn, givesBack }))
+    })
+  )
+
+  it.effect("dead letters: ours soon, with the reason and the attempt; the loops' late, with neither", () =>
+    Effect.gen(function* () {
+      const ours = yield* Story.simulated(DeadLetterStage.play("Millrace", DeadLetter.ours))
+      const naive = yield* Story.simulated(DeadLetterStage.play("plain loops", DeadLetter.naive))
+      for (const { samples } of [ours, naive]) assert.strictEqual(samples.at(-1)?.done, 298)
+      const [unreadable, unfulfillable] = ours.deadLetters
+      assert.match(unreadable?.reason ?? "", /^DecodeError: .* order_id/)
+      assert.strictEqual(unreadable?.attempt, "1")
+      assert.match(unfulfillable?.reason ?? "", /^OutOfStock: there are no unicorns/)
+      assert.strictEqual(unfulfillable?.attempt, "3")
+      assert.isBelow(unfulfillable?.at ?? 0, 20)
+      assert.strictEqual(naive.deadLetters.length, 2)
+      for (const { at, reason } of naive.deadLetters) {
+        assert.isAbove(at, 120)
+        assert.isUndefined(reason)
+      }
+      standsAlone(DeadLetterPage.html({ ours, naive }))
+    })
+  )
+})
