@@ -1,6 +1,6 @@
 /** A producer that could send 20 orders a second, and a consumer that does 2: with and without a throttle. */
 import { Pipeline, Throttle } from "@millrace/core"
-import { SendRate, SqsBacklog, SqsConsumer, SqsProducer } from "@millrace/sqs"
+import { SendRate, SqsBacklog, SqsConsumer, SqsProducer, SqsQueue } from "@millrace/sqs"
 import { SqsEmulator } from "@millrace/sqs/emulator"
 import { Clock, Effect, Schedule, Stream } from "effect"
 import * as Orders from "../backpressure/Orders.js"
@@ -9,7 +9,7 @@ import * as Orders from "../backpressure/Orders.js"
 export const target = 200
 
 /** What a play lasts, in seconds. */
-export const until = 1_800
+export const until = 1_200
 
 /** From here on the throttle has found its rate. */
 export const settledAfter = 600
@@ -41,8 +41,10 @@ export const strategies = {
 export const play = (name: string, strategy: Throttle.Strategy) =>
   Effect.gen(function* () {
     const sqs = yield* SqsEmulator.SqsEmulator
-    const throttle = yield* Throttle.make(yield* SqsBacklog.make(Orders.queue), strategy)
-    const producer = yield* SqsProducer.make(Orders.queue, {
+    const queue = yield* SqsQueue.resolve(Orders.queue)
+    const before = (yield* sqs.calls).GetQueueAttributes ?? 0
+    const throttle = yield* Throttle.make(yield* SqsBacklog.make(queue), strategy)
+    const producer = yield* SqsProducer.make(queue, {
       rate: yield* SendRate.make({ perSecond: throttle.rate, burst: 1 }),
       // What may not be sent yet waits where it comes from.
       buffer: 10
@@ -51,12 +53,11 @@ export const play = (name: string, strategy: Throttle.Strategy) =>
       Stream.run(producer.sink),
       Effect.forkScoped
     )
-    yield* SqsConsumer.stream(Orders.queue, { maxInFlight: 10 }).pipe(
+    yield* SqsConsumer.stream(queue, { maxInFlight: 10 }).pipe(
       Pipeline.process(() => Effect.sleep("500 millis"), { concurrency: 1 }),
       Stream.runDrain,
       Effect.forkScoped
     )
-    const before = (yield* sqs.calls).GetQueueAttributes ?? 0
     const begunAt = yield* Clock.currentTimeMillis
     const samples: Array<Sample> = []
     for (let at = 0; at <= until; at += 10) {

@@ -3,34 +3,13 @@
  *
  *   npm run throttled-producer -- --help
  */
-import { resolve } from "node:path"
-import { parseArgs } from "node:util"
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect } from "effect"
+import { Effect } from "effect"
 import * as Cli from "../Cli.js"
 import { count, table } from "../Format.js"
 import * as Story from "../Story.js"
 import * as Page from "./Page.js"
 import { figures, play, settledAfter, strategies } from "./Play.js"
-
-const usage = `Usage: npm run throttled-producer -- [options]
-
-Plays half an hour of a producer, a queue and a consumer in virtual time, with and without a throttle,
-prints what it comes to, and writes a page with the charts.
-
-  --out <file>  where the page goes (default throttled-producer.html)
-  --help        this text`
-
-const read = Effect.try({
-  try: () =>
-    parseArgs({
-      options: {
-        out: { type: "string", default: "throttled-producer.html" },
-        help: { type: "boolean", default: false }
-      }
-    }).values,
-  catch: (cause) => new Cli.BadArguments({ message: cause instanceof Error ? cause.message : String(cause) })
-})
 
 const print = (plays: Page.Plays): string => {
   const all = [plays.unthrottled, plays.throttled].map((played) => ({ name: played.name, ...figures(played) }))
@@ -52,16 +31,14 @@ const print = (plays: Page.Plays): string => {
   )
 }
 
-const main = Effect.gen(function* () {
-  const options = yield* read
-  if (options.help) return yield* Effect.as(Console.log(usage), 0)
-  const plays = {
-    unthrottled: yield* Story.simulated(play("without a throttle", strategies.unthrottled)),
-    throttled: yield* Story.simulated(play("throttled", strategies.throttled))
-  }
-  yield* Console.log(`${print(plays)}\n`)
-  yield* Story.writePage(resolve(options.out), Page.html(plays))
-  return 0
-})
+const program = Story.program(
+  "throttled-producer",
+  `Plays twenty minutes of a producer, a queue and a consumer in virtual time, with and without a throttle,
+prints what they come to, and writes a page with the charts.`,
+  Effect.all({
+    unthrottled: Story.simulated(play("without a throttle", strategies.unthrottled)),
+    throttled: Story.simulated(play("throttled", strategies.throttled))
+  }).pipe(Effect.map((plays) => ({ text: `${print(plays)}\n`, html: Page.html(plays) })))
+)
 
-NodeRuntime.runMain(Cli.exitWith(main, usage), { teardown: Cli.teardown })
+NodeRuntime.runMain(program, { teardown: Cli.teardown })
