@@ -24,7 +24,7 @@ export const escape = (text: string): string =>
 
 const width = 420
 const height = 240
-const box = { left: 48, right: width - 12, top: 14, bottom: height - 36 }
+const box = { left: 54, right: width - 12, top: 14, bottom: height - 36 }
 
 /** 1, 2 or 5 times a power of ten, so that there are about four steps. */
 const stepOf = (max: number): number => {
