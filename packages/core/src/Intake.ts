@@ -153,9 +153,21 @@ export class Intake<E, A> {
   #starving = false
   /**
    * How many deliveries its reader has use for. One, unless a stage says more: what is handed over can not be given to
-   * another consumer, and does not count as prefetched.
+   * another consumer, and does not count as prefetched. With none it waits on, and nothing is received.
    */
-  wanted = 1
+  get wanted(): number {
+    return this.#wanted
+  }
+
+  set wanted(wanted: number) {
+    const again = this.#wanted === 0 && wanted > 0
+    this.#wanted = wanted
+    if (!again) return
+    if (this.#hasNews()) this.#wake()
+    this.poke()
+  }
+
+  #wanted = 1
   #wakeReader: (() => void) | undefined
 
   /** When a receive last succeeded. */
@@ -254,7 +266,9 @@ export class Intake<E, A> {
 
   /** Whether `#take` has an answer. */
   #hasNews(): boolean {
-    return this.#failure !== undefined || this.#over || (!this.#stopping && this.#prefetched.length > 0)
+    return (
+      this.#failure !== undefined || this.#over || (!this.#stopping && this.#wanted > 0 && this.#prefetched.length > 0)
+    )
   }
 
   #take(): Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> | undefined {
@@ -279,6 +293,7 @@ export class Intake<E, A> {
   /** Sends the receives that are worth sending now. */
   poke(): void {
     while (!this.#stopping && !this.#paused && this.#backoff === undefined && this.#failure === undefined) {
+      if (this.#wanted === 0) return
       if (this.#open.size >= this.#pollers) return
       // Nothing is here or open and a reader waits, or what is here will not last until the next answer.
       const starving = this.#starving && this.#open.size === 0 && this.#prefetched.length === 0

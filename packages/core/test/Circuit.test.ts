@@ -307,33 +307,57 @@ describe("process with a circuit", () => {
       const { consumer, queue, run } = yield* setup({})
       yield* queue.send(bodies(30))
       yield* Effect.sleep("5 seconds")
-      const [took] = yield* Effect.timed(consumer.drain({ deadline: "20 seconds" }))
+      const [took, exit] = yield* Effect.timed(
+        Effect.zipRight(consumer.drain({ deadline: "20 seconds" }), Fiber.await(run))
+      )
       assert.isBelow(Duration.toSeconds(took), 5, "nothing runs")
-      assert.isTrue(Exit.isSuccess(yield* Fiber.await(run)))
+      assert.isTrue(Exit.isSuccess(exit))
       const stats = yield* queue.stats
       assert.strictEqual(stats.inFlight, 0)
       assert.strictEqual(stats.visible, 30)
     }).pipe(Effect.scoped, quiet)
   )
 
-  inTime("opened by hand before it begins, nothing is received at all; closed by hand, all runs", () =>
-    Effect.gen(function* () {
-      const queue = yield* MemoryQueue.make()
-      const circuit = yield* Circuit.make({ trips: ["Down"] })
-      yield* circuit.open
-      yield* queue.send(bodies(5))
-      const run = yield* Consumer.stream(queue).pipe(
-        Pipeline.process(Effect.succeed, { circuit }),
-        Stream.take(5),
-        Stream.runCount,
-        Effect.fork
-      )
-      yield* Effect.sleep("1 hour")
-      assert.strictEqual((yield* queue.stats).calls.receive, 0)
-      yield* circuit.close
-      assert.strictEqual(yield* Fiber.join(run), 5)
-    }).pipe(Effect.scoped, quiet)
-  )
+  for (const behind of [false, true]) {
+    inTime(
+      `opened by hand, ${behind ? "behind another stage, " : ""}next to nothing is received; a drain ends it all the same`,
+      () =>
+        Effect.gen(function* () {
+          const queue = yield* MemoryQueue.make({ latency: "8 millis" })
+          const circuit = yield* Circuit.make({ trips: ["Down"] })
+          yield* circuit.open
+          yield* queue.send(bodies(500))
+          const consumer = yield* Consumer.make(queue)
+          let handled = 0
+          const stream = behind ? consumer.stream.pipe(Pipeline.mapEffect(Effect.succeed)) : consumer.stream
+          const run = yield* stream.pipe(
+            Pipeline.process(() => Effect.sync(() => handled++), { circuit, concurrency: 5 }),
+            Stream.runDrain,
+            Effect.fork
+          )
+          yield* Effect.sleep("1 minute")
+          assert.strictEqual(handled, 0)
+          assert.isAtMost((yield* queue.stats).calls.receive, behind ? 4 : 1, "before it knows whom it takes from")
+          yield* circuit.close
+          yield* Effect.sleep("100 millis")
+          assert.isAbove(handled, 0)
+          yield* circuit.open
+          const { calls } = yield* queue.stats
+          yield* Effect.sleep("1 minute")
+          const later = yield* queue.stats
+          assert.isAtMost(later.calls.receive - calls.receive, behind ? 4 : 1, "what was on its way")
+          yield* circuit.close
+          yield* queue.settled(400)
+          yield* circuit.open
+          const [took, exit] = yield* Effect.timed(Effect.zipRight(consumer.drain(), Fiber.await(run)))
+          assert.isTrue(Exit.isSuccess(exit))
+          assert.isBelow(Duration.toSeconds(took), 5)
+          const end = yield* queue.stats
+          assert.strictEqual(end.inFlight, 0)
+          assert.strictEqual(end.acked + end.visible, 500)
+        }).pipe(Effect.scoped, quiet)
+    )
+  }
 
   inTime("batches: one run each, and what failed is given back for the circuit's delay, not dead-lettered", () =>
     Effect.gen(function* () {

@@ -275,6 +275,8 @@ class Dispatcher<In, Out, E, R> {
       this.#running++
       this.#options.start(item, this.#slot(item), this.#runFork)
     }
+    // A pull that was begun with nothing wanted may want something now.
+    if (gate !== undefined) this.#demand()
     if (this.#closing || this.#running === 0 || this.#wanted() > 0) this.#wake("driver")
   }
 
@@ -374,18 +376,34 @@ class Dispatcher<In, Out, E, R> {
    */
   #wanted(): number {
     const slots = this.#options.concurrency.unsafeGet()
-    if (this.#results.length >= mostResults(slots) || this.#options.gate?.flow === "none") return 0
+    const flow = this.#options.gate?.flow
+    if (this.#results.length >= mostResults(slots) || flow === "none") return 0
+    if (flow === "probes") return this.#ready.length > 0 ? 0 : 1
     if (this.#ready.length > Math.floor(slots / 8)) return 0
     return slots - this.#running + Math.floor(slots / 4) - this.#ready.length
   }
 
   /** Demand travels upstream here. */
   readonly #untilWanted: Effect.Effect<void> = Effect.suspend(() => {
-    const wanted = this.#wanted()
-    if (wanted <= 0) return Effect.zipRight(this.#untilDriverWoken, this.#untilWanted)
-    for (const source of this.#sources) source.wants(wanted)
+    if (this.#wanted() <= 0 && !this.#mayWatch()) return Effect.zipRight(this.#untilDriverWoken, this.#untilWanted)
+    this.#demand()
     return Effect.void
   })
+
+  #demand(): void {
+    const wanted = Math.max(0, this.#wanted())
+    for (const source of this.#sources) source.wants(wanted)
+  }
+
+  // With the gate shut the upstream is pulled all the same, with nothing wanted, so that its end is noticed: a drain does
+  // not wait for a gate. Before the first delivery, or behind another stage, there is nobody to tell: then what comes
+  // is little, since the next pull waits for its end.
+  #mayWatch(): boolean {
+    return (
+      this.#options.gate?.flow === "none" &&
+      (this.#sources.size > 0 || this.#ready.length + this.#deferred.length === 0)
+    )
+  }
 
   // With lanes, what waits in one counts as begun: it is claimed, and the source may have gone.
   readonly #untilIdle: Effect.Effect<void> = Effect.suspend(() =>
