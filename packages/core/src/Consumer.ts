@@ -448,17 +448,17 @@ class Engine<E> implements Custodian {
   extend(delivery: InFlight, millis: number, onResult: (confirmed: boolean) => void): void {
     const sentAt = this.now()
     const duration = this.#cut(delivery, Duration.millis(millis))
+    const landed = this.keeper.borrow(delivery)
     this.settler.submit({
       message: delivery.message,
       request: { _tag: "SetLease", duration },
       deadline: () => delivery.deadline,
-      over: () => delivery.outcome !== undefined,
+      // A settlement waits for it, and must not wait for another try.
+      over: () => delivery.phase >= Phase.Settling,
       awaited: true,
       onResult: (confirmed) => {
-        if (confirmed) {
-          delivery.deadline = sentAt + Duration.toMillis(duration)
-          this.keeper.moved(delivery)
-        }
+        if (confirmed) delivery.deadline = sentAt + Duration.toMillis(duration)
+        landed()
         onResult(confirmed)
       }
     })

@@ -40,8 +40,8 @@ export class Kept {
   slot = -1
   /** When to look at it next, in milliseconds. */
   wakeAt = 0
-  /** An extension of it is in the air. */
-  extending = false
+  /** How many extensions of it are in the air. */
+  extending = 0
   /** Extended no more. */
   final = false
   /** Wanted by whoever waits for the extension in the air. */
@@ -114,16 +114,19 @@ export class LeaseKeeper<E, L extends Leased> {
    */
   stop(leased: L, then: () => void): void {
     leased.kept.final = true
-    if (leased.kept.extending) leased.kept.onLanded = then
+    if (leased.kept.extending > 0) leased.kept.onLanded = then
     else then()
   }
 
-  /** The lease was set by somebody else: `deadline` has moved. */
-  moved(leased: L): void {
-    if (leased.kept.slot < 0) return
-    leased.kept.wakeAt = this.#due(leased, 0)
-    this.#table.moved(leased.kept.slot)
-    this.#arm()
+  /** Somebody else extends it, and calls back once that has its answer; `deadline` may have moved then. */
+  borrow(leased: L): () => void {
+    leased.kept.extending++
+    return () => {
+      this.#landed(leased)
+      if (leased.kept.slot < 0) return
+      this.#wake(leased, this.#due(leased, 0))
+      this.#arm()
+    }
   }
 
   /** Nothing more will come: ends the ticker, and calls that hang, where nothing is held. */
@@ -172,7 +175,7 @@ export class LeaseKeeper<E, L extends Leased> {
       if (this.#left(next, now) < shortestLease) {
         this.#reachLongest(next)
       } else {
-        kept.extending = true
+        kept.extending++
         due.push(next)
       }
     }
@@ -181,7 +184,7 @@ export class LeaseKeeper<E, L extends Leased> {
   }
 
   #extendable({ kept }: L): boolean {
-    return this.#heartbeat && !kept.extending && !kept.final
+    return this.#heartbeat && kept.extending === 0 && !kept.final
   }
 
   /** What is left of the longest lease. */
@@ -260,7 +263,7 @@ export class LeaseKeeper<E, L extends Leased> {
   }
 
   #landed({ kept }: L): void {
-    kept.extending = false
+    if (--kept.extending > 0) return
     const { onLanded } = kept
     kept.onLanded = undefined
     onLanded?.()
