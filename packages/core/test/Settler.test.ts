@@ -1,0 +1,380 @@
+/** How settlements reach the queue: gathered into calls, each entry with its own result. */
+import { assert, describe, it } from "@effect/vitest"
+import { Consumer, type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
+import { MemoryQueue } from "@millrace/core/testing"
+import { Clock, Duration, Effect, Fiber, Schedule, Stream } from "effect"
+import { grouped, numbered, recorded, simulated } from "./support/index.js"
+
+const latest = Duration.toMillis("20 millis")
+
+describe("a settlement", () => {
+  it(
+    "waits for others to share its call, and goes with the tenth at once",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        const { calls, queue } = recorded(memory)
+        yield* memory.send([...numbered(17), "long"])
+        const fiber = yield* Consumer.stream(queue, { linger: "3 seconds" }).pipe(
+          // Ten end after a second, seven more after two.
+          Pipeline.process(
+            (body) => (body === "long" ? Effect.sleep("1 minute") : Effect.sleep(Number(body) < 10 ? 1000 : 2000)),
+            { concurrency: 18 }
+          ),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("30 seconds")
+        yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(
+          calls.of("ack").map(({ at, ids }) => [at, ids.length]),
+          [
+            [1000, 10],
+            [5000, 7]
+          ]
+        )
+      })
+    )
+  )
+
+  it(
+    "does not wait where nothing else is in flight",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        const { calls, queue } = recorded(memory)
+        const fiber = yield* Consumer.stream(queue, { linger: "10 seconds", maxInFlight: 1 }).pipe(
+          Pipeline.process(() => Effect.sleep("1 second")),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* memory.send(["a"])
+        yield* memory.idle
+        assert.isAtMost(yield* Clock.currentTimeMillis, 1000 + latest)
+        assert.strictEqual(calls.of("ack").length, 1)
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
+
+  it(
+    "hardly waits where somebody waits for it: an ack of the user's own, the next of a group",
+    simulated(
+      Effect.gen(function* () {
+        for (const ordered of [false, true]) {
+          const memory = yield* MemoryQueue.make({ ordered, name: ordered ? "ordered" : "standard" })
+          yield* memory.send(ordered ? grouped("a1", "a2", "a3", "b") : ["1", "2", "3", "b"])
+          const since = yield* Clock.currentTimeMillis
+          const fiber = yield* Consumer.stream(memory, { linger: "10 seconds" }).pipe(
+            Pipeline.process((body, delivery) =>
+              body === "b" ? Effect.sleep("15 seconds") : ordered ? Effect.void : delivery.ack
+            ),
+            Stream.runDrain,
+            Effect.fork
+          )
+          yield* memory.settled(3)
+          assert.isAtMost((yield* Clock.currentTimeMillis) - since, 3 * latest)
+          yield* Fiber.interrupt(fiber)
+        }
+      })
+    )
+  )
+
+  it(
+    "that lingers is sent before the consumer ends, however few they are",
+    simulated(
+      Effect.gen(function* () {
+        for (const end of ["drain", "interrupt"] as const) {
+          const memory = yield* MemoryQueue.make({ latency: "10 millis" })
+          yield* memory.send([...numbered(3), "long"])
+          const consumer = yield* Consumer.make(memory, { linger: "15 seconds" })
+          const fiber = yield* consumer.stream.pipe(
+            Pipeline.process((body) => (body === "long" ? Effect.sleep("1 minute") : Effect.void)),
+            Stream.runDrain,
+            Effect.fork
+          )
+          yield* Effect.sleep("1 second")
+          assert.strictEqual((yield* memory.stats).acked, 0)
+          if (end === "drain") {
+            const report = yield* consumer.drain({ deadline: 0 })
+            assert.deepStrictEqual(report, { finished: 3, released: 1, lost: 0, stranded: 0 })
+          } else {
+            yield* Fiber.interrupt(fiber)
+          }
+          const stats = yield* memory.stats
+          assert.deepStrictEqual([stats.acked, stats.visible, stats.inFlight], [3, 1, 0])
+        }
+      })
+    )
+  )
+})
+
+describe("a call that fails", () => {
+  const everySecond = { settleRetry: Schedule.spaced("1 second"), linger: 0 } as const
+
+  it(
+    "in part: the entries that succeeded are settled, the others alone are tried again",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        const { calls, queue } = recorded(memory)
+        yield* memory.send(numbered(10))
+        yield* memory.inject("ack", { entries: (_, i) => (i % 3 === 1 ? "Transient" : undefined) })
+        yield* memory.inject("ack", { entries: (_, i) => (i === 0 ? "Transient" : undefined) })
+        const fiber = yield* Consumer.stream(queue, { ...everySecond, linger: "1 second" }).pipe(
+          Pipeline.process(() => Effect.void),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* memory.settled(7)
+        const since = yield* Clock.currentTimeMillis
+        yield* memory.idle
+        assert.strictEqual((yield* Clock.currentTimeMillis) - since, 2000)
+        yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(
+          calls.of("ack").map(({ ids }) => ids.length),
+          [10, 3, 1]
+        )
+        assert.strictEqual((yield* memory.stats).redelivered, 0)
+      })
+    )
+  )
+
+  it(
+    "whole, or whose answer is lost: all its entries are tried again, and none is worked on twice",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send(numbered(10))
+        yield* memory.inject("ack", { fail: "throttled" }, 2)
+        yield* memory.inject("ack", { drop: "transient" })
+        const consumer = yield* Consumer.make(memory, everySecond)
+        let handled = 0
+        const fiber = yield* consumer.stream.pipe(
+          Pipeline.process(() => Effect.sync(() => handled++)),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("10 seconds")
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual(handled, 10)
+        const { acked, lost, settleErrors } = yield* consumer.stats
+        assert.deepStrictEqual([acked, lost, settleErrors], [10, 0, 3])
+      })
+    )
+  )
+
+  it(
+    "for good: it is given up when the lease is over, except that a standard queue's ack is tried once more then",
+    simulated(
+      Effect.gen(function* () {
+        const cases = [
+          { ordered: false, last: 11_000 },
+          { ordered: true, last: 10_000 }
+        ]
+        for (const { last, ordered } of cases) {
+          const memory = yield* MemoryQueue.make({ leaseDuration: "10500 millis", ordered })
+          const { calls, queue } = recorded(memory)
+          yield* memory.send(ordered ? grouped("a") : ["a"])
+          yield* memory.inject("ack", { fail: "transient" }, 100)
+          const since = yield* Clock.currentTimeMillis
+          const consumer = yield* Consumer.make(queue, { ...everySecond, heartbeat: false, flushWithin: "1 minute" })
+          const fiber = yield* consumer.stream.pipe(
+            Stream.take(1),
+            Pipeline.process(() => Effect.void),
+            Stream.runDrain,
+            Effect.fork
+          )
+          yield* Fiber.join(fiber)
+          const tried = calls.of("ack").map(({ at }) => at - since)
+          assert.strictEqual(tried.at(-1), last)
+          assert.strictEqual(tried.length, last / 1000 + 1)
+          assert.strictEqual((yield* consumer.stats).lost, 1)
+        }
+      })
+    )
+  )
+
+  it(
+    "fatally, time and again, ends the stream: a consumer that can receive and never delete must not look well",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send(numbered(3))
+        yield* memory.inject("ack", { fail: "fatal" }, 1000)
+        const error = yield* Consumer.stream(memory, { ...everySecond, fatalGrace: "20 seconds" }).pipe(
+          Pipeline.process(() => Effect.void),
+          Stream.runDrain,
+          Effect.flip
+        )
+        assert.strictEqual(error._tag, "MemoryQueueError")
+        assert.isAtLeast(yield* Clock.currentTimeMillis, 20_000)
+        assert.isAtMost(yield* Clock.currentTimeMillis, 35_000)
+      })
+    )
+  )
+})
+
+describe("one call does not hold up others", () => {
+  it(
+    "a delete that hangs",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send(numbered(40))
+        yield* memory.inject("ack", { delay: "2 minutes" })
+        const fiber = yield* Consumer.stream(memory, { maxInFlight: 40 }).pipe(
+          Pipeline.process((body) => Effect.sleep(Number(body)), { concurrency: 40 }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* memory.settled(30)
+        assert.isBelow(yield* Clock.currentTimeMillis, 1000)
+        yield* memory.idle
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
+
+  it(
+    "entries that the queue fails again and again: they wait for their next try outside of the calls under way",
+    simulated(
+      Effect.gen(function* () {
+        const never = new Set(["memory-1", "memory-2"])
+        const memory = yield* MemoryQueue.make({
+          faults: ({ operation }) =>
+            Effect.succeed(
+              operation === "ack"
+                ? { entries: (lease) => (never.has(lease.messageId) ? "Transient" : undefined) }
+                : undefined
+            )
+        })
+        yield* memory.send(numbered(6))
+        const fiber = yield* Consumer.stream(memory, { maxInFlight: 10, linger: 0 }).pipe(
+          // Each in a call of its own; two calls may be under way.
+          Pipeline.process((body) => Effect.sleep(1000 * Number(body))),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* memory.settled(4)
+        assert.isAtMost(yield* Clock.currentTimeMillis, 5000 + latest)
+        never.clear()
+        yield* memory.idle
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
+
+  it(
+    "and yet slow deletes push back: what is unconfirmed keeps its permit, and nothing more is received for it",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({
+          faults: ({ operation }) => Effect.succeed(operation === "ack" ? { delay: "5 seconds" } : undefined)
+        })
+        const { calls, queue } = recorded(memory)
+        yield* memory.send(numbered(200))
+        const fiber = yield* Consumer.stream(queue, { maxInFlight: 20 }).pipe(
+          Pipeline.process(() => Effect.void, { concurrency: 100 }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep(4999)
+        assert.strictEqual(calls.of("receive").length, 2)
+        yield* memory.idle
+        assert.isAtLeast(yield* Clock.currentTimeMillis, 50_000)
+        assert.strictEqual((yield* memory.stats).peakInFlight, 20)
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
+})
+
+describe("at the end of a consumer", () => {
+  it(
+    "what the queue does not confirm within flushWithin counts as lost, and no fiber is left to try it",
+    simulated(
+      Effect.gen(function* () {
+        for (const fault of [{ delay: "1 hour" }, { fail: "transient" }] as const) {
+          const memory = yield* MemoryQueue.make()
+          yield* memory.send(["done", "running"])
+          yield* memory.inject("ack", fault, 100)
+          yield* memory.inject("setLease", fault, 100)
+          const consumer = yield* Consumer.make(memory, { flushWithin: "3 seconds", linger: "1 second" })
+          const fiber = yield* consumer.stream.pipe(
+            Pipeline.process((body) => (body === "done" ? Effect.void : Effect.never)),
+            Stream.runDrain,
+            Effect.fork
+          )
+          yield* Effect.sleep("500 millis")
+          const since = yield* Clock.currentTimeMillis
+          // Both the stage and the source wait for what they answer for, one after the other at worst.
+          yield* Fiber.interrupt(fiber)
+          assert.isAtMost((yield* Clock.currentTimeMillis) - since, 6000)
+          const { acked, inFlight, lost } = yield* consumer.stats
+          assert.deepStrictEqual([acked, inFlight, lost], [0, 0, 2])
+        }
+      })
+    )
+  )
+})
+
+describe("many retries", () => {
+  it(
+    "share calls",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        const { calls, queue } = recorded(memory)
+        yield* memory.send(numbered(100))
+        const failed = new Set<string>()
+        const fiber = yield* Consumer.stream(queue).pipe(
+          Pipeline.process(
+            (body) =>
+              failed.has(body)
+                ? Effect.void
+                : Effect.zipRight(
+                    Effect.sync(() => failed.add(body)),
+                    Effect.fail("no")
+                  ),
+            { concurrency: 100, retry: RetryPolicy.redeliver(Schedule.spaced("10 seconds")) }
+          ),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* memory.idle
+        yield* Fiber.interrupt(fiber)
+        assert.isAtMost(calls.of("setLease").length, 12)
+        assert.isAtMost(calls.of("ack").length, 12)
+      })
+    )
+  )
+})
+
+describe("a port that breaks its word", () => {
+  it(
+    "a call that dies holds no permit for ever",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ leaseDuration: "5 seconds" })
+        let dies = true
+        const queue: LeaseQueue.LeaseQueue<MemoryQueue.MemoryQueueError> = {
+          ...memory,
+          ack: (leases) => (dies ? Effect.dieMessage("a bug of the port") : memory.ack(leases))
+        }
+        yield* memory.send(numbered(2))
+        const consumer = yield* Consumer.make(queue, { maxInFlight: 2, heartbeat: false, linger: 0 })
+        const fiber = yield* consumer.stream.pipe(
+          Pipeline.process(() => Effect.void),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("1 second")
+        dies = false
+        yield* memory.idle.pipe(Effect.timeout("1 minute"))
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual((yield* consumer.stats).inFlight, 0)
+      })
+    )
+  )
+})
