@@ -90,6 +90,14 @@ it.each(programs.map((module) => [module.page, module.line, module] as const))(
   }
 )
 
+it("docs/README.md leads to every page of docs", () => {
+  const index = all.find(({ path }) => path === "docs/README.md")?.text ?? ""
+  const missing = all
+    .map(({ path }) => /^docs\/(.*)$/.exec(path)?.[1] ?? "README.md")
+    .filter((name) => name !== "README.md" && !index.includes(`](${name})`))
+  expect(missing).toEqual([])
+})
+
 /** As GitHub makes an anchor of a heading. */
 const anchorsOf = ({ text }: Page): ReadonlySet<string> =>
   new Set(
