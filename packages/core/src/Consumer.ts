@@ -644,8 +644,8 @@ class Engine<E> implements Custodian {
       (delivery) =>
         !delivery.warned &&
         !delivery.awaited &&
-        ((delivery.phase === Phase.HandedOver && delivery.handedOverAt <= overdue) ||
-          (delivery.phase === Phase.Claimed && delivery.owner?.closed === true))
+        (delivery.phase === Phase.HandedOver || (delivery.phase === Phase.Claimed && delivery.passedOn)) &&
+        delivery.handedOverAt <= overdue
     )
     for (const delivery of forgotten) {
       delivery.warned = true
@@ -658,7 +658,8 @@ class Engine<E> implements Custodian {
         `${forgotten.length} deliveries of ${this.queue.name} were taken from the stream and never claimed or settled (${ids}); an operator dropped or holds them: use Pipeline.filter and Pipeline.batch, or settle them yourself`
       )
     }
-    if (this.table.size >= this.intake.maxInFlight && this.#claimed() === 0 && this.#lastEnd <= overdue) {
+    const idle = [...this.table].every(({ passedOn, phase }) => phase !== Phase.Claimed || passedOn)
+    if (this.table.size >= this.intake.maxInFlight && idle && this.#lastEnd <= overdue) {
       messages.push(
         `the stream of ${this.queue.name} is stuck: all ${this.intake.maxInFlight} permits are taken, no stage works on any of them, and none has been settled for ${Duration.format(Duration.millis(now - this.#lastEnd))}`
       )

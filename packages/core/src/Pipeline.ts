@@ -159,6 +159,7 @@ export const mapEffect =
           deliveries: one,
           lanes: lanes(options),
           settles: false,
+          passedOn: inFlight,
           start: (delivery, slot: Slot<Delivery<B, E | E2>>, runFork: RunFork<R2>) =>
             run(claims, delivery, f, runFork, {
               failed: (cause) => {

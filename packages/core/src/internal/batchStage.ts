@@ -61,7 +61,11 @@ class Filling<A, E, EX> {
       const [first] = deliveries
       if (first !== undefined) inFlight(first).custodian.wants(this.#limits.max)
       for (let i = from; i < deliveries.length; i++) {
-        if (this.#full()) return Effect.zipRight(this.#untilTaken, this.#feed(deliveries, i))
+        if (this.#full()) {
+          // What waits here for its turn is not forgotten.
+          for (const waiting of deliveries.slice(i)) inFlight(waiting).awaited = true
+          return Effect.zipRight(this.#untilTaken, this.#feed(deliveries, i))
+        }
         this.#add(deliveries[i] as Delivery<A, E>)
       }
       return Effect.void
@@ -107,6 +111,7 @@ class Filling<A, E, EX> {
   readonly pull: Effect.Effect<Chunk.Chunk<Batch<A, E>>, Option.Option<EX>> = Effect.suspend(() => {
     const batch = this.#take()
     if (batch !== undefined) {
+      for (const delivery of batch.deliveries) inFlight(delivery).passOn()
       this.#wakeDriver?.()
       return Effect.succeed(Chunk.of(batch))
     }

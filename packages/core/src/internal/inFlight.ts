@@ -59,6 +59,8 @@ export class InFlight {
   handedOverAt = 0
   /** A stage holds it and will claim it when it has a slot. */
   awaited = false
+  /** Handed over again by a stage that does not settle. */
+  passedOn = false
   warned = false
   /** Since when its handler runs, in milliseconds. */
   startedAt: number | undefined = undefined
@@ -96,7 +98,15 @@ export class InFlight {
     this.owner?.left(this)
     this.owner = owner
     this.phase = Phase.Claimed
+    this.passedOn = false
     return true
+  }
+
+  /** Its stage is done with it and has handed it to the stream's reader; another has to claim it. */
+  passOn(): void {
+    this.passedOn = true
+    this.awaited = false
+    this.handedOverAt = this.custodian.now()
   }
 
   /** Closes the door to any other settlement. False where it is closed already. */

@@ -139,6 +139,8 @@ export interface Options<in In, Out, R> {
   readonly gate?: Gate | undefined
   /** Whether the stage settles what it claims, and so ends only when that is confirmed. */
   readonly settles: boolean
+  /** The delivery that a result is, where the stage passes it on. */
+  readonly passedOn?: ((result: Out) => InFlight) | undefined
   /** Starts the work on one item and returns; calls one of `slot` once, then or later. */
   readonly start: (item: In, slot: Slot<Out>, runFork: RunFork<R>) => void
 }
@@ -438,6 +440,8 @@ class Dispatcher<In, Out, E, R> {
     if (this.#results.length > 0) {
       const results = this.#results
       this.#results = []
+      const { passedOn } = this.#options
+      if (passedOn !== undefined) for (const result of results) passedOn(result).passOn()
       this.#pump()
       return Effect.succeed(Chunk.unsafeFromArray(results))
     }
