@@ -19,6 +19,7 @@ const sound = {
     calls: { ReceiveMessage: 2, DeleteMessageBatch: 1, ChangeMessageVisibilityBatch: 1, SendMessageBatch: 9 }
   },
   maxInFlight: 3,
+  order: { groups: 0, broken: 0 },
   stats: { acked: 4, redelivered: 1, peakInFlight: 3, polls: 2, settleCalls: 2 },
   seconds: 2
 } satisfies Verdict.Evidence
@@ -68,7 +69,8 @@ describe("verdict", () => {
     ["one is left", "left in the queue", tampered({ witness: { left: 1 } })],
     ["one too many was in flight", "over the bound", tampered({ witness: { peakInFlight: 4 } })],
     ["nothing ever was in flight", "over the bound", tampered({ witness: { peakInFlight: 0 } })],
-    ["a success is not in the result", "in the result", tampered({ tallied: 3 })]
+    ["a success is not in the result", "in the result", tampered({ tallied: 3 })],
+    ["one overtook another", "in order", tampered({ order: { groups: 2, broken: 1 } })]
   ]
 
   it.each(lies)("fails where %s", (_, claim, evidence) => {

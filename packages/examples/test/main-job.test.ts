@@ -50,7 +50,8 @@ describe("main job", { timeout: 90_000 }, () => {
       assert.isAbove(summary.peakInFlight, 10)
       assert.isAtMost(summary.peakInFlight, 100)
       assert.isAbove(summary.failures, 5)
-      assert.strictEqual(summary.redelivered, summary.failures)
+      // Those that failed, and those that the consumer that is replaced half-way had not begun.
+      assert.isAtLeast(summary.redelivered, summary.failures)
       assert.isAbove(summary.calls, 100)
       assert.isAbove(summary.seconds, 0)
       assert.strictEqual(stderr, "")

@@ -1,6 +1,16 @@
 /**
  * Invariants 1 to 7 on the emulator, over seeds: fleets whose consumers are killed, frozen, drained and started, on a
  * queue whose calls fail, while clocks jump. `npm run simulate` plays as many more as one likes.
+ *
+ * It notices what is wrong. Each of these was tried, one line changed, and the seed that breaks first:
+ * - a permit that comes back when its settlement is asked for (Consumer.settle): bound, seed 0
+ * - a failed entry taken for a confirmed one, on ordered queues (Settler.send): bound, seed 6
+ * - reserved permits that are not counted (Intake.#free): bound, seed 6
+ * - extensions that go on after a retry or release (LeaseKeeper.stop without `final`): lease, seed 20
+ * - a message begun though its lease is over (InFlight.claim without its deadline): lease, seed 3
+ * - a lost head that does not give back its tail (Consumer.#end): order, seed 20
+ * - a lane that goes on before the delete is confirmed (Slot.done that always leaves): order, seed 2
+ * - a dead letter that is deleted though its send has failed (SqsLeaseQueue): no loss, seed 30
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"

@@ -1,14 +1,14 @@
 /** Gathers what the verdict is drawn from. */
-import type { Consumer } from "@millrace/core"
 import { Effect } from "effect"
+import type { Figures } from "./Crew.js"
 import { Record } from "./Record.js"
 import * as Tally from "./Tally.js"
 import { Target } from "./Target.js"
 import type { Evidence } from "./Verdict.js"
 
-export const gather = <E>(consumer: Consumer.Consumer<E>, tally: Tally.Tally, maxInFlight: number) =>
+export const gather = (figures: Effect.Effect<Figures>, tally: Tally.Tally, maxInFlight: number) =>
   Effect.gen(function* () {
-    const { failures, firstSentAt, lastSuccessAt, sent, successes } = yield* (yield* Record).look
+    const { failures, firstSentAt, lastSuccessAt, order, sent, successes } = yield* (yield* Record).look
     const evidence: Evidence = {
       sent,
       successes,
@@ -16,7 +16,8 @@ export const gather = <E>(consumer: Consumer.Consumer<E>, tally: Tally.Tally, ma
       tallied: Tally.total(tally),
       witness: yield* (yield* Target).witness,
       maxInFlight,
-      stats: yield* consumer.stats,
+      order,
+      stats: yield* figures,
       seconds: Math.max(0, lastSuccessAt - firstSentAt) / 1000
     }
     return evidence

@@ -1,8 +1,9 @@
 /** The input: the real webhook deliveries of @octokit/webhooks-examples, as often as it takes, sent in tens. */
 import { createRequire } from "node:module"
 import { SqsClient, SqsError, type SqsQueue } from "@millrace/sqs"
-import { Effect, Schedule, Schema, Stream } from "effect"
+import { Effect, Option, Schedule, Schema, Stream } from "effect"
 import { Record } from "./Record.js"
+import { Webhook } from "./Webhook.js"
 
 const Examples = Schema.Array(Schema.Struct({ name: Schema.String, examples: Schema.Array(Schema.Unknown) }))
 
@@ -14,7 +15,23 @@ const examples = Effect.suspend(() =>
   Effect.map((events) => events.flatMap(({ examples, name }) => examples.map((payload) => ({ event: name, payload }))))
 )
 
-type Entry = { readonly Id: string; readonly MessageBody: string }
+interface Entry {
+  readonly Id: string
+  readonly MessageBody: string
+  readonly MessageGroupId?: string
+  readonly MessageDeduplicationId?: string
+}
+
+/**
+ * By repository. Most of the examples come from one, so each turn of them counts as forks of its own: else a group
+ * would be all the queue.
+ */
+const groupOf = (payload: unknown, turn: number): string => {
+  const { repository } = Option.getOrElse(Schema.decodeUnknownOption(Webhook.fields.payload)(payload), () => ({
+    repository: undefined
+  }))
+  return `${repository?.full_name ?? "(none)"}/${turn}`
+}
 
 const patience = {
   while: SqsError.retryable,
@@ -47,13 +64,16 @@ export const send = (queue: SqsQueue.SqsQueue, count: number) =>
     const all = yield* examples
     const webhook = (n: number): Entry => {
       const example = all[n % all.length]
-      return { Id: String(n), MessageBody: JSON.stringify({ ...example, delivery: `webhook-${n}` }) }
+      const entry = { Id: String(n), MessageBody: JSON.stringify({ ...example, delivery: `webhook-${n}` }) }
+      if (!queue.fifo) return entry
+      const group = groupOf(example?.payload, Math.floor(n / all.length))
+      return { ...entry, MessageGroupId: group, MessageDeduplicationId: entry.Id }
     }
     yield* Stream.range(0, count - 1).pipe(
       Stream.map(webhook),
       Stream.rechunk(10),
       Stream.chunks,
-      Stream.mapEffect((batch) => sendBatch(queue, [...batch]), { concurrency: 4 }),
+      Stream.mapEffect((batch) => sendBatch(queue, [...batch]), { concurrency: queue.fifo ? 1 : 4 }),
       Stream.runDrain
     )
     yield* (yield* Record).allSent

@@ -12,6 +12,7 @@ export interface Evidence {
   /** What came out of the end of the stream. */
   readonly tallied: number
   readonly witness: Witness | { readonly left: number }
+  readonly order: Look["order"]
   readonly maxInFlight: number
   /** What the consumer says of itself. */
   readonly stats: {
@@ -132,7 +133,13 @@ export const judge = (evidence: Evidence): Verdict => {
       found: `${n(tallied)} of ${n(runs)}`
     }
   ]
-  return { holds: checks.every(({ holds }) => holds), checks, summary }
+  const inOrder: Check = {
+    claim: "each repository's webhooks one at a time, in order",
+    holds: evidence.order.broken === 0,
+    found: `${n(evidence.order.groups)} repositories, ${n(evidence.order.broken)} out of order`
+  }
+  const all = evidence.order.groups === 0 ? checks : [...checks, inOrder]
+  return { holds: all.every(({ holds }) => holds), checks: all, summary }
 }
 
 export const exitCode = ({ holds }: Verdict): number => (holds ? 0 : 1)

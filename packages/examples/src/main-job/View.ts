@@ -1,14 +1,14 @@
 /** What the terminal shows while the job runs: one line that is rewritten, or a line a second where it is no terminal. */
-import type { Consumer } from "@millrace/core"
 import { Clock, Effect, Schedule } from "effect"
 import { count, millis, percentile } from "../Format.js"
+import type { Figures } from "./Crew.js"
 import { Record } from "./Record.js"
 import { Target } from "./Target.js"
 
 const write = (text: string) => Effect.sync(() => process.stdout.write(text))
 
 /** Shows the job's progress until its scope closes. */
-export const live = <E>(consumer: Consumer.Consumer<E>) =>
+export const live = (figures: Effect.Effect<Figures>) =>
   Effect.gen(function* () {
     const target = yield* Target
     const record = yield* Record
@@ -20,7 +20,7 @@ export const live = <E>(consumer: Consumer.Consumer<E>) =>
     const line = Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
       const backlog = yield* target.backlog
-      const { handled, inFlight, maxInFlight, redelivered } = yield* consumer.stats
+      const { handled, inFlight, maxInFlight, redelivered } = yield* figures
       const { latest } = yield* record.look
       const seconds = (now - last.at) / 1000
       if (seconds > 0)

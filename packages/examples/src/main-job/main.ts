@@ -5,10 +5,10 @@
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Pipeline, RetryPolicy } from "@millrace/core"
-import { SqsConsumer } from "@millrace/sqs"
 import { Console, Duration, Effect, Random, Schedule, Stream } from "effect"
 import * as Cli from "../Cli.js"
 import * as Aws from "./Aws.js"
+import * as Crew from "./Crew.js"
 import * as Emulated from "./Emulated.js"
 import * as Evidence from "./Evidence.js"
 import * as Load from "./Load.js"
@@ -33,23 +33,28 @@ const job = (options: Options.Options) =>
     const record = yield* Record.Record
     yield* Console.log(`${messages} GitHub webhooks through the queue ${queue.name} of ${place}; seed ${seed}\n`)
 
-    const consumer = yield* SqsConsumer.make(queue, {
+    const crew = yield* Crew.make(queue, {
       maxInFlight,
-      drainWhen: record.done(Duration.times(queue.visibilityTimeout, 3))
+      takeOver: record.handled(messages / 2),
+      done: record.done(Duration.times(queue.visibilityTimeout, 3))
     })
-    const counting = consumer.stream.pipe(
-      Pipeline.decodeJson(Webhook),
-      Pipeline.process(record.noting(work(seed)), { concurrency, retry }),
+    const counting = Stream.fromIterable(crew.streams).pipe(
+      Stream.flatMap((deliveries) =>
+        deliveries.pipe(
+          Pipeline.decodeJson(Webhook),
+          Pipeline.process(record.noting(work(seed)), { concurrency, retry })
+        )
+      ),
       Stream.runFold(Tally.empty, Tally.add)
     )
 
     const [tally] = yield* Effect.scoped(
       Effect.zipRight(
-        View.live(consumer),
+        View.live(crew.stats),
         Effect.all([counting, Load.send(queue, messages)], { concurrency: "unbounded" })
       )
     )
-    const verdict = Verdict.judge(yield* Evidence.gather(consumer, tally, maxInFlight))
+    const verdict = Verdict.judge(yield* Evidence.gather(crew.stats, tally, maxInFlight))
     yield* Report.print(tally, verdict, options)
     return Verdict.exitCode(verdict)
   }).pipe(Effect.scoped)
@@ -58,9 +63,7 @@ const main = Effect.gen(function* () {
   const options = yield* Options.read(process.argv.slice(2))
   if (options === undefined) return yield* Effect.as(Console.log(Options.usage), 0)
   return yield* job(options).pipe(
-    options.queue === undefined
-      ? Effect.provide(Emulated.layer(options.messages))
-      : Effect.provide(Aws.layer(options.queue)),
+    options.queue === undefined ? Effect.provide(Emulated.layer(options)) : Effect.provide(Aws.layer(options.queue)),
     Effect.provide(Record.layer),
     Effect.withRandom(Random.make(options.seed))
   )
