@@ -113,7 +113,7 @@ describe("Alarm", () => {
           counts: Effect.map(Random.nextIntBetween(900, 1_100), (visible) => ({ visible, inFlight: 0, delayed: 0 })),
           errorKind: () => "transient" as const
         })
-        assert.isAtMost((yield* heard(backlog, [Alarm.backlog({ above: 1_000, for: 0 })])).length, 1)
+        assert.isAtMost((yield* heard(backlog, [Alarm.backlog({ above: 1_000, for: 0, clearFor: 0 })])).length, 1)
       })
     ))
 

@@ -177,11 +177,14 @@ describe("Backlog", () => {
             ? { kind: sample.oldest.kind, seconds: Duration.toSeconds(sample.oldest.duration) }
             : undefined
         )
+        assert.deepStrictEqual(yield* age, { kind: "estimated", seconds: 0 })
         yield* queue.send(Array.from({ length: 100 }, (_, i) => String(i)))
         yield* Effect.sleep("100 seconds")
+        // Nothing was received: all that is known is when the queue was empty.
         assert.isUndefined(yield* age)
         // One a second: what is received last has waited for 200 seconds.
-        yield* Consumer.stream(queue, { maxInFlight: 1 }).pipe(
+        const consumer = yield* Consumer.make(queue, { maxInFlight: 1, wait: "1 second" })
+        yield* consumer.stream.pipe(
           estimate.through,
           Pipeline.process(() => Effect.sleep("1 second"), { concurrency: 1 }),
           Stream.runDrain,
@@ -193,6 +196,12 @@ describe("Backlog", () => {
         assert.approximately(half?.seconds ?? 0, 150, 2)
         yield* Effect.sleep("5 minutes")
         assert.deepStrictEqual(yield* age, { kind: "estimated", seconds: 0 })
+        // The last receipt was minutes ago, but what waits now cannot be older than the empty queue.
+        yield* consumer.pause
+        yield* Effect.sleep("2 seconds")
+        yield* queue.send(["late"])
+        yield* Effect.sleep("20 seconds")
+        assert.deepStrictEqual(yield* age, { kind: "estimated", seconds: 22 })
       })
     ))
 
