@@ -1,0 +1,388 @@
+/** Who owns a delivery, what becomes of one that nobody owns, and how a consumer ends. */
+import { assert, describe, it } from "@effect/vitest"
+import { Consumer, type Delivery, type InvalidOptions, Pipeline, RetryPolicy } from "@millrace/core"
+import { MemoryQueue } from "@millrace/core/testing"
+import { Chunk, Clock, Deferred, Effect, Fiber, Schedule, Stream } from "effect"
+import { grouped, type Line, logged, numbered, recorded, simulated } from "./support/index.js"
+
+type Source = Stream.Stream<Delivery.Delivery<string>, MemoryQueue.MemoryQueueError | InvalidOptions.InvalidOptions>
+
+const receivedOf = (memory: MemoryQueue.MemoryQueue) =>
+  Effect.map(memory.stats, ({ inFlight, visible, acked, sent }) => ({ received: inFlight + acked, sent, visible }))
+
+const warnings = (lines: ReadonlyArray<Line>) => lines.filter(({ level }) => level === "WARN").map(({ text }) => text)
+
+describe("a delivery that nobody settles", () => {
+  const stages = {
+    "taken from the stream": Pipeline.map((body: string) => body),
+    "passed on by mapEffect": Pipeline.mapEffect((body: string) => Effect.succeed(body))
+  }
+  for (const [where, stage] of Object.entries(stages)) {
+    it(
+      `is warned about after a while, by its id, and released when the stream has ended: ${where}`,
+      simulated(
+        Effect.gen(function* () {
+          const lines: Array<Line> = []
+          const memory = yield* MemoryQueue.make()
+          yield* memory.send(["swallowed", "kept", "swallowed"])
+          const stop = yield* Deferred.make<void>()
+          const fiber = yield* Consumer.stream(memory, {
+            warnAfter: "2 minutes",
+            drainWhen: Deferred.await(stop)
+          }).pipe(
+            stage,
+            Stream.filter(({ message }) => message.body === "kept"),
+            Pipeline.process(() => Effect.void),
+            Stream.runDrain,
+            Effect.fork,
+            Effect.provide(logged(lines))
+          )
+          yield* Effect.sleep("119 seconds")
+          assert.deepStrictEqual(warnings(lines), [])
+          yield* Effect.sleep("3 minutes")
+          const [warning = "", ...others] = warnings(lines)
+          assert.include(warning, "(memory-1, memory-3)")
+          assert.include(warning, "Pipeline.filter")
+          assert.deepStrictEqual(others, [])
+          assert.strictEqual((yield* memory.stats).inFlight, 2)
+          yield* Deferred.succeed(stop, undefined)
+          yield* Fiber.join(fiber)
+          yield* Effect.sleep("3 minutes")
+          const { acked, inFlight, released } = yield* memory.stats
+          assert.deepStrictEqual([acked, inFlight, released], [1, 0, 2])
+        })
+      )
+    )
+
+    it(
+      `wedges the stream when it takes the last permit, and the stream says so: ${where}`,
+      simulated(
+        Effect.gen(function* () {
+          const lines: Array<Line> = []
+          const memory = yield* MemoryQueue.make()
+          yield* memory.send(numbered(10))
+          const fiber = yield* Consumer.stream(memory, { maxInFlight: 4 }).pipe(
+            stage,
+            Stream.filter(() => false),
+            Pipeline.process(() => Effect.void),
+            Stream.runDrain,
+            Effect.fork,
+            Effect.provide(logged(lines))
+          )
+          yield* Effect.sleep("5 minutes")
+          yield* Fiber.interrupt(fiber)
+          const stuck = warnings(lines).filter((text) => text.includes("is stuck"))
+          assert.isAtLeast(stuck.length, 1)
+          assert.include(stuck[0], "all 4 permits are taken")
+          assert.strictEqual((yield* memory.stats).inFlight, 0)
+        })
+      )
+    )
+  }
+
+  const slow = () => Effect.sleep("7 minutes")
+  const slowStages: Readonly<Record<string, (self: Source) => Stream.Stream<unknown, unknown>>> = {
+    process: Pipeline.process(slow, { concurrency: 2 }),
+    "a lane": Pipeline.process(slow, { concurrency: 2, sequence: () => "all" }),
+    processBatches: Pipeline.processBatches(slow, { max: 3 }),
+    "mapEffect and settle": (self) => self.pipe(Pipeline.mapEffect(slow, { concurrency: 2 }), Pipeline.settle())
+  }
+  for (const [where, stage] of Object.entries(slowStages)) {
+    it(
+      `is not confused with one that waits for a slow handler: ${where}`,
+      simulated(
+        Effect.gen(function* () {
+          const lines: Array<Line> = []
+          const memory = yield* MemoryQueue.make()
+          yield* memory.send(numbered(12))
+          const fiber = yield* stage(Consumer.stream(memory, { maxInFlight: 30 })).pipe(
+            Stream.runDrain,
+            Effect.fork,
+            Effect.provide(logged(lines))
+          )
+          yield* memory.idle
+          yield* Fiber.interrupt(fiber)
+          assert.deepStrictEqual(warnings(lines), [])
+        })
+      )
+    )
+  }
+})
+
+describe("a stage owns what it has claimed", () => {
+  it(
+    "the source ends while handlers run: they finish, and only what nobody has claimed is released",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send(numbered(20))
+        for (const concurrency of [1, 10]) {
+          const before = yield* memory.stats
+          const results = yield* Consumer.stream(memory).pipe(
+            Stream.take(3),
+            Pipeline.process((body) => Effect.as(Effect.sleep("10 seconds"), body), { concurrency }),
+            Stream.runCollect
+          )
+          assert.strictEqual(Chunk.size(results), 3)
+          const { acked, expired, inFlight } = yield* memory.stats
+          assert.deepStrictEqual([acked - before.acked, expired, inFlight], [3, 0, 0])
+        }
+      })
+    )
+  )
+
+  it(
+    "it is interrupted: what runs is interrupted and all is released at once, nothing is left to time out",
+    simulated(
+      Effect.gen(function* () {
+        const stages: Readonly<Record<string, (self: Source) => Stream.Stream<unknown, unknown>>> = {
+          process: Pipeline.process(() => Effect.never, { concurrency: 3 }),
+          lanes: Pipeline.process(() => Effect.never, { sequence: (body) => (Number(body) < 15 ? "many" : "few") }),
+          batches: Pipeline.processBatches(() => Effect.never, { max: 4 }),
+          "batches that are not read": (self) => Stream.mapEffect(Pipeline.batch({ max: 4 })(self), () => Effect.never),
+          "batches that are not full": Pipeline.batch({ max: 100, within: "1 hour" }),
+          mapEffect: (self) => Pipeline.settle()(Pipeline.mapEffect(() => Effect.never)(self)),
+          "what mapEffect has passed on": (self) =>
+            Stream.mapEffect(Pipeline.mapEffect(() => Effect.void)(self), () => Effect.never),
+          "a delay in the slot": Pipeline.process(() => Effect.fail("no"), {
+            retry: RetryPolicy.inPlace(Schedule.spaced("1 hour"))
+          }),
+          "a held message": Pipeline.process(() => Effect.fail("no"), {
+            sequence: (body) => body,
+            retry: RetryPolicy.redeliver(Schedule.spaced("4 minutes"))
+          }),
+          "a stream that nobody pulls": (self) => Stream.mapEffect(self, () => Effect.never)
+        }
+        for (const [name, stage] of Object.entries(stages)) {
+          const memory = yield* MemoryQueue.make({ name })
+          yield* memory.send(numbered(20))
+          const since = yield* Clock.currentTimeMillis
+          const fiber = yield* Effect.fork(Stream.runDrain(stage(Consumer.stream(memory))))
+          yield* Effect.sleep("2 seconds")
+          const { received } = yield* receivedOf(memory)
+          assert.isAtLeast(received, 1, name)
+          yield* Fiber.interrupt(fiber)
+          assert.isAtMost((yield* Clock.currentTimeMillis) - since, 2500, name)
+          const { expired, inFlight, visible } = yield* memory.stats
+          assert.deepStrictEqual([inFlight, visible, expired], [0, 20, 0], name)
+        }
+      })
+    )
+  )
+
+  it(
+    "the scope of a consumer closes: what it still has in flight is released, whoever holds it",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send(numbered(20))
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const consumer = yield* Consumer.make(memory)
+            // The user's own code has taken them and is gone.
+            yield* Stream.runDrain(Stream.take(consumer.stream, 2))
+            yield* Effect.fork(
+              Stream.runDrain(Pipeline.process(() => Effect.never)((yield* Consumer.make(memory)).stream))
+            )
+            yield* Effect.sleep("1 second")
+          })
+        )
+        const { inFlight, visible } = yield* memory.stats
+        assert.deepStrictEqual([inFlight, visible], [0, 20])
+      })
+    )
+  )
+
+  it(
+    "a batch that was full when the source ended, and is never taken, is released",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send(numbered(9))
+        const stop = yield* Deferred.make<void>()
+        const fiber = yield* Consumer.stream(memory, { drainWhen: Deferred.await(stop), drainDeadline: "1 hour" }).pipe(
+          Pipeline.processBatches(() => Effect.never, { max: 3 }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("1 second")
+        yield* Deferred.succeed(stop, undefined)
+        yield* Effect.sleep("1 second")
+        yield* Fiber.interrupt(fiber)
+        assert.isAtMost(yield* Clock.currentTimeMillis, 3000)
+        const { inFlight, visible } = yield* memory.stats
+        assert.deepStrictEqual([inFlight, visible], [0, 9])
+      })
+    )
+  )
+})
+
+describe("a settlement of the user's own", () => {
+  it(
+    "is the only one: the handler's success or failure after it changes nothing, and a second one is refused",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send(["ack", "retry", "release", "leave", "deadLetter"])
+        const seen = new Set<string>()
+        const refused: Array<string> = []
+        const consumer = yield* Consumer.make(memory)
+        const fiber = yield* consumer.stream.pipe(
+          Pipeline.process(
+            (body, delivery) =>
+              Effect.gen(function* () {
+                if (seen.has(body)) return
+                seen.add(body)
+                if (body === "ack") yield* delivery.ack
+                else if (body === "retry") yield* delivery.retry("10 seconds")
+                else if (body === "release") yield* delivery.release
+                else if (body === "leave") yield* delivery.leave
+                else yield* delivery.deadLetter("I say so")
+                refused.push((yield* Effect.flip(delivery.ack))._tag)
+                if (body === "ack") return yield* Effect.fail("no matter")
+              }),
+            { retry: RetryPolicy.deadLetter }
+          ),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* memory.idle
+        yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(
+          refused,
+          Array.from({ length: 5 }, () => "AlreadySettled")
+        )
+        const { acked, deadLettered, left, lost, released, retried } = yield* consumer.stats
+        assert.deepStrictEqual([acked, retried, released, left, deadLettered, lost], [4, 1, 1, 1, 1, 0])
+        assert.deepStrictEqual(
+          (yield* memory.deadLetters).map(({ message, reason }) => [message.body, reason]),
+          [["deadLetter", "I say so"]]
+        )
+      })
+    )
+  )
+
+  it(
+    "fails with LeaseLost where the queue had taken the message back",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ ordered: true })
+        yield* memory.send([{ body: "a", group: "a" }])
+        yield* memory.inject("ack", { entries: () => "LeaseLost" })
+        const errors: Array<string> = []
+        const fiber = yield* Consumer.stream(memory).pipe(
+          Pipeline.process((_, delivery) =>
+            Effect.catchAll(delivery.ack, (error) => Effect.sync(() => errors.push(`${error._tag}: ${error.message}`)))
+          ),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* memory.idle
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual(errors.length, 1)
+        assert.include(errors[0], "LeaseLost: the lease of message memory-1 was over")
+      })
+    )
+  )
+})
+
+describe("a drain", () => {
+  it(
+    "stops receiving, lets handlers finish, gives back what waits, and ends the stream with a report",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ latency: "10 millis" })
+        const { calls, queue } = recorded(memory)
+        yield* memory.send(numbered(30))
+        const consumer = yield* Consumer.make(queue)
+        const done: Array<string> = []
+        const fiber = yield* consumer.stream.pipe(
+          Pipeline.process(
+            (body) =>
+              Effect.zipRight(
+                Effect.sleep("10 seconds"),
+                Effect.sync(() => done.push(body))
+              ),
+            { concurrency: 4, sequence: (body) => String(Number(body) % 2) }
+          ),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("5 seconds")
+        const report = yield* consumer.drain({ deadline: "1 minute" })
+        const since = yield* Clock.currentTimeMillis
+        yield* Fiber.join(fiber)
+        assert.isAtMost((yield* Clock.currentTimeMillis) - since, 100)
+        assert.deepStrictEqual(done.sort(), ["0", "1"])
+        const stats = yield* consumer.stats
+        assert.deepStrictEqual(report, { finished: 2, released: stats.received - 2, lost: 0, stranded: 0 })
+        // What waited went back when the drain began, not after the handlers.
+        const released = calls.of("setLease").filter(({ entries }) => entries.some(({ millis }) => millis === 0))
+        assert.isAtMost(Math.max(...released.map(({ at }) => at)), 5500)
+        assert.isAtMost(Math.max(...calls.of("receive").map(({ at }) => at)), 5000)
+      })
+    )
+  )
+
+  it(
+    "interrupts at its deadline what still runs, and releases it",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send(["stuck", "quick", "waits in its slot"])
+        let interrupted = 0
+        const consumer = yield* Consumer.make(memory)
+        const fiber = yield* consumer.stream.pipe(
+          Pipeline.process(
+            (body) =>
+              body === "quick"
+                ? Effect.sleep("5 seconds")
+                : body === "stuck"
+                  ? Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
+                  : Effect.fail("no"),
+            { retry: RetryPolicy.inPlace(Schedule.spaced("1 hour")) }
+          ),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("1 second")
+        const report = yield* consumer.drain({ deadline: "20 seconds" })
+        yield* Fiber.join(fiber)
+        assert.isAtMost(yield* Clock.currentTimeMillis, 21_500)
+        assert.deepStrictEqual(report, { finished: 1, released: 2, lost: 0, stranded: 0 })
+        assert.strictEqual(interrupted, 1)
+        assert.strictEqual((yield* memory.stats).visible, 2)
+      })
+    )
+  )
+
+  it(
+    "releases a group's messages the last first, so that none can overtake another",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ ordered: true })
+        const { calls, queue } = recorded(memory)
+        yield* memory.send(grouped(...numbered(6).map((n) => `a${n}`), ...numbered(3).map((n) => `b${n}`)))
+        const consumer = yield* Consumer.make(queue)
+        const fiber = yield* consumer.stream.pipe(
+          Pipeline.process(() => Effect.never),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("1 second")
+        yield* consumer.drain({ deadline: 0 })
+        yield* Fiber.join(fiber)
+        const order = calls.of("setLease").flatMap(({ entries }) => entries.map(({ id }) => Number(id.slice(7))))
+        for (const group of [
+          [1, 2, 3, 4, 5, 6],
+          [7, 8, 9]
+        ]) {
+          assert.deepStrictEqual(
+            order.filter((n) => group.includes(n)),
+            group.reverse()
+          )
+        }
+      })
+    )
+  )
+})
