@@ -123,9 +123,7 @@ export interface Codec<in A> {
 const encodeJson = (value: unknown): Either.Either<Encoded, unknown> => {
   try {
     const body = JSON.stringify(value)
-    return body === undefined
-      ? Either.left(new TypeError(`${typeof value} has no form in JSON`))
-      : Either.right({ body })
+    return body === undefined ? Either.left(`${typeof value} has no form in JSON`) : Either.right({ body })
   } catch (error) {
     return Either.left(error)
   }
@@ -296,8 +294,10 @@ const noop = () => {}
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** An Either is an Effect, so that what is there already costs no turn. */
+const isEither = <B, E>(effect: Effect.Effect<B, E>): effect is Effect.Effect<B, E> & Either.Either<B, E> =>
+  Either.isEither(effect)
 const immediate = <B, E>(effect: Effect.Effect<B, E>): Either.Either<B, E> | undefined =>
-  Either.isEither(effect) ? (effect as Either.Either<B, E>) : undefined
+  isEither(effect) ? effect : undefined
 
 const isAttribute = (value: Uint8Array | LeaseQueue.Attribute): value is LeaseQueue.Attribute =>
   !(value instanceof Uint8Array)

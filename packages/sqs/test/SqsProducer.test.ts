@@ -5,6 +5,7 @@ import { Fault, SqsEmulator, SqsHttp } from "@millrace/sqs/emulator"
 import {
   Chunk,
   Clock,
+  DateTime,
   Deferred,
   Effect,
   Either,
@@ -354,9 +355,9 @@ describe("what is sent", () => {
       yield* plain.send({ a: 1 })
       const dated = yield* SqsProducer.make("q", {
         ...atOnce,
-        codec: SqsProducer.json(Schema.Struct({ at: Schema.Date }))
+        codec: SqsProducer.json(Schema.Struct({ at: Schema.DateTimeUtc }))
       })
-      yield* dated.send({ at: new Date(0) })
+      yield* dated.send({ at: DateTime.unsafeMake(0) })
       assert.deepStrictEqual(yield* bodiesOf(sqs, "q"), ["text", '{"a":1}', '{"at":"1970-01-01T00:00:00.000Z"}'])
     })
   )
