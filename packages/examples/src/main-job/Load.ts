@@ -23,14 +23,14 @@ interface Entry {
 }
 
 /**
- * By repository. Most of the examples come from one, so each turn of them counts as forks of its own: else a group
- * would be all the queue.
+ * By repository. Most of the examples come from one, so every 40 count as forks of their own: else a group would be all
+ * the queue.
  */
-const groupOf = (payload: unknown, turn: number): string => {
+const groupOf = (payload: unknown, fork: number): string => {
   const { repository } = Option.getOrElse(Schema.decodeUnknownOption(Webhook.fields.payload)(payload), () => ({
     repository: undefined
   }))
-  return `${repository?.full_name ?? "(none)"}/${turn}`
+  return `${repository?.full_name ?? "(none)"}/${fork}`
 }
 
 const patience = {
@@ -66,7 +66,7 @@ export const send = (queue: SqsQueue.SqsQueue, count: number) =>
       const example = all[n % all.length]
       const entry = { Id: String(n), MessageBody: JSON.stringify({ ...example, delivery: `webhook-${n}` }) }
       if (!queue.fifo) return entry
-      const group = groupOf(example?.payload, Math.floor(n / all.length))
+      const group = groupOf(example?.payload, Math.floor(n / 40))
       return { ...entry, MessageGroupId: group, MessageDeduplicationId: entry.Id }
     }
     yield* Stream.range(0, count - 1).pipe(

@@ -14,10 +14,10 @@ const oneIn = (n: number) => Effect.map(Random.next, (drawn) => drawn < 1 / n)
  */
 export const work =
   (seed: number) =>
-  (webhook: Webhook, { message }: Delivery<Webhook, unknown>): Effect.Effect<Webhook, Unavailable> =>
+  (webhook: Webhook, { attempt }: Delivery<Webhook, unknown>): Effect.Effect<Webhook, Unavailable> =>
     Effect.gen(function* () {
       const slow = yield* oneIn(100)
       yield* Effect.sleep(slow ? 1000 : yield* Random.nextRange(10, 80))
       if (yield* oneIn(30)) return yield* new Unavailable({ message: `no answer for ${webhook.delivery}` })
       return webhook
-    }).pipe(Effect.withRandom(Random.make(`${seed} ${webhook.delivery} ${message.attempt}`)))
+    }).pipe(Effect.withRandom(Random.make(`${seed} ${webhook.delivery} ${attempt}`)))

@@ -117,9 +117,11 @@ export const draw: Effect.Effect<Scenario> = Effect.gen(function* () {
   }
 })
 
-export const drawConsumer = ({ fifo, visibility, work }: Scenario): Effect.Effect<ConsumerOptions> =>
+export const drawConsumer = ({ fifo, order, visibility, work }: Scenario): Effect.Effect<ConsumerOptions> =>
   Effect.gen(function* () {
-    const pipeline = yield* pick<Pipeline>("process", "process", "process", "processBatches", "mapEffect")
+    const drawn = yield* pick<Pipeline>("process", "process", "process", "processBatches", "mapEffect")
+    // Ahead of its acks, a stage of batches goes on ahead of what has failed in them too.
+    const pipeline = order === "ackAhead" && drawn === "processBatches" ? "process" : drawn
     const endless = work.neverEnds > 0
     return {
       pipeline,
