@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Pipeline, RetryPolicy, Served } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import { Context, Effect, Exit, Fiber, Layer, Schedule, Scope, Stream, TestClock } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Schedule, Scope, TestClock } from "effect"
 
 class Orders extends Context.Tag("test/Orders")<Orders, Served.Served>() {}
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { type Delivery, Pipeline, RetryPolicy } from "@millrace/core"
 import { SqsConsumer, SqsEnvelope } from "@millrace/sqs"
 import { SqsEmulator } from "@millrace/sqs/emulator"
-import { Chunk, Effect, Either, Exit, Schema, Stream } from "effect"
+import { Chunk, DateTime, Effect, Either, Exit, Schema, Stream } from "effect"
 
 const Order = Schema.Struct({ order_id: Schema.Number })
 const emulator = SqsEmulator.layer({ queues: { events: {} } })
@@ -56,7 +56,7 @@ describe("SqsEnvelope.sns", () => {
         message: { order_id: 1 },
         topicArn: notification.TopicArn,
         messageId: notification.MessageId,
-        timestamp: new Date("2012-05-02T00:54:06.655Z")
+        timestamp: DateTime.toDate(DateTime.unsafeMake("2012-05-02T00:54:06.655Z"))
       }
       assert.deepStrictEqual(results, [
         Either.right({ ...common, attributes: notification.MessageAttributes, subject: "An order" }),
@@ -104,7 +104,7 @@ describe("SqsEnvelope.eventBridge", () => {
     Effect.gen(function* () {
       const { "detail-type": detailType, version: _, ...rest } = event
       assert.deepStrictEqual(yield* opened(SqsEnvelope.eventBridge(Order), [event]), [
-        Either.right({ ...rest, detailType, time: new Date("2017-12-22T18:43:48Z") })
+        Either.right({ ...rest, detailType, time: DateTime.toDate(DateTime.unsafeMake("2017-12-22T18:43:48Z")) })
       ])
       const wrong = yield* opened(SqsEnvelope.eventBridge(Order), [{ ...event, detail: { order_id: "secret" } }])
       assert.match(failure(wrong), /detail\.order_id: expected number$/)

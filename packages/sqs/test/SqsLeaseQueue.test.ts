@@ -256,8 +256,12 @@ describe("SqsLeaseQueue: results", () => {
                   wanted.map((kind) => (kind === "omitted" ? "Transient" : kind))
                 )
               }).pipe(
-                Effect.provide(withClient(() => ({ deleteMessageBatch: () => Effect.succeed(answer) }))),
-                Effect.provide(SqsEmulator.layer({ queues: { orders: {} } })),
+                Effect.provide(
+                  Layer.provide(
+                    withClient(() => ({ deleteMessageBatch: () => Effect.succeed(answer) })),
+                    SqsEmulator.layer({ queues: { orders: {} } })
+                  )
+                ),
                 Effect.runPromise
               )
             }
@@ -274,12 +278,14 @@ describe("SqsLeaseQueue: results", () => {
       assert.deepStrictEqual(reasons(yield* queue.ack([{ messageId: "m", handle: "h" }])), ["Transient"])
     }).pipe(
       Effect.provide(
-        withClient(() => ({
-          deleteMessageBatch: () =>
-            Effect.succeed({ Successful: [], Failed: [{ Id: "0", Code: "RequestThrottled", SenderFault: true }] })
-        }))
-      ),
-      Effect.provide(SqsEmulator.layer({ queues: { orders: {} } }))
+        Layer.provide(
+          withClient(() => ({
+            deleteMessageBatch: () =>
+              Effect.succeed({ Successful: [], Failed: [{ Id: "0", Code: "RequestThrottled", SenderFault: true }] })
+          })),
+          SqsEmulator.layer({ queues: { orders: {} } })
+        )
+      )
     )
   )
 })

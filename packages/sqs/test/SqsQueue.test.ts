@@ -225,10 +225,10 @@ describe("SqsQueue.ensure", () => {
   )
 
   it.effect("a redrive policy that counts by a number is the same as one that counts by text", () =>
-    Effect.gen(function* () {
-      // The emulator's own option writes the count as a number.
-      yield* SqsQueue.ensure("orders", { deadLetter: { queue: "dead", maxReceiveCount: 3 } })
-    }).pipe(Effect.provide(emulator({ orders: { deadLetter: { queue: "dead", maxReceiveCount: 3 } } })))
+    // The emulator's own option writes the count as a number.
+    SqsQueue.ensure("orders", { deadLetter: { queue: "dead", maxReceiveCount: 3 } }).pipe(
+      Effect.provide(emulator({ orders: { deadLetter: { queue: "dead", maxReceiveCount: 3 } } }))
+    )
   )
 
   it.effect("a FIFO queue gets a FIFO dead-letter queue; one that exists is left as it is, by name or ARN", () =>

@@ -36,7 +36,7 @@ const loop = (handle: Handler, failed: "goes on" | "gives back") =>
         }
       }
     })
-    yield* Effect.forever(once)
+    return yield* Effect.forever(once)
   })
 
 /** What failed is left to its visibility timeout, and the loop goes on with the next. */
