@@ -318,6 +318,27 @@ describe("process with a circuit", () => {
     }).pipe(Effect.scoped, quiet)
   )
 
+  inTime("while it is open the queue is not asked, not even where nothing is left here", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make({ latency: "8 millis" })
+      const circuit = yield* Circuit.make({ trips: ["Down"] })
+      yield* circuit.open
+      yield* queue.send(["first"])
+      const consumer = yield* Consumer.make(queue)
+      yield* consumer.stream.pipe(
+        Pipeline.process(() => Effect.void, { circuit }),
+        Stream.runDrain,
+        Effect.fork
+      )
+      yield* Effect.sleep("1 second")
+      yield* queue.send(bodies(50))
+      yield* Effect.sleep("1 hour")
+      assert.strictEqual((yield* queue.stats).calls.receive, 1)
+      yield* circuit.close
+      yield* queue.settled(51)
+    }).pipe(Effect.scoped, quiet)
+  )
+
   for (const behind of [false, true]) {
     inTime(
       `opened by hand, ${behind ? "behind another stage, " : ""}next to nothing is received; a drain ends it all the same`,
@@ -327,11 +348,11 @@ describe("process with a circuit", () => {
           const circuit = yield* Circuit.make({ trips: ["Down"] })
           yield* circuit.open
           yield* queue.send(bodies(500))
-          const consumer = yield* Consumer.make(queue)
+          const consumer = yield* Consumer.make(queue, { maxInFlight: 400 })
           let handled = 0
           const stream = behind ? consumer.stream.pipe(Pipeline.mapEffect(Effect.succeed)) : consumer.stream
           const run = yield* stream.pipe(
-            Pipeline.process(() => Effect.sync(() => handled++), { circuit, concurrency: 5 }),
+            Pipeline.process(() => Effect.sync(() => handled++), { circuit, concurrency: 200 }),
             Stream.runDrain,
             Effect.fork
           )
