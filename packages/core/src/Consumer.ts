@@ -68,7 +68,7 @@ export interface Options {
   readonly heartbeat?: boolean | undefined
   /** Ends the stream by a drain when this completes: no new receives, running handlers finish, the rest is released. */
   readonly drainWhen?: Effect.Effect<unknown> | undefined
-  /** How long handlers may go on in a drain by `drainWhen`. Default 30 seconds. */
+  /** How long handlers may go on in a drain by `drainWhen`. Default 20 seconds. */
   readonly drainDeadline?: Duration.DurationInput | undefined
   /** A delivery that no stage has claimed for so long is warned about, by its id: from 1 second. Default 1 minute. */
   readonly warnAfter?: Duration.DurationInput | undefined
@@ -96,6 +96,12 @@ export interface Stats {
   readonly receiveErrors: number
   readonly settleCalls: number
   readonly settleErrors: number
+  /** Calls to extend leases, the leases in them, and the calls that failed whole. */
+  readonly extendCalls: number
+  readonly extended: number
+  readonly extendErrors: number
+  /** Messages in flight for as long as the queue allows. */
+  readonly longestReached: number
   /** Messages that an aborted receive may have leased to nobody. */
   readonly stranded: number
   readonly inFlight: number
@@ -120,7 +126,7 @@ export interface Consumer<E> {
   /** The deliveries. Run it once; closing it stops the consumer and releases what no stage has claimed. */
   readonly stream: Stream.Stream<Delivery.Delivery<string>, E>
   /**
-   * Stops receiving, lets what runs finish until `deadline` (default 30 seconds), interrupts what still runs,
+   * Stops receiving, lets what runs finish until `deadline` (default 20 seconds), interrupts what still runs,
    * flushes the settlements and releases the rest. The stream then ends.
    */
   readonly drain: (options?: { readonly deadline?: Duration.DurationInput | undefined }) => Effect.Effect<DrainReport>
@@ -766,7 +772,7 @@ const check = (queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDurati
       flushWithin: yield* duration("flushWithin", options.flushWithin ?? "10 seconds", {}),
       fatalGrace: yield* duration("fatalGrace", options.fatalGrace ?? "1 minute", {}),
       warnAfter: yield* duration("warnAfter", options.warnAfter ?? "1 minute", { min: "1 second" }),
-      drainDeadline: yield* duration("drainDeadline", options.drainDeadline ?? "30 seconds", {})
+      drainDeadline: yield* duration("drainDeadline", options.drainDeadline ?? "20 seconds", {})
     }
     return checked
   })
@@ -813,7 +819,7 @@ export const make = <E>(
     yield* Effect.addFinalizer(() => engine.drain(Duration.zero))
     return {
       stream: source(engine, checked),
-      drain: (drainOptions) => engine.drain(Duration.decode(drainOptions?.deadline ?? "30 seconds")),
+      drain: (drainOptions) => engine.drain(Duration.decode(drainOptions?.deadline ?? "20 seconds")),
       stats: Effect.sync(() => engine.stats),
       pause: Effect.sync(() => engine.intake.pause()),
       resume: Effect.sync(() => engine.intake.resume()),

@@ -19,7 +19,7 @@ import * as InvalidOptions from "./InvalidOptions.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 
 export interface Options extends Consumer.Options {
-  /** How long handlers may go on when the Layer is closed (SIGTERM, through the runtime). Default 30 seconds. */
+  /** How long handlers may go on when the Layer is closed (SIGTERM, through the runtime). Default 20 seconds. */
   readonly drainDeadline?: Duration.DurationInput | undefined
   /**
    * What follows when the pipeline fails: a schedule starts it anew by its delays, with a consumer of its own, until
@@ -52,7 +52,7 @@ const run = <E, E2, R>(
   options: Options
 ) =>
   Effect.gen(function* () {
-    const drainDeadline = yield* InvalidOptions.duration("drainDeadline", options.drainDeadline ?? "30 seconds", {})
+    const drainDeadline = yield* InvalidOptions.duration("drainDeadline", options.drainDeadline ?? "20 seconds", {})
     const failed = yield* Deferred.make<never, unknown>()
     const failures = yield* Effect.serviceOption(Failures)
     const scope = yield* Scope.make()

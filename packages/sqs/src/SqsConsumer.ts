@@ -44,7 +44,7 @@ export const stream = (
 /**
  * Runs a pipeline over a queue for the life of the Layer, and gives a handle to it under a tag of the user's own. When
  * the Layer is closed, by SIGTERM or SIGINT through the runtime for instance, the consumer is drained: no new receives,
- * handlers finish until `drainDeadline` (default 30 seconds), the rest is released; the report is logged. `restart`
+ * handlers finish until `drainDeadline` (default 20 seconds), the rest is released; the report is logged. `restart`
  * says what follows a failure; with `Served.launch` the program fails with it. The queue is looked up as the Layer is
  * built, which fails with a `ConsumerError` where that fails.
  *
