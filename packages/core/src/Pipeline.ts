@@ -502,10 +502,21 @@ const keyOf = <A>(key: (body: A) => string | undefined, body: A): string | undef
 }
 
 const withConcurrency = <A, E, R>(
-  options: { readonly concurrency?: number | Tunable.Tunable | undefined },
+  options: {
+    readonly concurrency?: number | Tunable.Tunable | undefined
+    readonly timeout?: Duration.DurationInput | undefined
+    readonly holdLimit?: Duration.DurationInput | undefined
+  },
   make: (concurrency: Tunable.Tunable) => Stream.Stream<A, E, R>
 ): Stream.Stream<A, E | InvalidOptions.InvalidOptions, R> =>
-  Stream.unwrap(Effect.map(Tunable.from("concurrency", options.concurrency ?? 10, { min: 1, whole: true }), make))
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const { duration } = InvalidOptions
+      if (options.timeout !== undefined) yield* duration("timeout", options.timeout, { min: "1 millis" })
+      if (options.holdLimit !== undefined) yield* duration("holdLimit", options.holdLimit, {})
+      return make(yield* Tunable.from("concurrency", options.concurrency ?? 10, { min: 1, whole: true }))
+    })
+  )
 
 // ------------------------------------------------------------------------------------------------------------ batch
 
@@ -566,7 +577,7 @@ export const processBatches =
     options: ProcessBatchesOptions<A, E | EI | E2, Delivery<A, E>>
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B, EX | InvalidOptions.InvalidOptions, RX | R2> =>
-    withConcurrency({ concurrency: options.concurrency ?? 1 }, (concurrency) =>
+    withConcurrency({ ...options, concurrency: options.concurrency ?? 1 }, (concurrency) =>
       dispatch(batch(options)(self), () => {
         const claims = new Claims()
         const laneOf = lanes<A, E>(options)
