@@ -355,14 +355,17 @@ describe("many retries", () => {
 
 describe("a port that breaks its word", () => {
   it(
-    "a call that dies holds no permit for ever",
+    "a call that throws holds no permit for ever",
     simulated(
       Effect.gen(function* () {
         const memory = yield* MemoryQueue.make({ leaseDuration: "5 seconds" })
         let dies = true
         const queue: LeaseQueue.LeaseQueue<MemoryQueue.MemoryQueueError> = {
           ...memory,
-          ack: (leases) => (dies ? Effect.dieMessage("a bug of the port") : memory.ack(leases))
+          ack: (leases) => {
+            if (dies) throw new Error("a bug of the port")
+            return memory.ack(leases)
+          }
         }
         yield* memory.send(numbered(2))
         const consumer = yield* Consumer.make(queue, { maxInFlight: 2, heartbeat: false, linger: 0 })
