@@ -589,33 +589,42 @@ export const processBatches =
           runFork: RunFork<R2>,
           settled: (...results: ReadonlyArray<B>) => void
         ): void => {
-          const fail = (
-            delivery: Delivery<A, E>,
-            cause: Cause.Cause<E | EI | E2 | HandlerTimeout>,
-            followers: ReadonlyArray<Delivery<A, E>>
-          ) =>
-            failures.treat(delivery, cause, runFork, {
-              ran: Exit.isSuccess(delivery.body),
-              hold: undefined,
-              defer: undefined,
-              runAgain: () => work([delivery, ...followers], runFork, settled),
-              settled: () => {
-                for (const follower of followers) {
-                  inFlight(follower).settle(Settlement.release)
+          // What is to run again does so together, once the policy has spoken on all: a batch takes one slot.
+          const treat = (failed: Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>) => {
+            const again: Array<Delivery<A, E>> = []
+            let undecided = failed.size
+            const decided = () => {
+              if (--undecided === 0 && again.length > 0) work(again, runFork, settled)
+            }
+            failed.forEach((delivery, cause, followers) =>
+              failures.treat(delivery, cause, runFork, {
+                ran: Exit.isSuccess(delivery.body),
+                hold: undefined,
+                defer: undefined,
+                runAgain: () => {
+                  again.push(delivery, ...followers)
+                  decided()
+                },
+                settled: () => {
+                  for (const follower of followers) {
+                    inFlight(follower).settle(Settlement.release)
+                    settled()
+                  }
                   settled()
+                  decided()
                 }
-                settled()
-              }
-            })
+              })
+            )
+          }
           const sound: Array<{ readonly delivery: Delivery<A, E>; readonly body: A }> = []
-          const unsound = new Followers<Delivery<A, E>, E>(laneOf?.of)
+          const unsound = new Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>(laneOf?.of)
           for (const delivery of deliveries) {
             if (!claims.claim(inFlight(delivery))) settled()
             else if (unsound.follows(delivery)) continue
             else if (Exit.isFailure(delivery.body)) unsound.fails(delivery, delivery.body.cause)
             else sound.push({ delivery, body: delivery.body.value })
           }
-          unsound.forEach(fail)
+          treat(unsound)
           if (sound.length === 0) return
           const asked = sound.map(({ delivery }) => delivery)
           const bodies = sound.map(({ body }) => body)
@@ -642,7 +651,7 @@ export const processBatches =
                 settled(...result.value)
               }
             })
-            failed.forEach(fail)
+            treat(failed)
           })
         }
 
@@ -677,6 +686,10 @@ class Followers<D, E> {
 
   constructor(lanesOf: ((delivery: D) => ReadonlyArray<string>) | undefined) {
     this.#lanesOf = lanesOf ?? (() => noLanes)
+  }
+
+  get size(): number {
+    return this.#failed.length
   }
 
   follows(delivery: D): boolean {

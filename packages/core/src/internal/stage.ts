@@ -1,7 +1,7 @@
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
@@ -16,9 +16,12 @@ import * as Settlement from "../Settlement.js"
 import type { Tunable } from "../Tunable.js"
 import { type Custodian, type InFlight, type Owner, Phase } from "./inFlight.js"
 
-// A concurrent `forEach` that is interrupted at the wrong moment never ends (Effect 3.22), and there is one as a rule.
+// Not a concurrent `forEach`: one that is interrupted at the wrong moment never ends (Effect 3.22).
 const together = <A>(items: ReadonlyArray<A>, f: (item: A) => Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.forEach(items, f, { concurrency: items.length > 1 ? "unbounded" : 1, discard: true })
+  Effect.flatMap(
+    Effect.forEach(items, (item) => Effect.fork(f(item))),
+    (fibers) => Effect.forEach(fibers, (fiber) => Fiber.await(fiber), { discard: true })
+  )
 
 /** The deliveries that a stage answers for, and the fibers that work on them. */
 export class Claims implements Owner {
