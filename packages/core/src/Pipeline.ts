@@ -47,14 +47,14 @@ type Deliveries<A, E, EX, RX> = Stream.Stream<Delivery<A, E>, EX, RX>
 export const decode =
   <B, I, R>(schema: Schema.Schema<B, I, R>) =>
   <A extends I, E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E | DecodeError, EX, RX | R> =>
-    decodeWith(self, ParseResult.decodeUnknown(schema))
+    decodeWith(self, ParseResult.decodeUnknown(schema, allPaths))
 
 /**
  * Parses bodies as JSON and decodes them by a Schema. What is not JSON, or does not match, flows on as a failed
  * delivery with a `DecodeError`.
  */
 export const decodeJson = <B, I, R>(schema: Schema.Schema<B, I, R>) => {
-  const decodeParsed = ParseResult.decodeUnknown(schema)
+  const decodeParsed = ParseResult.decodeUnknown(schema, allPaths)
   return <E, EX, RX>(self: Deliveries<string, E, EX, RX>): Deliveries<B, E | DecodeError, EX, RX | R> =>
     decodeWith(self, (body) => {
       let parsed: unknown
@@ -66,6 +66,9 @@ export const decodeJson = <B, I, R>(schema: Schema.Schema<B, I, R>) => {
       return decodeParsed(parsed)
     })
 }
+
+/** Who reads the error wants to know all that is wrong. */
+const allPaths = { errors: "all" } as const
 
 const decodeWith = <A, E, EX, RX, B, R>(
   self: Deliveries<A, E, EX, RX>,
