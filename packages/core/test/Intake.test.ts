@@ -1,9 +1,9 @@
 /** When receives are sent, for how many, and how many at once: seen from the queue. */
 import { assert, describe, it } from "@effect/vitest"
-import { Consumer, type Delivery, type LeaseQueue, Pipeline } from "@millrace/core"
+import { Consumer, type LeaseQueue, Pipeline } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Clock, Deferred, Duration, Effect, Fiber, Schedule, Stream } from "effect"
-import { type Calls, deaf, grouped, jostled, numbered, recorded, simulated } from "./support/index.js"
+import { type Calls, deaf, grouped, jostled, numbered, recorded, type Stage, simulated } from "./support/index.js"
 
 const hour = Duration.toMillis("1 hour")
 
@@ -514,10 +514,10 @@ describe("a receive whose answer was lost", () => {
 describe("wake-ups", () => {
   // What comes after a fiber has looked for work and before it waits for it must not be slept over. Without the second
   // look in `Intake.#untilWoken`, in `Dispatcher.#untilDriverWoken` or in `Filling.#untilChanged` most seeds sleep on.
-  const stages = {
+  const stages: Readonly<Record<string, Stage>> = {
     process: Pipeline.process(() => Effect.yieldNow(), { concurrency: 1 }),
     processBatches: Pipeline.processBatches(() => Effect.void, { max: 1 }),
-    settle: <E, EX, RX>(self: Stream.Stream<Delivery.Delivery<string, E>, EX, RX>) =>
+    settle: (self) =>
       self.pipe(
         Pipeline.mapEffect(() => Effect.void, { concurrency: 1 }),
         Pipeline.settle()

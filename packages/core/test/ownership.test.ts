@@ -1,11 +1,9 @@
 /** Who owns a delivery, what becomes of one that nobody owns, and how a consumer ends. */
 import { assert, describe, it } from "@effect/vitest"
-import { Consumer, type Delivery, type InvalidOptions, Pipeline, RetryPolicy } from "@millrace/core"
+import { Consumer, type Delivery, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Chunk, Clock, Deferred, Effect, Fiber, Schedule, Stream } from "effect"
-import { grouped, type Line, logged, numbered, recorded, simulated } from "./support/index.js"
-
-type Source = Stream.Stream<Delivery.Delivery<string>, MemoryQueue.MemoryQueueError | InvalidOptions.InvalidOptions>
+import { grouped, type Line, logged, numbered, recorded, type Stage, simulated } from "./support/index.js"
 
 const receivedOf = (memory: MemoryQueue.MemoryQueue) =>
   Effect.map(memory.stats, ({ inFlight, visible, acked, sent }) => ({ received: inFlight + acked, sent, visible }))
@@ -13,7 +11,7 @@ const receivedOf = (memory: MemoryQueue.MemoryQueue) =>
 const warnings = (lines: ReadonlyArray<Line>) => lines.filter(({ level }) => level === "WARN").map(({ text }) => text)
 
 describe("a delivery that nobody settles", () => {
-  const stages = {
+  const stages: Readonly<Record<string, Stage<Delivery.Delivery<string>>>> = {
     "taken from the stream": Pipeline.map((body: string) => body),
     "passed on by mapEffect": Pipeline.mapEffect((body: string) => Effect.succeed(body))
   }
@@ -81,7 +79,7 @@ describe("a delivery that nobody settles", () => {
   }
 
   const slow = () => Effect.sleep("7 minutes")
-  const slowStages: Readonly<Record<string, (self: Source) => Stream.Stream<unknown, unknown>>> = {
+  const slowStages: Readonly<Record<string, Stage>> = {
     process: Pipeline.process(slow, { concurrency: 2 }),
     "a lane": Pipeline.process(slow, { concurrency: 2, sequence: () => "all" }),
     processBatches: Pipeline.processBatches(slow, { max: 3 }),
@@ -135,7 +133,7 @@ describe("a stage owns what it has claimed", () => {
     "it is interrupted: what runs is interrupted and all is released at once, nothing is left to time out",
     simulated(
       Effect.gen(function* () {
-        const stages: Readonly<Record<string, (self: Source) => Stream.Stream<unknown, unknown>>> = {
+        const stages: Readonly<Record<string, Stage>> = {
           process: Pipeline.process(() => Effect.never, { concurrency: 3 }),
           lanes: Pipeline.process(() => Effect.never, { sequence: (body) => (Number(body) < 15 ? "many" : "few") }),
           batches: Pipeline.processBatches(() => Effect.never, { max: 4 }),

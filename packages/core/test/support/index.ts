@@ -1,6 +1,6 @@
-import type { LeaseQueue } from "@millrace/core"
-import { Simulation } from "@millrace/core/testing"
-import { Duration, Effect, Logger, Random, type Scope } from "effect"
+import type { Delivery, InvalidOptions, LeaseQueue } from "@millrace/core"
+import { type MemoryQueue, Simulation } from "@millrace/core/testing"
+import { Duration, Effect, Logger, Random, type Scope, type Stream } from "effect"
 
 /**
  * A test's body: runs the program in virtual time with a few seeds, so with a few orders in which fibers take turns. A
@@ -137,6 +137,13 @@ export const deaf = <E>(queue: LeaseQueue.LeaseQueue<E>): LeaseQueue.LeaseQueue<
   ...queue,
   receive: ({ attemptId, max, wait }) => queue.receive({ attemptId, max, wait })
 })
+
+/** The stream of a consumer of a queue in memory, and what can be made of it. */
+export type Source = Stream.Stream<
+  Delivery.Delivery<string>,
+  MemoryQueue.MemoryQueueError | InvalidOptions.InvalidOptions
+>
+export type Stage<A = unknown> = (self: Source) => Stream.Stream<A, unknown>
 
 export interface Line {
   readonly level: string
