@@ -361,17 +361,13 @@ class Engine<E> implements Custodian {
   #entry({ awaited, delivery, settlement }: Ending): Settler.Entry {
     const noPlace = settlement._tag === "DeadLetter" && this.queue.deadLetter === undefined
     const outcome = noPlace ? "left" : outcomes[settlement._tag]
-    return {
-      message: delivery.message,
-      request: this.#request(delivery, noPlace ? Settlement.leave : settlement),
-      deadline: () => delivery.deadline,
-      over: () => delivery.outcome !== undefined,
-      awaited,
-      onResult: (confirmed) => {
-        if (confirmed && outcome === "acked" && this.now() > delivery.deadline) this.metrics.add("ackedLate")
-        this.#end(delivery, confirmed ? outcome : "lost")
-      }
-    }
+    const request = this.#request(delivery, noPlace ? Settlement.leave : settlement)
+    return new DeliveryEntry(delivery, request, outcome, awaited, this.#onResult)
+  }
+
+  readonly #onResult = (delivery: InFlight, outcome: Settlement.Outcome, confirmed: boolean): void => {
+    if (confirmed && outcome === "acked" && this.now() > delivery.deadline) this.metrics.add("ackedLate")
+    this.#end(delivery, confirmed ? outcome : "lost")
   }
 
   wants(deliveries: number): void {
@@ -432,7 +428,7 @@ class Engine<E> implements Custodian {
   #request(delivery: InFlight, settlement: Settlement.Settlement): Settler.Request {
     switch (settlement._tag) {
       case "Ack":
-        return { _tag: "Ack" }
+        return ackRequest
       case "DeadLetter":
         return { _tag: "DeadLetter", reason: settlement.reason, error: settlement.error, attempt: delivery.attempt }
       case "Release":
@@ -718,6 +714,47 @@ interface Ending {
   readonly delivery: InFlight
   readonly settlement: Settlement.Settlement
   readonly awaited: boolean
+}
+
+const ackRequest: Settler.Request = { _tag: "Ack" }
+
+/** A class, since there is one for every message. */
+class DeliveryEntry implements Settler.Entry {
+  readonly request: Settler.Request
+  readonly awaited: boolean
+  readonly #delivery: InFlight
+  readonly #outcome: Settlement.Outcome
+  readonly #onResult: (delivery: InFlight, outcome: Settlement.Outcome, confirmed: boolean) => void
+
+  constructor(
+    delivery: InFlight,
+    request: Settler.Request,
+    outcome: Settlement.Outcome,
+    awaited: boolean,
+    onResult: (delivery: InFlight, outcome: Settlement.Outcome, confirmed: boolean) => void
+  ) {
+    this.request = request
+    this.awaited = awaited
+    this.#delivery = delivery
+    this.#outcome = outcome
+    this.#onResult = onResult
+  }
+
+  get message() {
+    return this.#delivery.message
+  }
+
+  deadline(): number {
+    return this.#delivery.deadline
+  }
+
+  over(): boolean {
+    return this.#delivery.outcome !== undefined
+  }
+
+  onResult(confirmed: boolean): void {
+    this.#onResult(this.#delivery, this.#outcome, confirmed)
+  }
 }
 
 const asReleased = (delivery: InFlight): Ending => ({ delivery, settlement: Settlement.release, awaited: false })
