@@ -93,8 +93,9 @@ const reason = (failure: unknown): string => {
 /**
  * Visible again after the delay that `schedule` has for this attempt: it is stepped from its start, once for each
  * attempt so far, with the present failure as its input. Passes on when the schedule is over, or after `attempts`
- * attempts, runs in place included (default: no end). A delay is cut to what is left of the longest lease (SQS: 12
- * hours). In a lane the message is held here instead, up to `holdLimit` of the stage, so that nothing overtakes it.
+ * attempts, those here since the last receive included (default: no end). A delay is cut to what is left of the longest
+ * lease (SQS: 12 hours). In a lane the message is held here instead, up to `holdLimit` of the stage, so that nothing
+ * overtakes it.
  */
 export const redeliver = <E = unknown>(
   schedule: Schedule.Schedule<unknown, E>,
