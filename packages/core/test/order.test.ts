@@ -68,7 +68,9 @@ const fleet = (scenario: { readonly faults: boolean }) =>
           holdLimit,
           retry: (failure) => {
             if (typeof failure === "object") broken.push(failure.message)
-            return failure === "never mind" ? RetryPolicy.deadLetter : RetryPolicy.redeliver(Schedule.spaced("3 seconds"))
+            return failure === "never mind"
+              ? RetryPolicy.deadLetter
+              : RetryPolicy.redeliver(Schedule.spaced("3 seconds"))
           }
         }),
         Stream.runDrain,
