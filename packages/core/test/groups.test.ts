@@ -299,6 +299,23 @@ describe("a head that fails", () => {
   )
 
   it(
+    "runs in place first where the policy says so, anew after each time that it was held",
+    simulated(
+      Effect.gen(function* () {
+        const twice = RetryPolicy.inPlace(Schedule.intersect(Schedule.spaced("1 second"), Schedule.recurs(2)))
+        const { at, of } = yield* ordered(["a1", "a2"], (body, run) => body === "a1" && run <= 7, {
+          retry: twice.pipe(RetryPolicy.orElse(everyTen))
+        })
+        assert.strictEqual(of("a").filter((body) => body === "a1").length, 8)
+        assert.deepStrictEqual(
+          at.slice(1, 8).map((then, i) => then - (at[i] ?? 0)),
+          [1000, 1000, 10_000, 1000, 1000, 10_000, 1000]
+        )
+      })
+    )
+  )
+
+  it(
     "is handed back where the delay is longer than holdLimit: one call, the tail released first and the head delayed last",
     simulated(
       Effect.gen(function* () {

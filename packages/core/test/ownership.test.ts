@@ -53,6 +53,26 @@ describe("a delivery that nobody settles", () => {
     )
 
     it(
+      `is released after that while, too, where the stream has ended before: ${where}`,
+      simulated(
+        Effect.gen(function* () {
+          const memory = yield* MemoryQueue.make()
+          yield* memory.send(["swallowed", "kept", "swallowed"])
+          yield* Consumer.stream(memory).pipe(
+            Stream.take(3),
+            stage,
+            Stream.filter(({ message }) => message.body === "kept"),
+            Pipeline.process(() => Effect.void),
+            Stream.runDrain
+          )
+          yield* Effect.sleep("3 minutes")
+          const { acked, expired, inFlight, released } = yield* memory.stats
+          assert.deepStrictEqual([acked, inFlight, released, expired], [1, 0, 2, 0])
+        })
+      )
+    )
+
+    it(
       `wedges the stream when it takes the last permit, and the stream says so: ${where}`,
       simulated(
         Effect.gen(function* () {
@@ -192,24 +212,25 @@ describe("a stage owns what it has claimed", () => {
   )
 
   it(
-    "a batch that was full when the source ended, and is never taken, is released",
+    "batches that were full when the source ended, and are never taken, are released",
     simulated(
       Effect.gen(function* () {
-        const memory = yield* MemoryQueue.make()
-        yield* memory.send(numbered(9))
-        const stop = yield* Deferred.make<void>()
-        const fiber = yield* Consumer.stream(memory, { drainWhen: Deferred.await(stop), drainDeadline: "1 hour" }).pipe(
-          Pipeline.processBatches(() => Effect.never, { max: 3 }),
-          Stream.runDrain,
-          Effect.fork
-        )
-        yield* Effect.sleep("1 second")
-        yield* Deferred.succeed(stop, undefined)
-        yield* Effect.sleep("1 second")
-        yield* Fiber.interrupt(fiber)
-        assert.isAtMost(yield* Clock.currentTimeMillis, 3000)
-        const { inFlight, visible } = yield* memory.stats
-        assert.deepStrictEqual([inFlight, visible], [0, 9])
+        for (let n = 3; n <= 15; n++) {
+          const memory = yield* MemoryQueue.make({ name: String(n) })
+          yield* memory.send(numbered(20))
+          const since = yield* Clock.currentTimeMillis
+          const fiber = yield* Consumer.stream(memory).pipe(
+            Stream.take(n),
+            Pipeline.processBatches(() => Effect.never, { max: 3 }),
+            Stream.runDrain,
+            Effect.fork
+          )
+          yield* Effect.sleep("2 seconds")
+          yield* Fiber.interrupt(fiber)
+          assert.isAtMost((yield* Clock.currentTimeMillis) - since, 3000)
+          const { inFlight, visible } = yield* memory.stats
+          assert.deepStrictEqual([inFlight, visible], [0, 20])
+        }
       })
     )
   )
