@@ -1,3 +1,5 @@
+// @effect-diagnostics floatingEffect:off
+// What must not compile is not run.
 import { assert, describe, it } from "@effect/vitest"
 import { Circuit, Consumer, type Delivery, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"

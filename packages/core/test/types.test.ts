@@ -1,3 +1,5 @@
+// @effect-diagnostics floatingEffect:off
+// What must not compile is not run.
 /**
  * The types of the public surface: what is inferred through a pipeline, and what must not compile. `tsc` checks it; run,
  * it only makes the pipelines and runs none.
