@@ -5,6 +5,7 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Pipeable from "effect/Pipeable"
@@ -113,15 +114,18 @@ export const redeliver = <E = unknown>(
   )
 
 /**
- * Runs the handler again in its slot, after the schedule's delays; passes on when the schedule is over. For failures
- * that are over in a moment: the slot is taken meanwhile. No receive is spent on it.
+ * Runs the handler again in its slot, after the schedule's delays; passes on when the schedule is over, and where an
+ * earlier stage has failed (decode, `mapEffect`), which does not run again here. For failures that are over in a moment:
+ * the slot is taken meanwhile. No receive is spent on it.
  */
 export const inPlace = <E = unknown>(schedule: Schedule.Schedule<unknown, E>): RetryPolicy<E> =>
   make((failure, delivery) =>
-    Effect.map(
-      delayAt(schedule, failure, inFlight(delivery).retriesInARow + 1),
-      Option.map((delay): Decision => ({ _tag: "RunAgain", delay }))
-    )
+    Exit.isFailure(delivery.body)
+      ? Effect.succeedNone
+      : Effect.map(
+          delayAt(schedule, failure, inFlight(delivery).retriesInARow + 1),
+          Option.map((delay): Decision => ({ _tag: "RunAgain", delay }))
+        )
   )
 
 /** A schedule's delays have long reached their cap by then. */
