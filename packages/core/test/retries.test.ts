@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Consumer, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import { Clock, Data, Duration, Effect, Fiber, Ref, Schedule, Stream } from "effect"
+import { Clock, Data, Duration, Effect, Fiber, Ref, Schedule, Schema, Stream } from "effect"
 import { numbered, recorded, simulated } from "./support/index.js"
 
 interface Run {
@@ -224,6 +224,42 @@ describe("inPlace", () => {
         assert.deepStrictEqual(gaps, [1000, 1000, 60_000, 1000, 1000, 120_000, 1000, 1000])
         assert.deepStrictEqual(received, [1, 1, 1, 2, 2, 2, 3, 3, 3])
         assert.strictEqual(counts.deadLettered, 1)
+      })
+    )
+  )
+})
+
+describe("inPlace, where an earlier stage has failed", () => {
+  it(
+    "passes on at once: to run this stage again is no use",
+    simulated(
+      Effect.gen(function* () {
+        const forEver = RetryPolicy.inPlace(Schedule.spaced("1 minute"))
+        const poison = yield* MemoryQueue.make({ name: "poison" })
+        yield* poison.send(["not json"])
+        const decoding = yield* Consumer.stream(poison).pipe(
+          Pipeline.decodeJson(Schema.Number),
+          Pipeline.process(() => Effect.void, { retry: RetryPolicy.orElse(forEver, RetryPolicy.deadLetter) }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* poison.idle
+        assert.isAtMost(yield* Clock.currentTimeMillis, 1000)
+        yield* Fiber.interrupt(decoding)
+        assert.strictEqual((yield* poison.stats).deadLettered, 1)
+
+        const mapped = yield* MemoryQueue.make({ name: "mapped" })
+        yield* mapped.send(["a"])
+        let runs = 0
+        const mapping = yield* Consumer.stream(mapped).pipe(
+          Pipeline.mapEffect(() => (++runs < 3 ? Effect.fail("not yet") : Effect.void)),
+          Pipeline.settle({ retry: RetryPolicy.orElse(forEver, RetryPolicy.redeliver(Schedule.spaced("1 second"))) }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* mapped.idle
+        yield* Fiber.interrupt(mapping)
+        assert.strictEqual(runs, 3)
       })
     )
   )
