@@ -370,6 +370,10 @@ class Engine<E> implements Custodian {
     this.#end(delivery, confirmed ? outcome : "lost")
   }
 
+  lapsed(delivery: InFlight): void {
+    this.#lost(delivery)
+  }
+
   wants(deliveries: number): void {
     this.intake.wanted = deliveries
   }

@@ -23,6 +23,8 @@ class Filling<A, E, EX> {
   #deliveries: Array<Delivery<A, E>> = []
   #bytes = 0
   #openedAt = 0
+  /** The reader knows of the end: it has taken all that came before. */
+  #told = false
   #end: Exit.Exit<never, Option.Option<EX>> | undefined
   /** Counts what its reader would want to know. */
   #changes = 0
@@ -115,7 +117,10 @@ class Filling<A, E, EX> {
       this.#wakeDriver?.()
       return Effect.succeed(Chunk.of(batch))
     }
-    if (this.#end !== undefined) return this.#end
+    if (this.#end !== undefined) {
+      this.#told = true
+      return this.#end
+    }
     const changed = this.#untilChanged(this.#changes)
     if (this.#deliveries.length === 0) return Effect.zipRight(changed, this.pull)
     const left = this.#openedAt + this.#limits.within - this.#now()
@@ -139,7 +144,10 @@ class Filling<A, E, EX> {
       this.claims.closed = true
     })
     const ended =
-      this.#end?._tag === "Failure" && this.#end.cause._tag === "Fail" && Option.isNone(this.#end.cause.error)
+      this.#told &&
+      this.#end?._tag === "Failure" &&
+      this.#end.cause._tag === "Fail" &&
+      Option.isNone(this.#end.cause.error)
     if (ended && this.#ready === undefined && this.#deliveries.length === 0) return finished
     return this.claims.stopReceiving.pipe(
       Effect.zipRight(Effect.sync(() => this.claims.interruptAll())),

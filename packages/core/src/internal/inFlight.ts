@@ -32,6 +32,8 @@ export interface Custodian {
   readonly maxInFlight: number
   readonly now: () => number
   readonly settle: (delivery: InFlight, settlement: Settlement.Settlement, awaited: boolean) => void
+  /** Its lease is over: it ends as lost. */
+  readonly lapsed: (delivery: InFlight) => void
   /** So many deliveries are of use to the stage that takes them. */
   readonly wants: (deliveries: number) => void
   /** The handler succeeded after the lease was lost: on a standard queue the delete may still be in time. */
@@ -94,7 +96,11 @@ export class InFlight {
    * has slept: then it must not be worked on.
    */
   claim(owner: Owner): boolean {
-    if (this.phase >= Phase.Settling || this.deadline <= this.custodian.now()) return false
+    if (this.phase >= Phase.Settling) return false
+    if (this.deadline <= this.custodian.now()) {
+      this.custodian.lapsed(this)
+      return false
+    }
     this.owner?.left(this)
     this.owner = owner
     this.phase = Phase.Claimed

@@ -195,6 +195,8 @@ class Dispatcher<In, Out, E, R> {
   readonly #sources = new Set<Custodian>()
   #results: Array<Out> = []
   #closing = false
+  /** The reader knows of the end: it has taken all that came before. */
+  #told = false
   #end: Exit.Exit<never, Option.Option<E>> | undefined
   #wakeReader: (() => void) | undefined
   #wakeDriver: (() => void) | undefined
@@ -448,7 +450,9 @@ class Dispatcher<In, Out, E, R> {
       this.#pump()
       return Effect.succeed(Chunk.unsafeFromArray(results))
     }
-    return this.#end ?? Effect.zipRight(this.#untilReaderWoken, this.pull)
+    if (this.#end === undefined) return Effect.zipRight(this.#untilReaderWoken, this.pull)
+    this.#told = true
+    return this.#end
   })
 
   /** Ends early: interrupts what runs, releases what is left, and waits until the queue has confirmed it. */
@@ -459,6 +463,7 @@ class Dispatcher<In, Out, E, R> {
       claims.closed = true
     })
     if (
+      this.#told &&
       this.#end !== undefined &&
       Exit.isFailure(this.#end) &&
       this.#end.cause._tag === "Fail" &&
