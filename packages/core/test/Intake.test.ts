@@ -265,7 +265,7 @@ describe("demand", () => {
         const { inFlight } = yield* consumer.stats
         // 20 run and some are here for the next, by far not all that the permits allow.
         assert.isAtMost(inFlight, 100)
-        yield* Effect.sleep("1 hour")
+        yield* Effect.sleep("10 minutes")
         assert.strictEqual(calls.of("receive").length, before, "while all slots are stuck")
         yield* Deferred.succeed(gate, undefined)
         yield* memory.settled(1000).pipe(Effect.timeout("10 seconds"))

@@ -89,6 +89,11 @@ describe("redeliver", () => {
         const twice = RetryPolicy.redeliver(Schedule.intersect(Schedule.spaced("1 second"), Schedule.recurs(2)))
         const ended = yield* runs(always, RetryPolicy.orElse(twice, RetryPolicy.deadLetter))
         assert.deepStrictEqual([ended.gaps, ended.counts.deadLettered], [[1000, 1000], 1])
+
+        // Its time is that of its own delays.
+        const upTo = RetryPolicy.redeliver(Schedule.upTo(Schedule.spaced("10 seconds"), "25 seconds"))
+        const over = yield* runs(always, RetryPolicy.orElse(upTo, RetryPolicy.deadLetter))
+        assert.deepStrictEqual([over.gaps, over.counts.deadLettered], [[10_000, 10_000, 10_000], 1])
       })
     )
   )
