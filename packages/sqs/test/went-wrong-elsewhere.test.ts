@@ -76,7 +76,7 @@ describe("what went wrong elsewhere, on SQS", () => {
 
   it.effect(
     "batches were bounded by their count only, and ten large messages made a call that SQS refuses",
-    // `entry.size > room` in `SqsLeaseQueue`'s `bySize` (facts 20, 21).
+    // `entry.size > room` in `bySize` (facts 20, 21).
     () =>
       Effect.gen(function* () {
         const sqs = yield* SqsEmulator.SqsEmulator
