@@ -15,11 +15,13 @@ import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Delivery from "./Delivery.js"
+import type * as Figures from "./Figures.js"
 import * as Health from "./Health.js"
 import { Intake } from "./Intake.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
 import { ConsumerMetrics } from "./internal/metrics.js"
+import { Observer } from "./internal/observer.js"
 import { Quantiles } from "./internal/quantiles.js"
 import { within } from "./internal/within.js"
 import { LeaseKeeper } from "./LeaseKeeper.js"
@@ -132,6 +134,8 @@ export interface Consumer<E> {
   readonly drain: (options?: { readonly deadline?: Duration.DurationInput | undefined }) => Effect.Effect<DrainReport>
   /** What it has done so far, and what it holds. */
   readonly stats: Effect.Effect<Stats>
+  /** All that it measures of itself, from its start until now. */
+  readonly figures: Effect.Effect<Figures.Figures>
   /** Sends no more receives until `resume`; what is in flight goes on. */
   readonly pause: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
@@ -143,6 +147,7 @@ class Engine<E> implements Custodian {
   readonly queueName: string
   readonly queue: LeaseQueue.LeaseQueue<E>
   readonly metrics: ConsumerMetrics
+  readonly observer = new Observer()
   readonly intake: Intake<E, Delivery.Delivery<string>>
   readonly settler: Settler.Settler
   readonly keeper: LeaseKeeper<E, InFlight>
@@ -158,6 +163,8 @@ class Engine<E> implements Custodian {
   readonly #handlerMillis = new Quantiles()
 
   readonly #runFork: <A, E2>(effect: Effect.Effect<A, E2>) => Fiber.RuntimeFiber<A, E2>
+  readonly #name: string
+  readonly #startedAt: number
   readonly #lease: number
   readonly #heartbeat: boolean
   readonly #fatalGrace: number
@@ -192,9 +199,12 @@ class Engine<E> implements Custodian {
     this.#flushWithin = options.flushWithin
     this.#warnAfter = Duration.toMillis(options.warnAfter)
     this.#lastEnd = this.now()
+    this.#name = name
+    this.#startedAt = this.now()
+    const measured = this.observer.timed(queue, this.now)
     this.intake = new Intake(
       {
-        queue,
+        queue: measured,
         runFork,
         now: this.now,
         onMessages: (messages, answeredAt) => this.#received(messages, answeredAt),
@@ -207,7 +217,7 @@ class Engine<E> implements Custodian {
     )
     this.keeper = new LeaseKeeper<E, InFlight>(
       {
-        queue,
+        queue: measured,
         runFork,
         now: this.now,
         onLost: (delivery) => this.#lost(delivery),
@@ -229,7 +239,7 @@ class Engine<E> implements Custodian {
     )
     this.settler = Settler.make(
       {
-        queue,
+        queue: measured,
         runFork,
         now: this.now,
         rate: () => this.intake.rate,
@@ -251,14 +261,19 @@ class Engine<E> implements Custodian {
   }
 
   #received(messages: ReadonlyArray<LeaseQueue.Message>, answeredAt: number): Array<Delivery.Delivery<string>> {
-    const { metrics } = this
+    const { metrics, observer } = this
     const deliveries = messages.map((message) => {
       const inFlight = new InFlight(this, message, answeredAt, answeredAt + this.#lease)
       this.table.add(inFlight)
       this.#join(inFlight)
       this.keeper.hold(inFlight)
       if (message.attempt > 1) metrics.add("redelivered")
-      if (message.sentAt !== undefined) metrics.queueSeconds(Math.max(0, answeredAt - message.sentAt) / 1000)
+      if (message.sentAt !== undefined) {
+        const queued = Math.max(0, answeredAt - message.sentAt)
+        metrics.queueSeconds(queued / 1000)
+        observer.queued.add(queued)
+      }
+      observer.received(message.group)
       return Delivery.make(inFlight)
     })
     this.#receiveFails = false
@@ -266,6 +281,7 @@ class Engine<E> implements Custodian {
     metrics.add("received", messages.length)
     this.peak = Math.max(this.peak, this.table.size)
     metrics.inFlight(this.table.size)
+    observer.full.set(this.table.size >= this.intake.maxInFlight, answeredAt)
     this.#startWatch()
     return deliveries
   }
@@ -470,10 +486,15 @@ class Engine<E> implements Custodian {
     })
   }
 
-  handled(millis: number, succeeded: boolean): void {
+  handled(delivery: InFlight, millis: number, succeeded: boolean): void {
     this.metrics.add(succeeded ? "handled" : "failed")
     this.metrics.handlerSeconds(millis / 1000)
     this.#handlerMillis.add(millis)
+    this.observer.ran(millis, delivery.startedWith)
+  }
+
+  failed({ attempt, message }: InFlight, error: string): void {
+    this.observer.failed({ at: this.now(), messageId: message.id, group: message.group, attempt, error })
   }
 
   /** The one place where a delivery ends and its permit comes back. */
@@ -493,6 +514,8 @@ class Engine<E> implements Custodian {
     this.metrics.add(outcome)
     this.metrics.settleSeconds((now - delivery.receivedAt) / 1000)
     this.metrics.inFlight(this.table.size)
+    this.observer.settled.add(now - delivery.receivedAt)
+    this.observer.full.set(this.table.size >= this.intake.maxInFlight, now)
     this.intake.release()
     this.#wakeWaiters()
     this.#rest()
@@ -701,6 +724,80 @@ class Engine<E> implements Custodian {
     )
   }
 
+  readonly figures: Effect.Effect<Figures.Figures> = Effect.suspend(() =>
+    Effect.map(this.queue.connections ?? Effect.succeed(undefined), (connections) => {
+      const { observer, queue } = this
+      const { intake } = this
+      const now = this.now()
+      const { calls } = observer
+      let oldest = now
+      for (const { receivedAt } of this.table) oldest = Math.min(oldest, receivedAt)
+      return {
+        consumer: this.#name,
+        queue: queue.name,
+        at: now,
+        startedAt: this.#startedAt,
+        settings: {
+          leaseDuration: this.#lease,
+          heartbeat: this.#heartbeat,
+          ordered: this.ordered,
+          batchSize: queue.limits.batchSize,
+          wait: Duration.toMillis(intake.wait),
+          maxAttempts: this.maxAttempts,
+          deadLetters: this.deadLetters
+        },
+        stats: this.stats,
+        paused: intake.paused,
+        oldestInFlight: this.table.size === 0 ? undefined : now - oldest,
+        fullFor: observer.full.at(now),
+        starvedFor: intake.starved.at(now),
+        stages: [...observer.stages].map(({ stage }) => stage),
+        fullReceives: intake.fullReceives,
+        shortReceives: intake.shortReceives,
+        failedCalls: { ...observer.failedCalls },
+        calls: {
+          receive: calls.receive.histogram,
+          ack: calls.ack.histogram,
+          setLease: calls.setLease.histogram,
+          deadLetter: calls.deadLetter.histogram
+        },
+        queued: observer.queued.histogram,
+        waited: observer.waited.histogram,
+        handler: observer.handler.histogram,
+        settled: observer.settled.histogram,
+        byRunning: observer.byRunning,
+        failures: Object.fromEntries(observer.failures),
+        recentFailures: observer.recentFailures.items,
+        ...this.#groupFigures(),
+        connections
+      }
+    })
+  )
+
+  #groupFigures(): Pick<Figures.Figures, "groups" | "groupsInFlight"> {
+    const shares = this.observer.shares
+    const groups = [...this.#groups].map(([group, members]): Figures.Group => {
+      let head: InFlight | undefined
+      for (const member of members) {
+        if (head === undefined || (member.message.sequence ?? "") < (head.message.sequence ?? "")) head = member
+      }
+      return {
+        group,
+        inFlight: members.size,
+        share: shares.get(group) ?? 0,
+        head: {
+          messageId: head?.message.id ?? "",
+          receivedAt: head?.receivedAt ?? 0,
+          attempt: head?.attempt ?? 0,
+          running: head?.startedAt !== undefined
+        }
+      }
+    })
+    const largest = [...groups].sort((a, b) => b.inFlight - a.inFlight).slice(0, mostGroups)
+    const oldest = [...groups].sort((a, b) => a.head.receivedAt - b.head.receivedAt).slice(0, mostGroups)
+    return { groups: [...new Set([...largest, ...oldest])], groupsInFlight: groups.length }
+  }
+
   get stats(): Stats {
     return {
       ...this.metrics.counts,
@@ -711,6 +808,9 @@ class Engine<E> implements Custodian {
     }
   }
 }
+
+/** Groups in the figures by size, and as many by the age of their heads. */
+const mostGroups = 10
 
 const text = (error: unknown): string => (error instanceof Error ? `${error.name}: ${error.message}` : String(error))
 
@@ -862,6 +962,7 @@ export const make = <E>(
       stream: source(engine, checked),
       drain: (drainOptions) => engine.drain(Duration.decode(drainOptions?.deadline ?? "20 seconds")),
       stats: Effect.sync(() => engine.stats),
+      figures: engine.figures,
       pause: Effect.sync(() => engine.intake.pause()),
       resume: Effect.sync(() => engine.intake.resume()),
       health: (healthOptions) => Effect.sync(() => engine.health(healthOptions))

@@ -17,6 +17,7 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
+import { Stopwatch } from "./internal/observer.js"
 import { within } from "./internal/within.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 import type { Tunable } from "./Tunable.js"
@@ -150,7 +151,18 @@ export class Intake<E, A> {
   #pollers = 1
   #prefetched: Array<A> = []
   /** A reader waits and there is nothing for it. */
-  #starving = false
+  #isStarving = false
+  readonly starved = new Stopwatch()
+
+  get #starving(): boolean {
+    return this.#isStarving
+  }
+
+  set #starving(starving: boolean) {
+    this.#isStarving = starving
+    this.starved.set(starving, this.#host.now())
+  }
+
   /**
    * How many deliveries its reader has use for. One, unless a stage says more: what is handed over can not be given to
    * another consumer, and does not count as prefetched. With none it waits on, and nothing is received.
@@ -170,6 +182,9 @@ export class Intake<E, A> {
   #wanted = 1
   #wakeReader: (() => void) | undefined
 
+  /** Receives that brought all they asked for, and those that brought less though none had to be waited for. */
+  fullReceives = 0
+  shortReceives = 0
   /** When a receive last succeeded. */
   lastReceive: number | undefined = undefined
   /** Since when there has always been a receive open, or one to try again. */
@@ -210,6 +225,10 @@ export class Intake<E, A> {
 
   get prefetched(): number {
     return this.#prefetched.length
+  }
+
+  get wait(): Duration.Duration {
+    return this.#wait
   }
 
   get maxInFlight(): number {
@@ -415,6 +434,8 @@ export class Intake<E, A> {
     else if (prompt) this.#roundTrip += (Math.min(took, longestRoundTrip) - this.#roundTrip) / 5
     else this.#roundTrip = Math.min(this.#roundTrip * 1.05 + 0.1, longestRoundTrip)
     if (prompt) this.#fill += (count / poll.max - this.#fill) / 5
+    if (count === poll.max) this.fullReceives++
+    else if (prompt) this.shortReceives++
     const elapsed = now - this.#rateSince
     if (elapsed > 0) {
       const recent = this.#handedOver / elapsed

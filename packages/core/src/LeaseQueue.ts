@@ -106,6 +106,14 @@ export interface DeadLetterEntry {
   readonly attempt?: number | undefined
 }
 
+/** The connections of the client behind a queue: one that has none free makes calls wait before they are sent. */
+export interface Connections {
+  /** At most, open now, and calls that wait for one. */
+  readonly max: number
+  readonly open: number
+  readonly waiting: number
+}
+
 /**
  * @typeParam E - how a whole call fails; one entry's failure is in its result.
  */
@@ -116,6 +124,8 @@ export interface LeaseQueue<E> {
   readonly leaseDuration: Duration.Duration
   /** After how many receives the queue takes a message away by itself, if it does (SQS: `maxReceiveCount`). */
   readonly maxAttempts?: number | undefined
+  /** Where its client knows: looked at for figures, never to decide anything. */
+  readonly connections?: Effect.Effect<Connections> | undefined
   /** Leases up to `max` messages; answers as soon as there is one, with none once `wait` is over. */
   readonly receive: (request: ReceiveRequest) => Effect.Effect<ReadonlyArray<Message>, E>
   /** Deletes: the work is done. At most `limits.batchSize` leases. */

@@ -313,7 +313,7 @@ const run = <A, E, B, E2, R2>(
   fiber.addObserver((exit) => {
     claims.rests(held)
     const interrupted = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
-    if (!interrupted) held.custodian.handled(held.custodian.now() - startedAt, Exit.isSuccess(exit))
+    if (!interrupted) held.custodian.handled(held, held.custodian.now() - startedAt, Exit.isSuccess(exit))
     if (Exit.isSuccess(exit)) {
       outcomes.succeeded(exit.value)
     } else if (interrupted) {
@@ -401,6 +401,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
     after: AfterFailure
   ): void => {
     const held = inFlight(delivery)
+    held.custodian.failed(held, RetryPolicy.nameOf(failureOf(delivery, cause)) ?? "Failure")
     if (circuit !== undefined && circuit.flow !== "all" && after.ran && circuit.trips(failureOf(delivery, cause))) {
       runFork(Effect.logDebug(`handler failed while ${circuit.name} is open`, cause), delivery.message)
       excuse(held, circuit.remaining, after)
@@ -761,7 +762,7 @@ const runBatch = <A, E, R>(
     const interrupted = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
     for (const delivery of held) {
       claims.rests(delivery)
-      if (!interrupted) delivery.custodian.handled(delivery.custodian.now() - startedAt, Exit.isSuccess(exit))
+      if (!interrupted) delivery.custodian.handled(delivery, delivery.custodian.now() - startedAt, Exit.isSuccess(exit))
     }
     onExit(exit)
   })

@@ -82,7 +82,8 @@ export const deadLetter: RetryPolicy<unknown> = always(
 const tagOf = (failure: unknown): string | undefined =>
   typeof failure === "object" && failure !== null && "_tag" in failure ? String(failure._tag) : undefined
 
-const nameOf = (failure: unknown): string | undefined =>
+/** @internal The tag of an error, or its name. */
+export const nameOf = (failure: unknown): string | undefined =>
   tagOf(failure) ?? (failure instanceof Error ? failure.name : undefined)
 
 const reason = (failure: unknown): string => {

@@ -14,6 +14,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Consumer from "./Consumer.js"
 import type { Delivery } from "./Delivery.js"
+import type * as Figures from "./Figures.js"
 import type * as Health from "./Health.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
@@ -32,6 +33,8 @@ export interface Options extends Consumer.Options {
 /** A running consumer, to be looked at and steered. */
 export interface Served {
   readonly stats: Effect.Effect<Consumer.Stats>
+  /** All that the running consumer measures of itself; one that `restart` has started begins anew. */
+  readonly figures: Effect.Effect<Figures.Figures>
   readonly health: (options?: Health.Options) => Effect.Effect<Health.Health>
   readonly pause: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
@@ -110,6 +113,7 @@ const run = <E, E2, R>(
     )
     const served: Served = {
       stats: Effect.suspend(() => current.stats),
+      figures: Effect.suspend(() => current.figures),
       health: (healthOptions) => Effect.suspend(() => current.health(healthOptions)),
       pause: Effect.suspend(() => current.pause),
       resume: Effect.suspend(() => current.resume),

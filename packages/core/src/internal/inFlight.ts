@@ -2,6 +2,7 @@ import type * as Effect from "effect/Effect"
 import { Kept } from "../LeaseKeeper.js"
 import type * as LeaseQueue from "../LeaseQueue.js"
 import type * as Settlement from "../Settlement.js"
+import type { Observer } from "./observer.js"
 
 /** Who answers for a claimed delivery: a stage that runs it, holds it in a batch, or has passed it on. */
 export interface Owner {
@@ -39,7 +40,10 @@ export interface Custodian {
   /** The handler succeeded after the lease was lost: on a standard queue the delete may still be in time. */
   readonly ackLate: (delivery: InFlight) => void
   readonly extend: (delivery: InFlight, millis: number, onResult: (confirmed: boolean) => void) => void
-  readonly handled: (millis: number, succeeded: boolean) => void
+  readonly observer: Observer
+  readonly handled: (delivery: InFlight, millis: number, succeeded: boolean) => void
+  /** A handler, or a stage before it, has failed on it with this error. */
+  readonly failed: (delivery: InFlight, error: string) => void
   /** Sends no more receives and waits for the open ones. */
   readonly stopReceiving: Effect.Effect<void>
   /** Waits until these have ended, for a bounded time. */
@@ -66,6 +70,8 @@ export class InFlight {
   warned = false
   /** Since when its handler runs, in milliseconds. */
   startedAt: number | undefined = undefined
+  /** How many handlers of its consumer ran when its own began, itself included. */
+  startedWith = 0
   /** Runs again of our own, beyond the attempts that the queue has counted: in the slot, and after having been held. */
   retries = 0
   retriesInARow = 0

@@ -15,6 +15,7 @@ import * as Sequencer from "../Sequencer.js"
 import * as Settlement from "../Settlement.js"
 import type { Tunable } from "../Tunable.js"
 import { type Custodian, type InFlight, type Owner, Phase } from "./inFlight.js"
+import { StageGauge } from "./observer.js"
 
 // Not a concurrent `forEach`: one that is interrupted at the wrong moment never ends (Effect 3.22).
 const together = <A>(items: ReadonlyArray<A>, f: (item: A) => Effect.Effect<void>): Effect.Effect<void> =>
@@ -51,7 +52,11 @@ export class Claims implements Owner {
   }
 
   works(delivery: InFlight, fiber: Fiber.RuntimeFiber<unknown, unknown>): void {
-    delivery.startedAt = delivery.custodian.now()
+    const { custodian, receivedAt } = delivery
+    const { observer } = custodian
+    delivery.startedAt = custodian.now()
+    delivery.startedWith = ++observer.running
+    if (delivery.retries + delivery.holds === 0) observer.waited.add(delivery.startedAt - receivedAt)
     this.#working.set(delivery, fiber)
   }
 
@@ -61,6 +66,7 @@ export class Claims implements Owner {
   }
 
   rests(delivery: InFlight): void {
+    if (delivery.startedAt !== undefined) delivery.custodian.observer.running--
     delivery.startedAt = undefined
     this.#working.delete(delivery)
   }
@@ -193,6 +199,7 @@ class Dispatcher<In, Out, E, R> {
   /** What the gate has turned back; in its lane's place still. */
   readonly #deferred: Array<In> = []
   readonly #sources = new Set<Custodian>()
+  #gauge: StageGauge | undefined
   #results: Array<Out> = []
   #closing = false
   /** The reader knows of the end: it has taken all that came before. */
@@ -207,7 +214,10 @@ class Dispatcher<In, Out, E, R> {
     this.#options = options
     this.#runFork = runFork
     const pump = () => this.#pump()
-    const unsubscribe = options.concurrency.unsafeSubscribe(pump)
+    const unsubscribe = options.concurrency.unsafeSubscribe(() => {
+      this.#gauge?.resize(options.concurrency.unsafeGet())
+      pump()
+    })
     const leaveGate = options.gate?.onChange(pump)
     this.#unsubscribe = () => {
       unsubscribe()
@@ -279,7 +289,7 @@ class Dispatcher<In, Out, E, R> {
     while (this.#ready.length + this.#deferred.length > 0 && this.#free() && !this.#closing && gate?.admits !== false) {
       // Others first, as probes: one that trips for its own sake must not be all that is tried.
       const item = (this.#ready.length > 0 ? this.#ready : this.#deferred).shift() as In
-      this.#running++
+      this.#gauge?.run(++this.#running)
       this.#options.start(item, this.#slot(item), this.#runFork)
     }
     // A pull that was begun with nothing wanted may want something now.
@@ -308,7 +318,7 @@ class Dispatcher<In, Out, E, R> {
   }
 
   readonly #vacate = (...results: ReadonlyArray<Out>): void => {
-    this.#running--
+    this.#gauge?.run(--this.#running)
     this.#results.push(...results)
     if (results.length > 0) this.#wake("reader")
     this.#pump()
@@ -371,10 +381,27 @@ class Dispatcher<In, Out, E, R> {
     const [delivery] = first === undefined ? [] : this.#options.deliveries(first)
     // The first of our stages tells its consumers how much it has use for.
     if (delivery !== undefined && delivery.phase < Phase.Claimed) this.#sources.add(delivery.custodian)
+    if (delivery !== undefined) this.#measure(delivery.custodian)
     for (const item of items) if (!this.#admit(item)) this.#ready.push(item)
     this.#pump()
     // What waits here for a slot is not forgotten.
     for (const item of this.#ready) for (const waiting of this.#options.deliveries(item)) waiting.awaited = true
+  }
+
+  /** A stage without a bound has no slots to be busy. */
+  #measure(custodian: Custodian): void {
+    const { concurrency, gate } = this.#options
+    if (concurrency.unsafeGet() === Number.MAX_SAFE_INTEGER) return
+    if (this.#gauge === undefined) {
+      this.#gauge = new StageGauge(
+        concurrency.unsafeGet(),
+        custodian.now,
+        () => Math.max(this.#ready.length + this.#deferred.length, (this.#sequencer?.size() ?? 0) - this.#running),
+        () => gate?.flow
+      )
+      this.#gauge.run(this.#running)
+    }
+    custodian.observer.stages.add(this.#gauge)
   }
 
   /**
@@ -459,6 +486,7 @@ class Dispatcher<In, Out, E, R> {
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     const { claims } = this.#options
     this.#unsubscribe()
+    this.#gauge?.resize(0)
     const finished = Effect.sync(() => {
       claims.closed = true
     })

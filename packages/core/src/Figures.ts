@@ -1,0 +1,211 @@
+/**
+ * What a consumer measures of itself. Counts, times and durations only grow from its start, so that two readings tell
+ * all about the time between them: `since`, or `intervals` as a stream. Reading them costs no call to the queue.
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import type * as Consumer from "./Consumer.js"
+import * as Histogram from "./Histogram.js"
+import * as InvalidOptions from "./InvalidOptions.js"
+import type { Connections, ErrorKind } from "./LeaseQueue.js"
+
+/** Times and durations are in milliseconds, instants in milliseconds since the epoch. */
+export interface Figures {
+  readonly consumer: string
+  readonly queue: string
+  readonly at: number
+  readonly startedAt: number
+  readonly settings: Settings
+  /** What was done, and what is held now. */
+  readonly stats: Consumer.Stats
+  readonly paused: boolean
+  /** The longest that a message in flight has been held. */
+  readonly oldestInFlight: number | undefined
+  /**
+   * How long all permits were taken, and how long its reader had use for a message and there was none: a stage asks for a
+   * few ahead of its slots, so how busy these are says whether they went without.
+   */
+  readonly fullFor: number
+  readonly starvedFor: number
+  /** The stages of its pipeline that have slots, in the order in which they met their first message. */
+  readonly stages: ReadonlyArray<Stage>
+  /** Receives by what they brought: all that was asked for, or fewer at once though none had to be waited for. */
+  readonly fullReceives: number
+  readonly shortReceives: number
+  /** Calls that failed whole, by kind. */
+  readonly failedCalls: Readonly<Record<ErrorKind, number>>
+  /** How long calls took. Of receives only those that came back full, since others may have waited for messages. */
+  readonly calls: Readonly<Record<Operation, Histogram.Histogram>>
+  /** From send to receive; from receive to the start of its handler; a handler's own time; from receive to the end. */
+  readonly queued: Histogram.Histogram
+  readonly waited: Histogram.Histogram
+  readonly handler: Histogram.Histogram
+  readonly settled: Histogram.Histogram
+  /** Handlers by how many ran when they began, themselves included: whether more at once makes each slower. */
+  readonly byRunning: ReadonlyArray<AtRunning>
+  /** Failures by the tag or name of the error. */
+  readonly failures: Readonly<Record<string, number>>
+  /** The latest failures, the newest last, at most 100. */
+  readonly recentFailures: ReadonlyArray<Failure>
+  /** The groups that have most in flight, and those with the oldest heads, at most 20; `groupsInFlight` counts all. */
+  readonly groups: ReadonlyArray<Group>
+  readonly groupsInFlight: number
+  /** The connections of the client behind the queue, where it tells. */
+  readonly connections: Connections | undefined
+}
+
+export interface Settings {
+  /** How long a receive leases its messages. */
+  readonly leaseDuration: number
+  readonly heartbeat: boolean
+  readonly ordered: boolean
+  /** Entries a call, at most. */
+  readonly batchSize: number
+  /** How long a receive waits for a first message. */
+  readonly wait: number
+  /** After how many receives the queue takes a message away by itself. */
+  readonly maxAttempts: number | undefined
+  readonly deadLetters: boolean
+}
+
+export type Operation = "receive" | "ack" | "setLease" | "deadLetter"
+
+export interface Stage {
+  /** Its `concurrency`, and how many of its slots are taken. */
+  readonly slots: number
+  readonly running: number
+  /** What waits there for a slot, a lane or a circuit. */
+  readonly waiting: number
+  /** Slots × time, and the part of it in which they were taken. */
+  readonly slotTime: number
+  readonly busyTime: number
+  /** What its circuit lets through; `undefined` without one. */
+  readonly circuit: "all" | "probes" | "none" | undefined
+}
+
+export interface AtRunning {
+  /** About so many: exact up to 8, then in steps of 9 %. */
+  readonly running: number
+  readonly handlers: number
+  /** Their times, added up. */
+  readonly time: number
+}
+
+export interface Failure {
+  readonly at: number
+  readonly messageId: string
+  readonly group: string | undefined
+  readonly attempt: number
+  /** The tag or name of the error. */
+  readonly error: string
+}
+
+export interface Group {
+  readonly group: string
+  readonly inFlight: number
+  /** Its part of the last 1,000 messages received that had a group. */
+  readonly share: number
+  readonly head: {
+    readonly messageId: string
+    readonly receivedAt: number
+    readonly attempt: number
+    readonly running: boolean
+  }
+}
+
+/** What happened between two readings. */
+export interface Interval
+  extends Omit<Figures, "stats" | "at" | "startedAt" | "stages" | "recentFailures" | "groups" | "groupsInFlight"> {
+  readonly from: number
+  readonly to: number
+  /** At least 0.001. */
+  readonly seconds: number
+  /** Counts of the interval; what is held is as at its end. */
+  readonly stats: Consumer.Stats
+  readonly stages: ReadonlyArray<StageInterval>
+  /** The failures of the interval, as far as the end remembers them. */
+  readonly recentFailures: ReadonlyArray<Failure>
+  /** As at its end. */
+  readonly groups: ReadonlyArray<Group>
+  readonly groupsInFlight: number
+}
+
+export interface StageInterval extends Stage {
+  /** Which part of its slots was taken on average, from 0 to 1. */
+  readonly busy: number
+}
+
+/** Gauges of `Stats`: what is held, not what was counted. */
+const gauges: ReadonlySet<keyof Consumer.Stats> = new Set(["inFlight", "peakInFlight", "prefetched", "maxInFlight"])
+
+const countsSince = <K extends string>(
+  before: Readonly<Record<K, number>>,
+  now: Readonly<Record<K, number>>,
+  keep?: ReadonlySet<K>
+): Record<K, number> => {
+  const counts: Record<K, number> = { ...now }
+  for (const key of Object.keys(now) as Array<K>) if (keep?.has(key) !== true) counts[key] -= before[key] ?? 0
+  return counts
+}
+
+/** From one reading of a consumer to a later one. */
+export const since = (before: Figures, now: Figures): Interval => ({
+  ...now,
+  from: before.at,
+  to: now.at,
+  seconds: Math.max(1, now.at - before.at) / 1000,
+  stats: countsSince(before.stats, now.stats, gauges),
+  fullFor: now.fullFor - before.fullFor,
+  starvedFor: now.starvedFor - before.starvedFor,
+  stages: now.stages.map((stage, i) => {
+    const slotTime = stage.slotTime - (before.stages[i]?.slotTime ?? 0)
+    const busyTime = stage.busyTime - (before.stages[i]?.busyTime ?? 0)
+    return { ...stage, slotTime, busyTime, busy: slotTime === 0 ? 0 : busyTime / slotTime }
+  }),
+  fullReceives: now.fullReceives - before.fullReceives,
+  shortReceives: now.shortReceives - before.shortReceives,
+  failedCalls: countsSince(before.failedCalls, now.failedCalls),
+  calls: {
+    receive: Histogram.since(before.calls.receive, now.calls.receive),
+    ack: Histogram.since(before.calls.ack, now.calls.ack),
+    setLease: Histogram.since(before.calls.setLease, now.calls.setLease),
+    deadLetter: Histogram.since(before.calls.deadLetter, now.calls.deadLetter)
+  },
+  queued: Histogram.since(before.queued, now.queued),
+  waited: Histogram.since(before.waited, now.waited),
+  handler: Histogram.since(before.handler, now.handler),
+  settled: Histogram.since(before.settled, now.settled),
+  byRunning: now.byRunning.flatMap(({ handlers, running, time }) => {
+    const earlier = before.byRunning.find((other) => other.running === running)
+    const more = handlers - (earlier?.handlers ?? 0)
+    return more === 0 ? [] : [{ running, handlers: more, time: time - (earlier?.time ?? 0) }]
+  }),
+  failures: countsSince(before.failures, now.failures),
+  recentFailures: now.recentFailures.filter(({ at }) => at > before.at)
+})
+
+/**
+ * What happened in each `every` (from 1 second; default 10 seconds), for as long as the stream runs. A consumer that was
+ * started anew in between, as by `restart`, begins a new series: the interval across its start is left out.
+ *
+ * Fails with `InvalidOptions` where `every` cannot work.
+ */
+export const intervals = (
+  figures: Effect.Effect<Figures>,
+  options: { readonly every?: Duration.DurationInput | undefined } = {}
+): Stream.Stream<Interval, InvalidOptions.InvalidOptions> =>
+  Stream.unwrap(
+    Effect.map(InvalidOptions.duration("every", options.every ?? "10 seconds", { min: "1 second" }), (every) =>
+      Stream.repeatEffectWithSchedule(figures, Schedule.fixed(every)).pipe(
+        Stream.zipWithPrevious,
+        Stream.filterMap(([before, now]) =>
+          Option.filterMap(before, (earlier) =>
+            earlier.startedAt === now.startedAt ? Option.some(since(earlier, now)) : Option.none()
+          )
+        )
+      )
+    )
+  )

@@ -1,0 +1,210 @@
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Figures from "../Figures.js"
+import * as Histogram from "../Histogram.js"
+import type * as LeaseQueue from "../LeaseQueue.js"
+
+/** Counts times by bucket. */
+export class Recorder {
+  #count = 0
+  #sum = 0
+  readonly #buckets: Array<number> = []
+
+  add(millis: number): void {
+    const bucket = Histogram.bucketOf(millis)
+    while (this.#buckets.length <= bucket) this.#buckets.push(0)
+    this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) + 1
+    this.#count++
+    this.#sum += millis
+  }
+
+  get histogram(): Histogram.Histogram {
+    return { count: this.#count, sum: this.#sum, buckets: this.#buckets.slice() }
+  }
+}
+
+/** Adds up the time in which something holds. */
+export class Stopwatch {
+  #total = 0
+  #since: number | undefined = undefined
+
+  set(on: boolean, now: number): void {
+    if (on === (this.#since !== undefined)) return
+    if (this.#since !== undefined) this.#total += now - this.#since
+    this.#since = on ? now : undefined
+  }
+
+  at(now: number): number {
+    return this.#total + (this.#since === undefined ? 0 : now - this.#since)
+  }
+}
+
+/** The slots of one stage over time. A stage that serves several consumers has one, and each of them lists it. */
+export class StageGauge {
+  #running = 0
+  #slots: number
+  #at: number
+  #slotTime = 0
+  #busyTime = 0
+  readonly #now: () => number
+  readonly #waiting: () => number
+  readonly #circuit: () => Figures.Stage["circuit"]
+
+  constructor(slots: number, now: () => number, waiting: () => number, circuit: () => Figures.Stage["circuit"]) {
+    this.#slots = slots
+    this.#now = now
+    this.#at = now()
+    this.#waiting = waiting
+    this.#circuit = circuit
+  }
+
+  #pass(): void {
+    const now = this.#now()
+    const elapsed = now - this.#at
+    this.#at = now
+    this.#slotTime += elapsed * this.#slots
+    this.#busyTime += elapsed * this.#running
+  }
+
+  run(running: number): void {
+    this.#pass()
+    this.#running = running
+  }
+
+  resize(slots: number): void {
+    this.#pass()
+    this.#slots = slots
+  }
+
+  get stage(): Figures.Stage {
+    this.#pass()
+    return {
+      slots: this.#slots,
+      running: this.#running,
+      waiting: this.#waiting(),
+      slotTime: this.#slotTime,
+      busyTime: this.#busyTime,
+      circuit: this.#circuit()
+    }
+  }
+}
+
+/** The latest so many of something. */
+class Latest<A> {
+  readonly #items: Array<A> = []
+  readonly #size: number
+  #next = 0
+
+  constructor(size: number) {
+    this.#size = size
+  }
+
+  add(item: A): void {
+    this.#items[this.#next] = item
+    this.#next = (this.#next + 1) % this.#size
+  }
+
+  /** The oldest first. */
+  get items(): Array<A> {
+    return [...this.#items.slice(this.#next), ...this.#items.slice(0, this.#next)]
+  }
+}
+
+interface Sum {
+  handlers: number
+  time: number
+}
+
+/** What one consumer measures, beside what it counts. */
+export class Observer {
+  readonly queued = new Recorder()
+  readonly waited = new Recorder()
+  readonly handler = new Recorder()
+  readonly settled = new Recorder()
+  readonly calls: Readonly<Record<Figures.Operation, Recorder>> = {
+    receive: new Recorder(),
+    ack: new Recorder(),
+    setLease: new Recorder(),
+    deadLetter: new Recorder()
+  }
+  readonly failedCalls: Record<LeaseQueue.ErrorKind, number> = { throttled: 0, transient: 0, fatal: 0 }
+  readonly full = new Stopwatch()
+  readonly starved = new Stopwatch()
+  readonly stages = new Set<StageGauge>()
+  readonly failures = new Map<string, number>()
+  readonly recentFailures = new Latest<Figures.Failure>(100)
+  readonly #groups = new Latest<string>(1000)
+  /** Handlers that run now. */
+  running = 0
+  /** By bucket, so that it stays small at any concurrency. */
+  readonly #byRunning = new Map<number, Sum>()
+
+  ran(millis: number, running: number): void {
+    this.handler.add(millis)
+    const level = running <= 8 ? running : Math.round(Histogram.middleOf(Histogram.bucketOf(running)))
+    const sum = this.#byRunning.get(level)
+    if (sum === undefined) {
+      this.#byRunning.set(level, { handlers: 1, time: millis })
+    } else {
+      sum.handlers++
+      sum.time += millis
+    }
+  }
+
+  failed(failure: Figures.Failure): void {
+    this.failures.set(failure.error, (this.failures.get(failure.error) ?? 0) + 1)
+    this.recentFailures.add(failure)
+  }
+
+  received(group: string | undefined): void {
+    if (group !== undefined) this.#groups.add(group)
+  }
+
+  get byRunning(): ReadonlyArray<Figures.AtRunning> {
+    return [...this.#byRunning]
+      .map(([running, { handlers, time }]) => ({ running, handlers, time }))
+      .sort((a, b) => a.running - b.running)
+  }
+
+  /** Which part each group has of what was received of late. */
+  get shares(): ReadonlyMap<string, number> {
+    const groups = this.#groups.items
+    const shares = new Map<string, number>()
+    for (const group of groups) shares.set(group, (shares.get(group) ?? 0) + 1 / groups.length)
+    return shares
+  }
+
+  /** The same queue, with its calls measured. */
+  timed<E>(queue: LeaseQueue.LeaseQueue<E>, now: () => number): LeaseQueue.LeaseQueue<E> {
+    const timed = <A>(
+      operation: Figures.Operation,
+      call: Effect.Effect<A, E>,
+      counts: (answer: A) => boolean
+    ): Effect.Effect<A, E> =>
+      Effect.suspend(() => {
+        const sentAt = now()
+        return Effect.onExit(call, (exit) => {
+          if (Exit.isSuccess(exit)) {
+            if (counts(exit.value)) this.calls[operation].add(now() - sentAt)
+          } else if (exit.cause._tag === "Fail") {
+            this.failedCalls[queue.errorKind(exit.cause.error)]++
+          }
+          return Effect.void
+        })
+      })
+    const always = () => true
+    const deadLetter = queue.deadLetter?.bind(queue)
+    return {
+      name: queue.name,
+      limits: queue.limits,
+      leaseDuration: queue.leaseDuration,
+      maxAttempts: queue.maxAttempts,
+      connections: queue.connections,
+      errorKind: (error) => queue.errorKind(error),
+      receive: (request) => timed("receive", queue.receive(request), ({ length }) => length === request.max),
+      ack: (leases) => timed("ack", queue.ack(leases), always),
+      setLease: (entries) => timed("setLease", queue.setLease(entries), always),
+      deadLetter: deadLetter && ((entries) => timed("deadLetter", deadLetter(entries), always))
+    }
+  }
+}
