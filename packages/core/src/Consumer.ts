@@ -23,6 +23,7 @@ import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
 import { ConsumerMetrics } from "./internal/metrics.js"
 import { Observer } from "./internal/observer.js"
 import { Quantiles } from "./internal/quantiles.js"
+import { traced } from "./internal/span.js"
 import { within } from "./internal/within.js"
 import { LeaseKeeper } from "./LeaseKeeper.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
@@ -74,6 +75,8 @@ export interface Options {
   readonly drainDeadline?: Duration.DurationInput | undefined
   /** A delivery that no stage has claimed for so long is warned about, by its id: from 1 second. Default 1 minute. */
   readonly warnAfter?: Duration.DurationInput | undefined
+  /** A span for each call to the queue: `receive <queue>`, `ack <queue>` and so on. Default false. */
+  readonly spans?: boolean | undefined
 }
 
 /** What the consumer has done so far, and what it holds. */
@@ -145,6 +148,7 @@ export interface Consumer<E> {
 
 class Engine<E> implements Custodian {
   readonly queueName: string
+  readonly queueSystem: string | undefined
   readonly queue: LeaseQueue.LeaseQueue<E>
   readonly metrics: ConsumerMetrics
   readonly observer = new Observer()
@@ -187,6 +191,7 @@ class Engine<E> implements Custodian {
   ) {
     this.queue = queue
     this.queueName = queue.name
+    this.queueSystem = queue.system
     this.metrics = new ConsumerMetrics(name)
     this.now = () => clock.unsafeCurrentTimeMillis()
     this.#runFork = runFork
@@ -924,7 +929,8 @@ const makeEngine = <E>(queue: LeaseQueue.LeaseQueue<E>, options: Options) =>
     const clock = yield* Effect.clock
     // Made in an uninterruptible region, maybe; what it forks must be interruptible all the same.
     const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
-    const engine = new Engine(queue, checked.name ?? queue.name, checked, clock, Runtime.runFork(runtime))
+    const called = checked.spans === true ? traced(queue) : queue
+    const engine = new Engine(called, checked.name ?? queue.name, checked, clock, Runtime.runFork(runtime))
     return { engine, checked } as const
   })
 

@@ -119,6 +119,8 @@ export interface Connections {
  */
 export interface LeaseQueue<E> {
   readonly name: string
+  /** What traces call its system: `messaging.system` of OpenTelemetry's conventions (SQS: `aws_sqs`). */
+  readonly system?: string | undefined
   readonly limits: Limits
   /** How long a receive leases its messages (SQS: the visibility timeout). */
   readonly leaseDuration: Duration.Duration

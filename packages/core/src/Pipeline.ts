@@ -30,7 +30,7 @@ import * as InvalidOptions from "./InvalidOptions.js"
 import { batchStage } from "./internal/batchStage.js"
 import * as decodeInternal from "./internal/decode.js"
 import type { Custodian, InFlight } from "./internal/inFlight.js"
-import { withSpan } from "./internal/span.js"
+import { withBatchSpan, withSpan } from "./internal/span.js"
 import { Claims, dispatch, type Lanes, type RunFork, type Slot } from "./internal/stage.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import * as Settlement from "./Settlement.js"
@@ -205,7 +205,10 @@ export interface ProcessOptions<A, E, D> extends ConcurrencyOptions<A>, SettleOp
    * the circuit's delay where that is longer than `holdLimit`. Default: none.
    */
   readonly circuit?: Circuit.Circuit<RetryPolicy.Failure<E>> | undefined
-  /** A span for each message, linked to its producer's where the message carries a trace. Off by default. */
+  /**
+   * A span `process <queue>` for each run of a handler, a trace of its own, linked to the producer's span where the message
+   * carries one. Off by default.
+   */
   readonly span?: boolean | undefined
 }
 
@@ -229,7 +232,7 @@ export const process =
         const claims = new Claims()
         const handle = (body: A, delivery: Delivery<A, E>) => {
           const effect = limited(handler(body, delivery), options.timeout, delivery)
-          return options.span === true ? withSpan(effect, delivery) : effect
+          return options.span === true ? withSpan(effect, delivery.message, destination(delivery)) : effect
         }
         const circuit = options.circuit && Circuit.engine(options.circuit)
         const failures = failureTreatment<A, E | E2, Delivery<A, E>>(claims, options)
@@ -330,6 +333,11 @@ const failureOf = <E>(delivery: Delivery<unknown, unknown>, cause: Cause.Cause<E
     Cause.failureOption(cause),
     () => new HandlerDefect({ messageId: delivery.message.id, defect: Cause.squash(cause) })
   )
+
+const destination = (delivery: Delivery<unknown, unknown>) => {
+  const { queueName, queueSystem } = inFlight(delivery).custodian
+  return { queue: queueName, system: queueSystem }
+}
 
 // A handler may have been too late: on a standard queue the delete may still succeed.
 const ackOf = (delivery: InFlight): void => {
@@ -559,7 +567,10 @@ export const batch =
       })
     )
 
-/** `concurrency` counts batches and is 1 by default. `holdLimit` and `span` have no effect. */
+/**
+ * `concurrency` counts batches and is 1 by default. A `span` is that of a batch, linked to all that produced its messages.
+ * `holdLimit` has no effect.
+ */
 export interface ProcessBatchesOptions<A, E, D> extends ProcessOptions<A, E, D>, BatchOptions {}
 
 /**
@@ -637,8 +648,16 @@ export const processBatches =
             options.timeout,
             asked[0]
           )
+          const traced =
+            options.span === true && asked[0] !== undefined
+              ? withBatchSpan(
+                  effect,
+                  asked.map(({ message }) => message),
+                  destination(asked[0])
+                )
+              : effect
           const ticket = circuit?.enter()
-          runBatch(claims, asked, effect, runFork, (exit) => {
+          runBatch(claims, asked, traced, runFork, (exit) => {
             const results = asked.map((_, i) => resultOf(exit, i, asked.length))
             circuit?.exit(ticket, verdictOf(circuit, asked, results))
             const failed = new Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>(laneOf?.of)

@@ -2,20 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Consumer, Delivery, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import {
-  Chunk,
-  Clock,
-  Context,
-  Effect,
-  Either,
-  Fiber,
-  ParseResult,
-  Schedule,
-  Schema,
-  Stream,
-  TestClock,
-  Tracer
-} from "effect"
+import { Chunk, Clock, Context, Effect, Either, Fiber, ParseResult, Schedule, Schema, Stream, TestClock } from "effect"
 import { grouped, type Line, logged, numbered, simulated } from "./support/index.js"
 
 const Order = Schema.Struct({ order_id: Schema.Number })
@@ -874,83 +861,5 @@ describe("the results of process", () => {
         }
       })
     )
-  )
-})
-
-describe("a span for each message", () => {
-  const traceId = "0af7651916cd43dd8448eb211c80319c"
-  const spanId = "b7ad6b7169203331"
-
-  const spansOf = (span: boolean | undefined) =>
-    Effect.gen(function* () {
-      const spans: Array<Tracer.Span> = []
-      const memory = yield* MemoryQueue.make({ name: "orders" })
-      yield* memory.send([
-        {
-          body: "a",
-          group: "g",
-          attributes: { traceparent: { type: "String", value: `00-${traceId}-${spanId}-01` } }
-        },
-        { body: "b", attributes: { traceparent: { type: "String", value: "nonsense" } } }
-      ])
-      yield* workedOff(memory, Consumer.stream(memory).pipe(Pipeline.process(() => Effect.void, { span }))).pipe(
-        Effect.withTracer(
-          Tracer.make({
-            span: (name, parent, context, links, startTime, kind) => {
-              const attributes = new Map<string, unknown>()
-              const made: Tracer.Span = {
-                _tag: "Span",
-                spanId: "span",
-                traceId: "trace",
-                sampled: true,
-                name,
-                parent,
-                context,
-                links: [...links],
-                kind,
-                status: { _tag: "Started", startTime },
-                attributes,
-                attribute: (key, value) => attributes.set(key, value),
-                addLinks: () => {},
-                event: () => {},
-                end: () => {}
-              }
-              spans.push(made)
-              return made
-            },
-            context: (f) => f()
-          })
-        )
-      )
-      return spans.filter(({ name }) => name === "Pipeline.process")
-    })
-
-  it(
-    "is linked to its producer's by the traceparent, where asked for",
-    simulated(
-      Effect.gen(function* () {
-        const [first, second, ...more] = yield* spansOf(true)
-        assert.deepStrictEqual(more, [])
-        assert.strictEqual(first?.kind, "consumer")
-        assert.deepStrictEqual(
-          first?.links.map(({ span }) => [span.traceId, span.spanId, span.sampled]),
-          [[traceId, spanId, true]]
-        )
-        assert.deepStrictEqual(Object.fromEntries(first?.attributes ?? []), {
-          "messaging.operation.type": "process",
-          "messaging.destination.name": "orders",
-          "messaging.message.id": "orders-1",
-          "millrace.attempt": 1,
-          "millrace.group": "g"
-        })
-        assert.deepStrictEqual(second?.links, [])
-      }),
-      { order: "fifo" }
-    )
-  )
-
-  it(
-    "is not made unless asked for: it costs more than all the rest",
-    simulated(Effect.map(spansOf(undefined), (spans) => assert.deepStrictEqual(spans, [])))
   )
 })

@@ -249,6 +249,7 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     name: resolved.name,
+    system: "aws_sqs",
     limits,
     leaseDuration,
     maxAttempts: resolved.deadLetter?.maxReceiveCount,

@@ -21,6 +21,8 @@ export interface Owner {
 /** What a consumer does for its deliveries. */
 export interface Custodian {
   readonly queueName: string
+  /** What traces call the queue's system. */
+  readonly queueSystem: string | undefined
   /** Whether messages of a group must be worked on in order. */
   readonly ordered: boolean
   /** After how many receives the queue takes a message away by itself. */

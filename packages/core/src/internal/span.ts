@@ -1,8 +1,9 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
-import type { Delivery } from "../Delivery.js"
 import type * as LeaseQueue from "../LeaseQueue.js"
+import * as RetryPolicy from "../RetryPolicy.js"
 
 /** The W3C `traceparent` that a producer put beside the body. @see https://www.w3.org/TR/trace-context/ */
 const traceparent = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
@@ -27,21 +28,99 @@ const producerSpan = (message: LeaseQueue.Message): Option.Option<Tracer.Externa
   return Option.none()
 }
 
-/** A span for one message, linked to the span that produced it. */
-export const withSpan = <A, E, R>(effect: Effect.Effect<A, E, R>, delivery: Delivery<unknown, unknown>) => {
-  const { attempt, group, id } = delivery.message
-  return Effect.withSpan(effect, "Pipeline.process", {
-    kind: "consumer",
-    links: Option.match(producerSpan(delivery.message), {
+const linksTo = (messages: ReadonlyArray<LeaseQueue.Message>): ReadonlyArray<Tracer.SpanLink> =>
+  messages.flatMap((message) =>
+    Option.match(producerSpan(message), {
       onNone: () => [],
       onSome: (span) => [{ _tag: "SpanLink" as const, span, attributes: {} }]
-    }),
+    })
+  )
+
+/** Where a span's work is done: the names by which OpenTelemetry's conventions know a queue and its system. */
+export interface Destination {
+  readonly queue: string
+  readonly system: string | undefined
+}
+
+/** @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/ */
+const attributesOf = ({ queue, system }: Destination, operation: string, type: string | undefined) => ({
+  ...(system === undefined ? {} : { "messaging.system": system }),
+  "messaging.operation.name": operation,
+  ...(type === undefined ? {} : { "messaging.operation.type": type }),
+  "messaging.destination.name": queue
+})
+
+const errorType = <E>(cause: Cause.Cause<E>): string =>
+  Option.match(Cause.failureOption(cause), {
+    onNone: () => "HandlerDefect",
+    // The conventions' word for an error of no kind.
+    onSome: (failure) => RetryPolicy.nameOf(failure) ?? "_OTHER"
+  })
+
+const withErrorType = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.tapErrorCause(effect, (cause) =>
+    Cause.isInterruptedOnly(cause) ? Effect.void : Effect.annotateCurrentSpan("error.type", errorType(cause))
+  )
+
+/** A span for one message: a trace of its own, linked to the span that produced the message. */
+export const withSpan = <A, E, R>(effect: Effect.Effect<A, E, R>, message: LeaseQueue.Message, to: Destination) =>
+  Effect.withSpan(withErrorType(effect), `process ${to.queue}`, {
+    kind: "consumer",
+    root: true,
+    captureStackTrace: false,
+    links: linksTo([message]),
     attributes: {
-      "messaging.operation.type": "process",
-      "messaging.destination.name": delivery.queue,
-      "messaging.message.id": id,
-      "millrace.attempt": attempt,
-      ...(group === undefined ? {} : { "millrace.group": group })
+      ...attributesOf(to, "process", "process"),
+      "messaging.message.id": message.id,
+      "millrace.attempt": message.attempt,
+      ...(message.group === undefined ? {} : { "millrace.group": message.group })
     }
   })
+
+/** The same for a batch, linked to all that produced its messages. */
+export const withBatchSpan = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  messages: ReadonlyArray<LeaseQueue.Message>,
+  to: Destination
+) =>
+  Effect.withSpan(withErrorType(effect), `process ${to.queue}`, {
+    kind: "consumer",
+    root: true,
+    captureStackTrace: false,
+    links: linksTo(messages),
+    attributes: { ...attributesOf(to, "process", "process"), "messaging.batch.message_count": messages.length }
+  })
+
+/** A queue with a span for each call, a trace of its own each. */
+export const traced = <E>(queue: LeaseQueue.LeaseQueue<E>): LeaseQueue.LeaseQueue<E> => {
+  const to = { queue: queue.name, system: queue.system }
+  const call = <A>(effect: Effect.Effect<A, E>, operation: string, type: string | undefined, count?: number) =>
+    Effect.withSpan(withErrorType(effect), `${operation} ${queue.name}`, {
+      kind: "client",
+      root: true,
+      captureStackTrace: false,
+      attributes: {
+        ...attributesOf(to, operation, type),
+        ...(count === undefined ? {} : { "messaging.batch.message_count": count })
+      }
+    })
+  const { deadLetter } = queue
+  return {
+    ...queue,
+    receive: (request) =>
+      call(
+        Effect.tap(queue.receive(request), (messages) =>
+          Effect.zipRight(
+            Effect.annotateCurrentSpan("messaging.batch.message_count", messages.length),
+            Effect.map(Effect.orDie(Effect.currentSpan), (span) => span.addLinks(linksTo(messages)))
+          )
+        ),
+        "receive",
+        "receive"
+      ),
+    ack: (leases) => call(queue.ack(leases), "ack", "settle", leases.length),
+    // Extends, delays or gives back: which of them, the conventions have no word for.
+    setLease: (entries) => call(queue.setLease(entries), "set_lease", undefined, entries.length),
+    deadLetter: deadLetter && ((entries) => call(deadLetter(entries), "dead_letter", "settle", entries.length))
+  }
 }
