@@ -41,6 +41,8 @@ export interface Delivery<out A, out E = never> {
   readonly deadLetter: (reason: string) => Effect.Effect<void, Settlement.SettleError>
   /** Makes the lease end `duration` from now. */
   readonly extend: (duration: Duration.DurationInput) => Effect.Effect<void, Settlement.SettleError>
+  /** Completes when it has ended, whoever settles it, with how. To look on: it settles nothing. */
+  readonly ended: Effect.Effect<Settlement.Outcome>
 }
 
 /**
@@ -116,6 +118,12 @@ class DeliveryImpl<A, E> implements Delivery<A, E> {
         resume(confirmed ? Effect.void : this.#leaseLost)
       )
     })
+  }
+
+  get ended() {
+    return Effect.async<Settlement.Outcome>((resume) =>
+      this.#inFlight.onEnded((outcome) => resume(Effect.succeed(outcome)))
+    )
   }
 
   #settle(settlement: Settlement.Settlement) {

@@ -36,6 +36,11 @@ export interface Message {
   readonly firstReceivedAt: number | undefined
   /** What else the queue tells of the message, by the queue's own names. */
   readonly system: Readonly<Record<string, string>>
+  /**
+   * Reads what its sender has encoded, compressed for instance, where the message says so: the decode stages give it the
+   * body, which stays here as it was received. A left says what is wrong.
+   */
+  readonly open?: ((body: string) => Either.Either<string, string>) | undefined
 }
 
 /** Why one entry of a batch failed. */

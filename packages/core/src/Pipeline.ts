@@ -32,6 +32,7 @@ import * as decodeInternal from "./internal/decode.js"
 import type { Custodian, InFlight } from "./internal/inFlight.js"
 import { withBatchSpan, withSpan } from "./internal/span.js"
 import { Claims, dispatch, type Lanes, type RunFork, type Slot } from "./internal/stage.js"
+import type * as LeaseQueue from "./LeaseQueue.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import * as Settlement from "./Settlement.js"
 import * as Tunable from "./Tunable.js"
@@ -42,7 +43,8 @@ type Deliveries<A, E, EX, RX> = Stream.Stream<Delivery<A, E>, EX, RX>
 
 /**
  * Decodes bodies by a Schema. What does not decode is not settled here: it flows on as a failed delivery with a
- * `DecodeError`, so that the stage that settles treats it in its turn.
+ * `DecodeError`, so that the stage that settles treats it in its turn. A body that its sender has encoded (compressed),
+ * and that no stage before has changed, is opened first.
  */
 export const decode =
   <B, I, R>(schema: Schema.Schema<B, I, R>) =>
@@ -51,7 +53,7 @@ export const decode =
 
 /**
  * Parses bodies as JSON and decodes them by a Schema. What is not JSON, or does not match, flows on as a failed
- * delivery with a `DecodeError`.
+ * delivery with a `DecodeError`. Encoded bodies are opened first, as by `decode`.
  */
 export const decodeJson = <B, I, R>(schema: Schema.Schema<B, I, R>) => {
   const decodeParsed = ParseResult.decodeUnknown(schema, allPaths)
@@ -72,7 +74,7 @@ const allPaths = { errors: "all" } as const
 
 const decodeWith = <A, E, EX, RX, B, R>(
   self: Deliveries<A, E, EX, RX>,
-  f: (body: A) => Effect.Effect<B, ParseResult.ParseIssue | string, R>
+  f: (body: A | string) => Effect.Effect<B, ParseResult.ParseIssue | string, R>
 ): Deliveries<B, E | DecodeError, EX, RX | R> => {
   const toBody = (delivery: Delivery<A, E>, result: Either.Either<B, ParseResult.ParseIssue | string>) =>
     withBody<B, E | DecodeError>(
@@ -83,13 +85,19 @@ const decodeWith = <A, E, EX, RX, B, R>(
     if (Exit.isFailure(delivery.body)) {
       return Effect.succeed(withBody(delivery, Exit.failCause(delivery.body.cause)))
     }
-    const result = f(delivery.body.value)
+    const opened = open(delivery.message, delivery.body.value)
+    if (Either.isLeft(opened)) return Effect.succeed(toBody(delivery, Either.left(opened.left)))
+    const result = f(opened.right)
     return isDone(result)
       ? Effect.succeed(toBody(delivery, result))
       : Effect.map(Effect.either(result), (either) => toBody(delivery, either))
   }
   return Stream.mapChunksEffect(self, (chunk) => Effect.map(Effect.forEach(chunk, decodeOne), Chunk.unsafeFromArray))
 }
+
+/** Only a body as it was received is what its message says how to open. */
+const open = <A>({ body: received, open }: LeaseQueue.Message, body: A): Either.Either<A | string, string> =>
+  open === undefined || body !== received ? Either.right(body) : open(received)
 
 // A Schema without effects answers with an Either, and a fiber is not needed.
 const isDone = <A, E, R>(effect: Effect.Effect<A, E, R>): effect is Effect.Effect<A, E, R> & Either.Either<A, E> =>

@@ -223,6 +223,109 @@ describe("decode", () => {
   )
 })
 
+describe("an encoded body", () => {
+  /** A queue whose messages say that they are written backwards. */
+  const backwards = (memory: MemoryQueue.MemoryQueue): MemoryQueue.MemoryQueue => ({
+    ...memory,
+    receive: (request) =>
+      Effect.map(memory.receive(request), (messages) =>
+        messages.map((message) => ({
+          ...message,
+          open: (body: string) =>
+            body === "?" ? Either.left("it is not written backwards") : Either.right([...body].reverse().join(""))
+        }))
+      )
+  })
+
+  it(
+    "is opened by the first decode stage, kept as it was received, and a failed delivery where it cannot be",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send(['"cba"', "?", "321"])
+        const failed: Array<unknown> = []
+        const received: Array<string> = []
+        const results = yield* workedOff(
+          memory,
+          Consumer.stream(backwards(memory)).pipe(
+            Pipeline.decodeJson(Schema.Union(Schema.Number, Schema.parseJson(Schema.Number), Schema.String)),
+            // Opened already, or it would be turned again.
+            Pipeline.decode(Schema.Union(Schema.Number, Schema.String)),
+            Pipeline.process((body, { message }) => Effect.sync(() => received.push(message.body) && body), {
+              concurrency: 1,
+              retry: failures(failed)
+            })
+          )
+        )
+        assert.deepStrictEqual(results, ["abc", 123])
+        assert.deepStrictEqual(received, ['"cba"', "321"])
+        const [failure] = failed
+        assert.instanceOf(failure, Delivery.DecodeError)
+        assert.include(failure.message, "memory-2 does not decode: it is not written backwards")
+      })
+    )
+  )
+
+  it(
+    "is not opened where an earlier stage has changed it",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send(["12"])
+        const results = yield* workedOff(
+          memory,
+          Consumer.stream(backwards(memory)).pipe(
+            Pipeline.map((body) => `${body}3`),
+            Pipeline.decodeJson(Schema.Number),
+            Pipeline.process(Effect.succeed)
+          )
+        )
+        assert.deepStrictEqual(results, [123])
+      })
+    )
+  )
+})
+
+describe("delivery.ended", () => {
+  it(
+    "tells how it ended, whoever settles it, once the queue has confirmed it",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ latency: "1 second" })
+        yield* memory.send(["ack", "retry", "dead"])
+        const ended: Array<string> = []
+        const at = yield* Clock.currentTimeMillis
+        yield* workedOff(
+          memory,
+          Consumer.stream(memory, { linger: 0 }).pipe(
+            Stream.tap((delivery) =>
+              delivery.ended.pipe(
+                Effect.zip(Clock.currentTimeMillis),
+                Effect.map(([how, now]) => ended.push(`${delivery.message.body} ${how} ${now - at >= 2000}`)),
+                Effect.fork
+              )
+            ),
+            Pipeline.process((body) => (body === "ack" ? Effect.void : Effect.fail(body)), {
+              retry: (body, { attempt }) =>
+                body === "dead"
+                  ? RetryPolicy.deadLetter
+                  : attempt > 1
+                    ? RetryPolicy.discard
+                    : RetryPolicy.redeliver(Schedule.spaced("1 minute"))
+            })
+          )
+        )
+        assert.deepStrictEqual(ended.sort(), [
+          "ack acked true",
+          "dead deadLettered true",
+          "retry acked true",
+          "retry retried true"
+        ])
+      })
+    )
+  )
+})
+
 describe("map and filter", () => {
   it(
     "map changes the body and not the message; what it throws is that delivery's failure alone",
