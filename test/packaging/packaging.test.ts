@@ -19,6 +19,7 @@ interface Manifest {
   readonly version: string
   readonly dependencies?: Readonly<Record<string, string>>
   readonly peerDependencies: Readonly<Record<string, string>>
+  readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>
 }
 const manifest = async (folder: string): Promise<Manifest> =>
   JSON.parse(await readFile(join(folder, "package.json"), "utf8"))
@@ -112,6 +113,23 @@ describe.each(packages)("the tarball of %s", (name) => {
     }
     expect(imported).toContain("effect")
     expect([...imported].filter((path) => !declared.includes(path))).toEqual([])
+  })
+
+  it("loads no optional peer with what most programs import", async () => {
+    const { peerDependenciesMeta = {} } = await manifest(join(consumer, "node_modules/@millrace", name))
+    const optional = Object.keys(peerDependenciesMeta).filter((peer) => peerDependenciesMeta[peer]?.optional)
+    // As where it is not installed.
+    const hooks = `export const resolve = (specifier, context, next) => {
+      if (${JSON.stringify(optional)}.includes(specifier)) throw new Error(specifier + " is not installed")
+      return next(specifier, context)
+    }`
+    const program = `import { register } from "node:module"
+      register("data:text/javascript," + encodeURIComponent(${JSON.stringify(hooks)}))
+      await import("@millrace/${name}")
+      await import("@millrace/${name}/${name === "sqs" ? "emulator" : "testing"}")
+      for (const peer of ${JSON.stringify(optional)})
+        await import(peer).then(() => console.log(peer), () => {})`
+    expect(await run(consumer, process.execPath, "--input-type=module", "--eval", program)).toBe("")
   })
 
   it("keeps what is internal to itself", async () => {

@@ -73,6 +73,8 @@ export const fromMessage = (message: LeaseQueue.Message): DeadLetter => {
   }
 }
 
+const asReceived = toMessage([])
+
 export interface PeekOptions {
   /** How many to look at: 1 to 1,000. Default: 10. */
   readonly max?: number | undefined
@@ -112,7 +114,7 @@ export const peek = Effect.fn("SqsDeadLetter.peek")(function* (
       MessageAttributeNames: ["All"]
     })
     const before = found.size
-    for (const message of received) found.set(message.MessageId, fromMessage(toMessage(message)))
+    for (const message of received) found.set(message.MessageId, fromMessage(asReceived(message)))
     if (found.size === before || found.size >= Math.min(max, visible)) return [...found.values()]
   }
 })

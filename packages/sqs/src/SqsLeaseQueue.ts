@@ -12,6 +12,7 @@ import { legible, longestMessage, mostAttributes, sizeOf, toSqs } from "./intern
 import { mapValues, toMessage } from "./internal/received.js"
 import type { BatchResult, MessageAttribute, MessageAttributes, SendFields } from "./SqsClient.js"
 import { SqsClient } from "./SqsClient.js"
+import * as SqsEncoding from "./SqsEncoding.js"
 import * as SqsError from "./SqsError.js"
 import * as SqsQueue from "./SqsQueue.js"
 
@@ -23,6 +24,8 @@ export interface Options {
    * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
    */
   readonly visibilityTimeout?: Duration.DurationInput | undefined
+  /** Encodings that the decode stages open where a message's attributes speak of them. Default: gzip, up to 16 MiB. */
+  readonly encodings?: ReadonlyArray<SqsEncoding.Encoding> | undefined
 }
 
 /** The name of the attribute that says why a message was dead-lettered. */
@@ -227,6 +230,7 @@ export const make = Effect.fnUntraced(function* (
   const client = yield* SqsClient
   const resolved = yield* SqsQueue.resolve(queue)
   const leaseDuration = yield* leaseDurationOf(resolved, options)
+  const fromSqs = toMessage(options.encodings ?? SqsEncoding.standard)
   const QueueUrl = resolved.url
   const VisibilityTimeout = Duration.toSeconds(leaseDuration)
   const limits: LeaseQueue.Limits = {
@@ -268,7 +272,7 @@ export const make = Effect.fnUntraced(function* (
           },
           { stop }
         ),
-        (messages) => messages.map(toMessage)
+        (messages) => messages.map(fromSqs)
       ),
     ack,
     setLease: (entries) => {

@@ -23,11 +23,25 @@ import type * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
-import { longestMessage, problemOf, problemOfToken, sizeOf, toSqs } from "./internal/message.js"
+import {
+  longestMessage,
+  mostAttributes,
+  problemOf,
+  problemOfToken,
+  problemOfUtf8,
+  sizeOf,
+  toSqs
+} from "./internal/message.js"
 import { type Entry, type Failure, Outbox, type Receipt, type Result, type Stats } from "./internal/outbox.js"
+import * as pointer from "./internal/pointer.js"
+import { ProducerMetrics } from "./internal/producerMetrics.js"
+import { mapValues } from "./internal/received.js"
+import type { ObjectStoreError } from "./ObjectStore.js"
 import type { SendRate } from "./SendRate.js"
+import type { SqsClaimCheck } from "./SqsClaimCheck.js"
 import type { MessageAttribute, MessageAttributes } from "./SqsClient.js"
 import { SqsClient } from "./SqsClient.js"
+import type { Encoding } from "./SqsEncoding.js"
 import type { SqsError } from "./SqsError.js"
 import * as SqsQueue from "./SqsQueue.js"
 
@@ -41,7 +55,7 @@ export type { Receipt, Stats } from "./internal/outbox.js"
 export type Attributes = Readonly<Record<string, string | number | bigint | Uint8Array | LeaseQueue.Attribute>>
 
 export interface MessageFields {
-  /** At most 10, less one for the trace. They count to the message's size. */
+  /** At most 10; the trace, an encoding and a claim check take one each. They count to the message's size. */
   readonly attributes?: Attributes | undefined
   /** The ordering key (SQS `MessageGroupId`): FIFO queues demand one; on standard queues it is for fair queues. */
   readonly group?: string | undefined
@@ -102,8 +116,15 @@ export class ProducerClosed extends Data.TaggedError("ProducerClosed")<{
   readonly message: string
 }> {}
 
+/** The claim check could not put the body into its store, and so the message was not sent. */
+export class BodyNotStored extends Data.TaggedError("BodyNotStored")<{
+  readonly input: unknown
+  readonly error: ObjectStoreError
+  readonly message: string
+}> {}
+
 /** What may become of a message but being sent. Each has the message as it was given, in `input`. */
-export type ProducerError = MessageRejected | SendFailed | ProducerClosed
+export type ProducerError = MessageRejected | SendFailed | BodyNotStored | ProducerClosed
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Codecs
@@ -145,8 +166,14 @@ export const json = <A, I>(schema: Schema.Schema<A, I>): Codec<A> => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 export interface Options<in A = unknown> {
+  /** In metrics, as the tag `producer`. Default: the queue's name. */
+  readonly name?: string | undefined
   /** From a body to the text that is sent. Default: `plain`. */
   readonly codec?: Codec<A> | undefined
+  /** How that text is written: `SqsEncoding.gzip` compresses it. Left out where 10 attributes are full. Default: as it is. */
+  readonly encoding?: Encoding | undefined
+  /** Bodies that are too large go to S3, and the message says where: `SqsClaimCheck.make`. Default: they are rejected. */
+  readonly claimCheck?: SqsClaimCheck | undefined
   /** Of every message; a message's own are added to them. */
   readonly attributes?: Attributes | ((body: A) => Attributes) | undefined
   /** Of every message that does not say. */
@@ -342,6 +369,9 @@ const problemOfEncoding = (error: unknown): string => {
   return `the body could not be encoded: ${error instanceof Error ? error.message : String(error)}`
 }
 
+const countOf = (attributes: MessageAttributes | undefined): number =>
+  attributes === undefined ? 0 : Object.keys(attributes).length
+
 /** Makes entries of messages, or says why not. */
 const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallBytes: number, uniqueId: () => string) => {
   const codec: Codec<A> = options.codec ?? plain
@@ -350,6 +380,11 @@ const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallByte
   const trace = options.trace ?? "traceparent"
   const contentBased = queue.attributes["ContentBasedDeduplication"] === "true"
   const noFields: MessageFields = {}
+  const { claimCheck, encoding } = options
+  const encodingAttributes = mapValues(encoding?.attributes ?? {}, attributeOf)
+  const encodingCount = countOf(encodingAttributes)
+  const above =
+    claimCheck?.above ?? Math.min(maxCallBytes, Number(queue.attributes["MaximumMessageSize"] ?? maxCallBytes))
 
   const attributesOf = (
     body: A,
@@ -368,11 +403,12 @@ const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallByte
     return attributes
   }
 
-  const deduplicationIdOf = (body: A, fields: MessageFields, text: string): string | undefined => {
+  // The body that SQS sees says nothing of the content where it is encoded or a pointer.
+  const deduplicationIdOf = (body: A, fields: MessageFields, text: string, sent: string): string | undefined => {
     if (fields.deduplicationId !== undefined || !queue.fifo) return fields.deduplicationId
     if (typeof deduplication === "function") return deduplication(body)
-    if (contentBased) return undefined
-    return deduplication === "content" ? createHash("sha256").update(text).digest("hex") : uniqueId()
+    if (contentBased && text === sent) return undefined
+    return contentBased || deduplication === "content" ? createHash("sha256").update(text).digest("hex") : uniqueId()
   }
 
   const build = (
@@ -381,9 +417,16 @@ const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallByte
     fields: MessageFields,
     encoded: Encoded,
     span: Tracer.AnySpan | undefined
-  ): Either.Either<Entry, MessageRejected> => {
-    const text = encoded.body
+  ): Effect.Effect<Entry, MessageRejected | BodyNotStored> => {
+    let text = encoded.body
     let attributes = attributesOf(body, fields, encoded)
+    if (encoding !== undefined && countOf(attributes) + encodingCount <= mostAttributes) {
+      const written = encoding.encode(text)
+      if (written !== undefined) {
+        text = written
+        attributes = { ...attributes, ...encodingAttributes }
+      }
+    }
     let size = sizeOf(text, attributes)
     const reject = (reason: MessageRejected["reason"], problem: string) =>
       Either.left(
@@ -394,23 +437,39 @@ const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallByte
           message: `a message for ${queue.name} was not sent: ${problem}`
         })
       )
+    let parked: ReturnType<SqsClaimCheck["park"]> | undefined
+    if (claimCheck !== undefined && size > above && encoded.body !== "") {
+      const bytes = Buffer.byteLength(text)
+      if (bytes > claimCheck.maxBytes) {
+        return reject(
+          "TooLarge",
+          `its body has ${bytes} bytes, and the claim check takes ${claimCheck.maxBytes} at most`
+        )
+      }
+      if (countOf(attributes) >= mostAttributes) {
+        return reject("Invalid", "it has 10 attributes, and its body goes to S3, which takes one of them: use fewer")
+      }
+      parked = claimCheck.park(text)
+      text = pointer.write(parked.object)
+      attributes = { ...attributes, [pointer.sizeAttribute]: { DataType: "Number", StringValue: String(bytes) } }
+      size = sizeOf(text, attributes)
+    }
     let system: MessageAttributes | undefined
     if (span !== undefined && trace === "xray") system = xrayHeader(span)
     if (span !== undefined && trace === "traceparent" && attributes?.["traceparent"] === undefined) {
-      const count = attributes === undefined ? 0 : Object.keys(attributes).length
       const more = traceparentBytes
-      if (count < 10 && size + more <= maxCallBytes) {
+      if (countOf(attributes) < mostAttributes && size + more <= maxCallBytes) {
         attributes ??= {}
         attributes["traceparent"] = { DataType: "String", StringValue: traceparent(span) }
         size += more
       }
     }
-    const problem = problemOf(text, attributes)
+    const problem = problemOf(text, attributes) ?? (text === encoded.body ? undefined : problemOfUtf8(encoded.body))
     if (problem !== undefined) return reject("Invalid", problem)
     if (size > maxCallBytes) {
       return reject(
         "TooLarge",
-        `it has ${size} bytes, body and attributes together, and ${maxCallBytes} is the most; put the body elsewhere and send where it is`
+        `it has ${size} bytes, body and attributes together, and ${maxCallBytes} is the most; a \`claimCheck\` keeps such bodies in S3`
       )
     }
     const group = fields.group ?? (typeof groupOf === "function" ? groupOf(body) : groupOf)
@@ -423,7 +482,7 @@ const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallByte
         "it has no group, which a FIFO queue demands; give the message or the producer a `group`"
       )
     }
-    const deduplicationId = deduplicationIdOf(body, fields, text)
+    const deduplicationId = deduplicationIdOf(body, fields, encoded.body, text)
     if (deduplicationId !== undefined) {
       if (!queue.fifo) return reject("Invalid", "a standard queue takes no deduplication id; leave it out")
       const problem = problemOfToken("its deduplication id", deduplicationId)
@@ -449,7 +508,36 @@ const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallByte
     if (group !== undefined) sent.MessageGroupId = group
     if (deduplicationId !== undefined) sent.MessageDeduplicationId = deduplicationId
     if (DelaySeconds !== undefined) sent.DelaySeconds = DelaySeconds
-    return Either.right({ fields: sent, size, onResult: noop, onTaken: undefined, due: 0, next: undefined })
+    const entry: Entry = {
+      fields: sent,
+      size,
+      onResult: noop,
+      onTaken: undefined,
+      onUnsent: undefined,
+      doubtful: false,
+      acceptedAt: 0,
+      due: 0,
+      next: undefined
+    }
+    return parked === undefined ? Either.right(entry) : store(given, entry, parked)
+  }
+
+  /** Last of all, so that what is refused is never stored. */
+  const store = (given: A | Message<A>, entry: Entry, { object, put }: ReturnType<SqsClaimCheck["park"]>) => {
+    const discard = () => claimCheck?.discard(object)
+    entry.onUnsent = discard
+    return put.pipe(
+      Effect.onInterrupt(() => Effect.sync(discard)),
+      Effect.mapBoth({
+        onSuccess: () => entry,
+        onFailure: (error) =>
+          new BodyNotStored({
+            input: given,
+            error,
+            message: `a message for ${queue.name} was not sent, since its body could not be stored: ${error.message}`
+          })
+      })
+    )
   }
 
   const notEncodable = (given: A | Message<A>, cause: unknown) =>
@@ -461,8 +549,11 @@ const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallByte
       cause
     })
 
-  /** An `Either` wherever the codec gives one. */
-  return (given: A | Message<A>, current: Tracer.AnySpan | undefined): Effect.Effect<Entry, MessageRejected> => {
+  /** An `Either` wherever the codec gives one, and the body is not to be stored. */
+  return (
+    given: A | Message<A>,
+    current: Tracer.AnySpan | undefined
+  ): Effect.Effect<Entry, MessageRejected | BodyNotStored> => {
     const isMessage = given instanceof Message
     const body: A = isMessage ? given.body : given
     const fields = isMessage ? given.fields : noFields
@@ -651,7 +742,7 @@ export const make = <A = unknown>(
     // Made in an uninterruptible region, maybe; what it forks must be interruptible all the same.
     const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
     const outbox = new Outbox(
-      { client, now, runFork: Runtime.runFork(runtime) },
+      { client, now, runFork: Runtime.runFork(runtime), metrics: new ProducerMetrics(options.name ?? resolved.name) },
       {
         ...checked,
         queueUrl: resolved.url,
@@ -796,7 +887,7 @@ class Producer<A> implements SqsProducer<A> {
 
   #hand(
     given: A | Message<A>,
-    prepared: Either.Either<Entry, MessageRejected>,
+    prepared: Either.Either<Entry, MessageRejected | BodyNotStored>,
     done: (result: SendResult) => void
   ): Effect.Effect<void> | undefined {
     if (Either.isLeft(prepared)) {

@@ -12,6 +12,7 @@ import {
   Exit,
   Fiber,
   Layer,
+  Metric,
   Option,
   Redacted,
   Schedule,
@@ -679,6 +680,72 @@ describe("closing", () => {
       const calls = yield* sends(sqs)
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(yield* sends(sqs), calls)
+    })
+  )
+})
+
+describe("figures", () => {
+  const figuresOf = (producer: string) =>
+    Effect.map(Metric.snapshot, (pairs) => (name: string) => {
+      const tagged = pairs.filter(({ metricKey: { tags } }) =>
+        tags.some(({ key, value }) => key === "producer" && value === producer)
+      )
+      return tagged.find(({ metricKey }) => metricKey.name === `millrace_producer_${name}`)?.metricState
+    })
+
+  test("as metrics tagged by producer, the queue's name unless it has one; the same as the stats", { q: {} }, (sqs) =>
+    Effect.gen(function* () {
+      yield* sqs.faults.script("SendMessageBatch", [
+        Fault.throttle,
+        Fault.delay("2 seconds"),
+        Fault.failEntries([0], { senderFault: true }),
+        Fault.delay("1 hour")
+      ])
+      const name = "figures of a producer"
+      const producer = yield* SqsProducer.make("q", {
+        ...atOnce,
+        name,
+        retry: Schedule.spaced("1 second"),
+        flushTimeout: 0
+      })
+      const all = yield* Effect.fork(Effect.forEach(range(10), producer.send, { concurrency: 10 }))
+      yield* TestClock.adjust("3 seconds")
+      yield* Fiber.join(all)
+      yield* Effect.either(producer.send("refused"))
+      yield* Effect.fork(producer.send("on its way"))
+      yield* TestClock.adjust(0)
+      const of = yield* figuresOf(name)
+      expect(of("sent")).toMatchObject({ count: 10 })
+      expect(of("failed")).toMatchObject({ count: 1 })
+      expect(of("retried")).toMatchObject({ count: 10 })
+      expect(of("calls")).toMatchObject({ count: 4 })
+      expect(of("buffered")).toMatchObject({ value: 1 })
+      expect(of("send_seconds")).toMatchObject({ count: 10, min: 3, max: 3, sum: 30 })
+      expect(yield* producer.stats).toMatchObject({
+        buffered: 1,
+        inFlight: 1,
+        sent: 10,
+        failed: 1,
+        retried: 10,
+        calls: 4
+      })
+
+      yield* (yield* SqsProducer.make("q", atOnce)).send("a")
+      const tags = (yield* Metric.snapshot).flatMap(({ metricKey }) =>
+        metricKey.tags.map(({ key, value }) => `${key} ${value}`)
+      )
+      assert.include(tags, "producer q")
+    })
+  )
+
+  test("a full buffer is seen while no call ends", { q: {} }, (sqs) =>
+    Effect.gen(function* () {
+      yield* sqs.faults.random({ delay: 1, maxDelay: "1 hour" }, ["SendMessageBatch"])
+      const name = "a producer with a buffer"
+      const producer = yield* SqsProducer.make("q", { ...atOnce, name, concurrency: 1, flushTimeout: 0 })
+      yield* Effect.fork(Effect.forEach(range(25), producer.send, { concurrency: 25 }))
+      yield* TestClock.adjust(0)
+      expect((yield* figuresOf(name))("buffered")).toMatchObject({ value: 20 })
     })
   )
 })

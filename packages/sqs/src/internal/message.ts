@@ -35,6 +35,10 @@ const everyForbidden = new RegExp(forbidden, "gu")
 /** Characters that SQS refuses, lone surrogates among them, become "?". */
 export const legible = (text: string): string => text.replace(everyForbidden, "?")
 
+/** What is wrong with a body that goes to where any character may, if UTF-8 can write it. */
+export const problemOfUtf8 = (text: string): string | undefined =>
+  /\p{Surrogate}/u.test(text) ? "the body has half a surrogate pair, which has no form in UTF-8" : undefined
+
 /** Control characters and lone surrogates are the only ones that SQS refuses. */
 const problemOfText = (what: string, text: string): string | undefined =>
   forbidden.test(text)

@@ -22,6 +22,7 @@ import type { BatchResult, SendFields, SendMessageResult, Service } from "../Sqs
 import * as SqsError from "../SqsError.js"
 import { fromThrown } from "./errors.js"
 import { mostEntries } from "./message.js"
+import type { ProducerMetrics } from "./producerMetrics.js"
 
 export interface Receipt {
   /** The message's id, as SQS gave it. */
@@ -48,6 +49,12 @@ export interface Entry {
   onResult: (result: Result) => void
   /** It had to wait for room; now it has it, or never will, and `onResult` was told. */
   onTaken: (() => void) | undefined
+  /** It is surely not in the queue and never will be, whether its sender is still there or not. */
+  onUnsent: (() => void) | undefined
+  /** A call that had it in it may have taken effect, and nobody knows. */
+  doubtful: boolean
+  /** When it had its place here. */
+  acceptedAt: number
   /** Until when it may wait for others to share its call. */
   due: number
   next: Entry | undefined
@@ -70,6 +77,7 @@ export interface Host {
   readonly client: Pick<Service, "sendMessageBatch">
   readonly runFork: <A>(effect: Effect.Effect<A>) => Fiber.RuntimeFiber<A>
   readonly now: () => number
+  readonly metrics: ProducerMetrics
 }
 
 /** Messages that are sent in this order: a group's, or all of a standard queue's, where calls need not wait. */
@@ -186,12 +194,14 @@ export class Outbox {
   add(entry: Entry): boolean {
     if (this.#closing) {
       entry.onResult(closedBefore)
+      entry.onUnsent?.()
       return true
     }
     // Who came first goes first.
     if (this.#waiting.size > 0 || !this.#hasRoom(entry)) {
       this.#waiting.add(entry)
       this.#pump()
+      if (this.#waiting.size === 1) this.#tell()
       // A call may have begun and ended in between.
       return !this.#waiting.has(entry)
     }
@@ -205,7 +215,9 @@ export class Outbox {
   withdraw(entry: Entry): void {
     entry.onResult = noop
     entry.onTaken = undefined
-    if (this.#waiting.delete(entry)) this.#pump()
+    if (!this.#waiting.delete(entry)) return
+    entry.onUnsent?.()
+    this.#pump()
   }
 
   /** Accepts nothing more, sends what it has without lingering, and gives up what has no result in time. */
@@ -216,6 +228,7 @@ export class Outbox {
         this.#waiting.delete(entry)
         entry.onResult(closedBefore)
         entry.onTaken?.()
+        entry.onUnsent?.()
       }
       this.#pump()
       const empty = Effect.async<void>((resume) => {
@@ -231,7 +244,11 @@ export class Outbox {
     this.#disarm()
     this.#options.rate?.leave(this.#claimant)
     const calls = [...this.#calls]
-    for (const entry of [...this.#accepted]) this.#finish(entry, closedAfter)
+    for (const entry of [...this.#accepted]) {
+      entry.doubtful = true
+      this.#finish(entry, closedAfter)
+    }
+    this.#tell()
     return Fiber.interruptAll(calls)
   })
 
@@ -247,7 +264,8 @@ export class Outbox {
   #accept(entry: Entry): void {
     this.#accepted.add(entry)
     this.#acceptedBytes += entry.size
-    entry.due = this.#host.now() + this.#options.linger
+    entry.acceptedAt = this.#host.now()
+    entry.due = entry.acceptedAt + this.#options.linger
     const lane = this.#onlyLane ?? this.#laneOf(entry.fields.MessageGroupId ?? "")
     if (lane.tail === undefined) lane.head = entry
     else lane.tail.next = entry
@@ -297,11 +315,14 @@ export class Outbox {
   #finish(entry: Entry, result: Result): void {
     if (!this.#accepted.delete(entry)) return
     this.#acceptedBytes -= entry.size
-    if (Either.isRight(result)) this.#totals.sent += 1
-    else this.#totals.failed += 1
+    if (Either.isRight(result)) {
+      this.#totals.sent += 1
+      this.#host.metrics.sendSeconds((this.#host.now() - entry.acceptedAt) / 1000)
+    } else this.#totals.failed += 1
     const lane = this.#onlyLane ?? this.#lanes.get(entry.fields.MessageGroupId ?? "")
     if (lane?.exclusive === true && --lane.outstanding === 0) this.#reopen(lane)
     entry.onResult(result)
+    if (entry.onUnsent !== undefined && Either.isLeft(result) && !entry.doubtful) entry.onUnsent()
   }
 
   /** What waited for room has it. */
@@ -413,16 +434,23 @@ export class Outbox {
     return batch
   }
 
+  /** When a call begins and ends, and when the buffer has become full. */
+  #tell(): void {
+    this.#host.metrics.tell(this.#totals, this.#accepted.size)
+  }
+
   #begin(batch: ReadonlyArray<Entry>): void {
     const call: Call = { holdsSlot: true }
     this.#inFlight += 1
     const fiber = this.#host.runFork(this.#send(call, batch))
+    this.#tell()
     this.#calls.add(fiber)
     fiber.addObserver((exit) => {
       this.#calls.delete(fiber)
       if (call.holdsSlot) this.#inFlight -= 1
       if (Exit.isFailure(exit)) this.#died(batch, exit.cause)
       this.#pump()
+      this.#tell()
     })
   }
 
@@ -435,6 +463,7 @@ export class Outbox {
       message: "SendMessageBatch: the client died of a defect; see the cause.",
       cause
     })
+    doubt(batch)
     this.#giveUp(batch, error, 1)
   }
 
@@ -463,6 +492,7 @@ export class Outbox {
           const failure = Cause.failureOption(exit.cause)
           if (Option.isNone(failure)) return yield* Effect.failCause(Cause.stripFailures(exit.cause))
           error = failure.value
+          if (SqsError.kind(error) === "transient") doubt(remaining)
           if (!SqsError.retryable(error)) {
             const [only] = remaining
             if (!blamesOneMessage(error)) return this.#giveUp(remaining, error, calls)
@@ -480,6 +510,7 @@ export class Outbox {
         // Where single messages failed, others may go meanwhile. Where the call did, the queue or the way to it is in
         // trouble: the slot is kept, so that fewer calls go there.
         if (Exit.isSuccess(exit)) this.#leaveSlot(call)
+        this.#tell()
         const goesOn = Option.isSome(yield* Effect.option(driver.next(error)))
         if (!call.holdsSlot) yield* this.#slot(call)
         if (!goesOn || (fifo && now() - since > deduplicationWindow)) return this.#giveUp(remaining, error, calls)
@@ -507,7 +538,10 @@ export class Outbox {
       const kind = SqsError.kind(error)
       if (SenderFault && kind !== "throttled") this.#finish(entry, Either.left({ _tag: "Rejected", error }))
       else if (kind === "fatal") this.#finish(entry, Either.left({ _tag: "GaveUp", error, calls }))
-      else again = error
+      else {
+        again = error
+        if (kind === "transient") entry.doubtful = true
+      }
     }
     return again
   }
@@ -560,6 +594,10 @@ export class Outbox {
 }
 
 const noop = () => {}
+
+const doubt = (entries: ReadonlyArray<Entry>): void => {
+  for (const entry of entries) entry.doubtful = true
+}
 
 const closedBefore: Result = Either.left({ _tag: "Closed", accepted: false })
 const closedAfter: Result = Either.left({ _tag: "Closed", accepted: true })

@@ -1,6 +1,9 @@
 /** A message as SQS hands it out, in core's terms. */
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
+import * as Either from "effect/Either"
 import type { MessageAttribute, ReceivedMessage } from "../SqsClient.js"
+import * as SqsEncoding from "../SqsEncoding.js"
+import * as pointer from "./pointer.js"
 
 /** `Number.int` is a Number with the label `int`. */
 const fromSqs = (attribute: MessageAttribute): LeaseQueue.Attribute => {
@@ -24,19 +27,36 @@ export const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: 
 const none: Readonly<Record<string, never>> = {}
 const millis = (timestamp: string | undefined) => (timestamp === undefined ? undefined : Number(timestamp))
 
-export const toMessage = (received: ReceivedMessage): LeaseQueue.Message => {
-  const system: Readonly<Record<string, string>> = received.Attributes ?? none
-  return {
-    id: received.MessageId,
-    body: received.Body,
-    lease: { messageId: received.MessageId, handle: received.ReceiptHandle },
-    attributes: received.MessageAttributes === undefined ? none : mapValues(received.MessageAttributes, fromSqs),
-    attempt: Number(system["ApproximateReceiveCount"] ?? 1),
-    group: system["MessageGroupId"],
-    // 20 digits, so that they compare as text; padded for servers that write fewer.
-    sequence: system["SequenceNumber"]?.padStart(20, "0"),
-    sentAt: millis(system["SentTimestamp"]),
-    firstReceivedAt: millis(system["ApproximateFirstReceiveTimestamp"]),
-    system
-  }
+/** How its body is read, where its attributes speak of it. */
+const opening = (
+  encodings: ReadonlyArray<SqsEncoding.Encoding>,
+  received: string,
+  attributes: LeaseQueue.Message["attributes"]
+): LeaseQueue.Message["open"] => {
+  const encoding = SqsEncoding.find(encodings, attributes)
+  if (!pointer.isNamed(attributes)) return encoding?.decode
+  return (body) => (body === received ? notFetched : (encoding?.decode(body) ?? Either.right(body)))
 }
+
+const notFetched = Either.left("it is in S3; put SqsClaimCheck.fetch before the stage that decodes")
+
+export const toMessage =
+  (encodings: ReadonlyArray<SqsEncoding.Encoding>) =>
+  (received: ReceivedMessage): LeaseQueue.Message => {
+    const system: Readonly<Record<string, string>> = received.Attributes ?? none
+    const attributes = received.MessageAttributes === undefined ? none : mapValues(received.MessageAttributes, fromSqs)
+    return {
+      id: received.MessageId,
+      body: received.Body,
+      lease: { messageId: received.MessageId, handle: received.ReceiptHandle },
+      attributes,
+      attempt: Number(system["ApproximateReceiveCount"] ?? 1),
+      group: system["MessageGroupId"],
+      // 20 digits, so that they compare as text; padded for servers that write fewer.
+      sequence: system["SequenceNumber"]?.padStart(20, "0"),
+      sentAt: millis(system["SentTimestamp"]),
+      firstReceivedAt: millis(system["ApproximateFirstReceiveTimestamp"]),
+      system,
+      open: attributes === none ? undefined : opening(encodings, received.Body, attributes)
+    }
+  }

@@ -1,0 +1,214 @@
+/**
+ * Large bodies by way of an object store: the producer puts the body there and sends a pointer, the consumer fetches it.
+ * Messages are those of the Amazon SQS Extended Client Library, so that Java and Python programs read and write them too.
+ *
+ * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-managing-large-messages.html
+ *
+ * @example
+ * const claimCheck = yield* SqsClaimCheck.make({ bucket: "order-bodies", deleteAfterAck: true })
+ * const producer = yield* SqsProducer.make("orders", { claimCheck })
+ * SqsConsumer.stream("orders").pipe(
+ *   SqsClaimCheck.fetch(claimCheck),
+ *   Pipeline.decodeJson(Order),
+ *   Pipeline.process(fulfil)
+ * )
+ */
+import { DecodeError, type Delivery } from "@millrace/core/Delivery"
+import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as Pipeline from "@millrace/core/Pipeline"
+import type { Tunable } from "@millrace/core/Tunable"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import * as Runtime from "effect/Runtime"
+import * as RuntimeFlags from "effect/RuntimeFlags"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import * as pointer from "./internal/pointer.js"
+import { type ObjectId, ObjectStore, type ObjectStoreError } from "./ObjectStore.js"
+
+export interface Options {
+  /** Where producers put bodies, and the only one that consumers fetch from unless `buckets` names more. */
+  readonly bucket: string
+  /** What the keys begin with, such as `orders/`. Default: nothing. */
+  readonly prefix?: string | undefined
+  /**
+   * Producer: messages of more bytes than this, body and attributes as SQS counts them, go by the store; 0: all. Default:
+   * those that the queue and the producer's calls do not take (1 MiB, unless the queue or `maxCallBytes` says less).
+   */
+  readonly above?: number | undefined
+  /**
+   * Consumer: other buckets to fetch from. A pointer to any other is refused, since whoever can send to the queue could
+   * make the consumer read with its own rights.
+   */
+  readonly buckets?: ReadonlyArray<string> | undefined
+  /** The largest body: no larger one is stored, or fetched, so that a pointer cannot fill the memory. Default: 64 MiB. */
+  readonly maxBytes?: number | undefined
+  /**
+   * Consumer: delete the object once the queue has confirmed the message's ack. Not where one object serves several
+   * queues. Default: false; a lifecycle rule of the bucket, longer than the queue's retention, cleans up in any case.
+   */
+  readonly deleteAfterAck?: boolean | undefined
+  /**
+   * When to try an operation of the store again that may succeed in a moment. Default: four times, after 100 ms and twice
+   * as long each time, jittered.
+   */
+  readonly retry?: Schedule.Schedule<unknown, ObjectStoreError> | undefined
+}
+
+/** A body on its way to the store. */
+interface Parked {
+  readonly object: ObjectId
+  readonly put: Effect.Effect<void, ObjectStoreError>
+}
+
+/** For producers and consumers, any number of them. What is to be deleted is deleted within the scope of its making. */
+export interface SqsClaimCheck {
+  readonly bucket: string
+  /** @internal */
+  readonly above: number | undefined
+  /** @internal */
+  readonly maxBytes: number
+  /** @internal */
+  readonly park: (text: string) => Parked
+  /** @internal Deletes in the background, as well as it can. */
+  readonly discard: (object: ObjectId) => void
+  /** @internal */
+  readonly fetch: (body: string, delivery: Delivery<string, unknown>) => Effect.Effect<string, FetchError>
+}
+
+/**
+ * A `DecodeError` is for good: the object is not there or too large, or the pointer is none or leads elsewhere. An
+ * `ObjectStoreError` is not the message's fault, and left to the retry policy.
+ */
+export type FetchError = DecodeError | ObjectStoreError
+
+/** How long closing waits for deletes that are under way. */
+const closingTime = "5 seconds"
+
+const defaultRetry = Schedule.exponential("100 millis").pipe(Schedule.jittered, Schedule.intersect(Schedule.recurs(4)))
+
+const check = (options: Options): Effect.Effect<void, InvalidOptions> => {
+  const refuse = (option: keyof Options, message: string) =>
+    new InvalidOptions({ option, message: `${option} ${message}` })
+  const bytes = ({ above = 0, maxBytes = 1 } = options) =>
+    !Number.isInteger(above) || above < 0
+      ? refuse("above", `is ${above}; write a whole number of at least 0`)
+      : !Number.isInteger(maxBytes) || maxBytes < 1 || maxBytes > 2 ** 29
+        ? refuse("maxBytes", `is ${maxBytes}; write a whole number from 1 to ${2 ** 29}`)
+        : Effect.void
+  if (options.bucket === "") return refuse("bucket", "is empty; write the name of a bucket")
+  return /^[A-Za-z0-9./_-]{0,900}$/.test(options.prefix ?? "")
+    ? bytes()
+    : refuse("prefix", "has other characters than letters, digits, `.`, `/`, `_` and `-`, or more than 900 of them")
+}
+
+/**
+ * Closing the scope waits up to 5 seconds for deletes that are under way. Fails with `InvalidOptions`.
+ *
+ * Producers need `s3:PutObject`, and `s3:DeleteObject` to clean up after messages that were not sent; consumers
+ * `s3:GetObject`, with `deleteAfterAck` `s3:DeleteObject`, and `s3:ListBucket`, without which S3 says of a missing object
+ * that access is denied.
+ */
+export const make = (options: Options): Effect.Effect<SqsClaimCheck, InvalidOptions, ObjectStore | Scope.Scope> =>
+  Effect.gen(function* () {
+    yield* check(options)
+    const { bucket, deleteAfterAck = false, maxBytes = 64 * 1_048_576, prefix = "" } = options
+    const store = yield* ObjectStore
+    const buckets = new Set([bucket, ...(options.buckets ?? [])])
+    const retrying = { schedule: options.retry ?? defaultRetry, while: mayPass }
+
+    // Made in an uninterruptible region, maybe; what it forks must be interruptible all the same.
+    const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
+    const runFork = Runtime.runFork(runtime)
+    const background = new Set<Fiber.RuntimeFiber<void>>()
+    const inBackground = (effect: Effect.Effect<void>) => {
+      const fiber = runFork(effect)
+      background.add(fiber)
+      fiber.addObserver(() => background.delete(fiber))
+    }
+    yield* Effect.addFinalizer(() =>
+      Effect.suspend(() => Fiber.awaitAll(background)).pipe(
+        Effect.interruptible,
+        Effect.timeoutOption(closingTime),
+        Effect.zipRight(Effect.suspend(() => Fiber.interruptAll(background)))
+      )
+    )
+    const remove = (object: ObjectId) =>
+      store.delete(object).pipe(
+        Effect.retry(retrying),
+        Effect.catchAll((error) =>
+          Effect.logWarning(`the object ${object.key} stays in the bucket ${object.bucket}: ${error.message}`)
+        )
+      )
+
+    const draw = Random.nextIntBetween(0, 2 ** 32)
+    const random = `${(yield* draw).toString(36)}-${(yield* draw).toString(36)}`
+    const madeAt = yield* Clock.currentTimeMillis
+    let parked = 0
+
+    return {
+      bucket,
+      above: options.above,
+      maxBytes,
+      park: (text) => {
+        const object = { bucket, key: `${prefix}${madeAt.toString(36)}-${random}-${(parked++).toString(36)}` }
+        return { object, put: Effect.retry(store.put(object, text), retrying) }
+      },
+      discard: (object) => inBackground(remove(object)),
+      fetch: (body, delivery): Effect.Effect<string, FetchError> => {
+        const { message } = delivery
+        // Another stage has changed it: it is no pointer any more.
+        if (body !== message.body || !pointer.isNamed(message.attributes)) return Effect.succeed(body)
+        const poison = (what: string) =>
+          new DecodeError({
+            messageId: message.id,
+            message: `the body of message ${message.id} does not decode: ${what}`
+          })
+        const object = pointer.read(body)
+        if (object === undefined) return poison("its attributes say that it is in S3, and it is no pointer")
+        if (!buckets.has(object.bucket)) {
+          return poison(
+            `it is in the bucket ${object.bucket}, from which nothing is fetched; write it in \`buckets\` of SqsClaimCheck.make to trust it`
+          )
+        }
+        if (deleteAfterAck) {
+          inBackground(Effect.flatMap(delivery.ended, (how) => (how === "acked" ? remove(object) : Effect.void)))
+        }
+        return store.get(object, maxBytes).pipe(
+          Effect.map((text) => message.open?.(text) ?? Either.right(text)),
+          Effect.catchTags({ ObjectNotFound: unreadable, ObjectTooLarge: unreadable }),
+          Effect.retry(retrying),
+          Effect.flatMap((text) => Either.mapLeft(text, poison))
+        )
+      }
+    }
+  })
+
+const mayPass = ({ retryable }: ObjectStoreError): boolean => retryable
+const unreadable = (error: { readonly message: string }) =>
+  Effect.succeed<Either.Either<string, string>>(Either.left(error.message))
+
+export interface FetchOptions {
+  /** Fetches at once; each holds one body in memory, and as many again may wait for the next stage. Default: 10. */
+  readonly concurrency?: number | Tunable | undefined
+}
+
+/**
+ * A stage that stands before the one that decodes: fetches the bodies that are in the store, and passes on the others as
+ * they are. It fetches no earlier than the next stage has use for it, in the order of a group; others overtake. The raw
+ * body, in `delivery.message`, stays the pointer.
+ *
+ * A missing object makes its delivery a failed one with a `DecodeError` that says so: poison. A fetch that fails
+ * otherwise is tried again by `retry`; then the delivery has failed with an `ObjectStoreError`, which
+ * `RetryPolicy.standard` delivers again later.
+ */
+export const fetch =
+  (claimCheck: SqsClaimCheck, options: FetchOptions = {}) =>
+  <E, EX, RX>(
+    self: Stream.Stream<Delivery<string, E>, EX, RX>
+  ): Stream.Stream<Delivery<string, E | FetchError>, EX | InvalidOptions, RX> =>
+    Pipeline.mapEffect((body: string, delivery: Delivery<string, E>) => claimCheck.fetch(body, delivery), options)(self)
