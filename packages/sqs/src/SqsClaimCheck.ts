@@ -48,8 +48,9 @@ export interface Options {
   /** The largest body: no larger one is stored, or fetched, so that a pointer cannot fill the memory. Default: 64 MiB. */
   readonly maxBytes?: number | undefined
   /**
-   * Consumer: delete the object once the queue has confirmed the message's ack. Not where one object serves several
-   * queues. Default: false; a lifecycle rule of the bucket, longer than the queue's retention, cleans up in any case.
+   * Consumer: delete the object once the queue has confirmed the message's ack. A duplicate of that message, as standard
+   * queues have them now and then, fails with `BodyMissing` then. Not where one object serves several queues. Default:
+   * false; a lifecycle rule of the bucket, longer than the queue's retention, cleans up in any case.
    */
   readonly deleteAfterAck?: boolean | undefined
   /**
@@ -79,6 +80,12 @@ export interface SqsClaimCheck {
   /** @internal */
   readonly fetch: (body: string, delivery: Delivery<string, unknown>) => Effect.Effect<string, FetchError>
 }
+
+/**
+ * The object is not there: a `DecodeError` that a policy can tell from others by `instanceof`. With `deleteAfterAck` on a
+ * standard queue it is most likely a duplicate of a message that was handled.
+ */
+export class BodyMissing extends DecodeError {}
 
 /**
  * A `DecodeError` is for good: the object is not there or too large, or the pointer is none or leads elsewhere. An
@@ -163,11 +170,11 @@ export const make = (options: Options): Effect.Effect<SqsClaimCheck, InvalidOpti
         const { message } = delivery
         // Another stage has changed it: it is no pointer any more.
         if (body !== message.body || !pointer.isNamed(message.attributes)) return Effect.succeed(body)
-        const poison = (what: string) =>
-          new DecodeError({
-            messageId: message.id,
-            message: `the body of message ${message.id} does not decode: ${what}`
-          })
+        const why = (what: string) => ({
+          messageId: message.id,
+          message: `the body of message ${message.id} does not decode: ${what}`
+        })
+        const poison = (what: string) => new DecodeError(why(what))
         const object = pointer.read(body)
         if (object === undefined) return poison("its attributes say that it is in S3, and it is no pointer")
         if (!buckets.has(object.bucket)) {
@@ -179,18 +186,19 @@ export const make = (options: Options): Effect.Effect<SqsClaimCheck, InvalidOpti
           inBackground(Effect.flatMap(delivery.ended, (how) => (how === "acked" ? remove(object) : Effect.void)))
         }
         return store.get(object, maxBytes).pipe(
-          Effect.map((text) => message.open?.(text) ?? Either.right(text)),
-          Effect.catchTags({ ObjectNotFound: unreadable, ObjectTooLarge: unreadable }),
+          Effect.map((text) => Either.mapLeft(message.open?.(text) ?? Either.right(text), poison)),
+          Effect.catchTags({
+            ObjectNotFound: (error) => Effect.succeed(Either.left(new BodyMissing(why(error.message)))),
+            ObjectTooLarge: (error) => Effect.succeed(Either.left(poison(error.message)))
+          }),
           Effect.retry(retrying),
-          Effect.flatMap((text) => Either.mapLeft(text, poison))
+          Effect.flatten
         )
       }
     }
   })
 
 const mayPass = ({ retryable }: ObjectStoreError): boolean => retryable
-const unreadable = (error: { readonly message: string }) =>
-  Effect.succeed<Either.Either<string, string>>(Either.left(error.message))
 
 export interface FetchOptions {
   /** Fetches at once; each holds one body in memory, and as many again may wait for the next stage. Default: 10. */
