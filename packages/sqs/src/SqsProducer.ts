@@ -23,6 +23,7 @@ import type * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
+import { InOrder } from "./internal/inOrder.js"
 import {
   longestMessage,
   mostAttributes,
@@ -136,7 +137,10 @@ export interface Encoded {
   readonly attributes?: Attributes | undefined
 }
 
-/** From a body to what is sent. An `Either` is an Effect, and the quick way; where it takes time, the sender waits. */
+/**
+ * From a body to what is sent. An `Either` is an Effect, and the quick way; where it takes time, the sender waits, and a
+ * stream's elements are encoded side by side, as many as there may be calls.
+ */
 export interface Codec<in A> {
   readonly encode: (body: A) => Effect.Effect<Encoded, unknown>
 }
@@ -756,7 +760,7 @@ export const make = <A = unknown>(
     const prefix = `${now().toString(36)}-${(yield* draw).toString(36)}-${(yield* draw).toString(36)}`
     let drawn = 0
     const uniqueId = () => `${prefix}-${(drawn++).toString(36)}`
-    return new Producer(resolved, outbox, preparing(resolved, options, checked.callBytes, uniqueId), checked.buffer)
+    return new Producer(resolved, outbox, preparing(resolved, options, checked.callBytes, uniqueId), checked)
   })
 
 /** `make(queue, options).through`, with a producer that lives as long as the stream. */
@@ -785,13 +789,13 @@ class Producer<A> implements SqsProducer<A> {
   readonly queue: SqsQueue.SqsQueue
   readonly #outbox: Outbox
   readonly #prepare: Prepare<A>
-  readonly #buffer: number
+  readonly #checked: Checked
 
-  constructor(queue: SqsQueue.SqsQueue, outbox: Outbox, prepare: Prepare<A>, buffer: number) {
+  constructor(queue: SqsQueue.SqsQueue, outbox: Outbox, prepare: Prepare<A>, checked: Checked) {
     this.queue = queue
     this.#outbox = outbox
     this.#prepare = prepare
-    this.#buffer = buffer
+    this.#checked = checked
   }
 
   readonly stats = Effect.sync(() => this.#outbox.stats)
@@ -816,8 +820,9 @@ class Producer<A> implements SqsProducer<A> {
     return Either.mapLeft(result, (failure) => errorOf(this.queue, given, entry, failure))
   }
 
-  readonly sink: Sink.Sink<number, A | Message<A>, never, ProducerError> = Sink.unwrap(
-    Effect.sync(() => {
+  readonly sink: Sink.Sink<number, A | Message<A>, never, ProducerError> = Sink.unwrapScoped(
+    Effect.map(Effect.scope, (scope) => {
+      const slow = new InOrder(this.#checked.concurrency, scope)
       let pending = 0
       let sent = 0
       let failure: ProducerError | undefined
@@ -841,7 +846,7 @@ class Producer<A> implements SqsProducer<A> {
         }
         look()
       })
-      return Sink.forEachChunk((elements: Chunk.Chunk<A | Message<A>>) => this.#sendAll(elements, receiver)).pipe(
+      return Sink.forEachChunk((elements: Chunk.Chunk<A | Message<A>>) => this.#sendAll(elements, receiver, slow)).pipe(
         Sink.zipRight(Sink.fromEffect(over))
       )
     })
@@ -850,9 +855,13 @@ class Producer<A> implements SqsProducer<A> {
   readonly through = <E, R>(stream: Stream.Stream<A | Message<A>, E, R>): Stream.Stream<SendResult, E, R> =>
     Stream.fromPull(
       Effect.gen(this, function* () {
-        const results = new Results<E>(this.#buffer)
+        const results = new Results<E>(this.#checked.buffer)
+        const slow = new InOrder(this.#checked.concurrency, yield* Effect.scope)
         yield* stream.pipe(
-          Stream.runForEachChunk((elements) => this.#sendAll(elements, results)),
+          Stream.runForEachChunk((elements) => this.#sendAll(elements, results, slow)),
+          Effect.exit,
+          Effect.tap(slow.settled),
+          Effect.flatten,
           Effect.onExit((exit) => Effect.sync(() => results.end(exit))),
           Effect.forkScoped
         )
@@ -860,8 +869,8 @@ class Producer<A> implements SqsProducer<A> {
       })
     )
 
-  /** Hands all over, in order, as there is room. */
-  #sendAll<E>(elements: Chunk.Chunk<A | Message<A>>, receiver: Receiver<E>): Effect.Effect<void, E> {
+  /** Hands all over, in order, as there is room. What takes time to prepare does so side by side. */
+  #sendAll<E>(elements: Chunk.Chunk<A | Message<A>>, receiver: Receiver<E>, slow: InOrder): Effect.Effect<void, E> {
     return Effect.withFiberRuntime((fiber) => {
       const from = (first: number): Effect.Effect<void, E> => {
         for (let i = first; i < elements.length; i++) {
@@ -869,14 +878,16 @@ class Producer<A> implements SqsProducer<A> {
           if (wait !== undefined) return Effect.flatMap(wait, () => from(i))
           const given = Chunk.unsafeGet(elements, i)
           const preparing = this.#prepare(given, fiber.currentSpan)
-          const prepared = immediate(preparing)
+          const prepared = slow.isIdle ? immediate(preparing) : undefined
+          const done = receiver.open()
           const handed =
             prepared === undefined
-              ? Effect.flatMap(
+              ? slow.add(
                   Effect.either(preparing),
-                  (prepared) => this.#hand(given, prepared, receiver.open()) ?? Effect.void
+                  (late) => this.#hand(given, late, done) ?? Effect.void,
+                  (late) => Either.isRight(late) && late.right.onUnsent?.()
                 )
-              : this.#hand(given, prepared, receiver.open())
+              : this.#hand(given, prepared, done)
           if (handed !== undefined) return Effect.flatMap(handed, () => from(i + 1))
         }
         return Effect.void

@@ -633,6 +633,93 @@ describe("streams", () => {
   )
 })
 
+describe("streams of what takes time to prepare", () => {
+  /** The later the element, the sooner it is ready; 40 is what cannot be encoded. */
+  const slow = (preparing: { now: number; peak: number }) => ({
+    encode: (i: number) =>
+      Effect.gen(function* () {
+        preparing.now += 1
+        preparing.peak = Math.max(preparing.peak, preparing.now)
+        yield* Effect.sleep(1000 - i).pipe(Effect.ensuring(Effect.sync(() => (preparing.now -= 1))))
+        return i === 40 ? yield* Effect.fail("no") : { body: String(i) }
+      })
+  })
+
+  for (const way of ["through", "sink"] as const) {
+    test(`${way}: side by side, as many as calls, and handed over in order`, { "q.fifo": {} }, (sqs) =>
+      Effect.gen(function* () {
+        const preparing = { now: 0, peak: 0 }
+        const producer = yield* SqsProducer.make("q.fifo", {
+          codec: slow(preparing),
+          concurrency: 10,
+          linger: 0,
+          group: "g",
+          maxPerGroup: 10
+        })
+        const elements = Stream.fromIterable(range(60)).pipe(Stream.rechunk(1))
+        const sending =
+          way === "through"
+            ? elements.pipe(
+                producer.through,
+                Stream.runCollect,
+                Effect.map((results) => Chunk.toReadonlyArray(results).findIndex(Either.isLeft))
+              )
+            : elements.pipe(
+                Stream.filter((i) => i !== 40),
+                Stream.run(producer.sink)
+              )
+        const fiber = yield* Effect.fork(sending)
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual(yield* Fiber.join(fiber), way === "through" ? 40 : 59)
+        assert.strictEqual(preparing.peak, 10)
+        assert.deepStrictEqual(
+          yield* bodiesOf(sqs, "q.fifo"),
+          range(60)
+            .filter((i) => i !== 40)
+            .map(String)
+        )
+      })
+    )
+  }
+
+  test("through: what came before a failure of the stream is sent, and its results come first", { q: {} }, () =>
+    Effect.gen(function* () {
+      const producer = yield* SqsProducer.make("q", { ...atOnce, codec: slow({ now: 0, peak: 0 }) })
+      const results: Array<boolean> = []
+      const fiber = yield* Stream.make(1, 2).pipe(
+        Stream.concat(Stream.fail("upstream")),
+        producer.through,
+        Stream.runForEach((result) => Effect.sync(() => results.push(Either.isRight(result)))),
+        Effect.exit,
+        Effect.fork
+      )
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(fiber), Exit.fail("upstream"))
+      assert.deepStrictEqual(results, [true, true])
+    })
+  )
+
+  test("the end of the stream's reader ends what is being prepared", { q: {} }, (sqs) =>
+    Effect.gen(function* () {
+      for (const way of ["through", "sink"] as const) {
+        const preparing = { now: 0, peak: 0 }
+        const producer = yield* SqsProducer.make("q", { ...atOnce, codec: slow(preparing) })
+        const fiber = yield* Stream.range(1, 5).pipe(
+          (stream): Effect.Effect<unknown, unknown> =>
+            way === "through" ? Stream.runDrain(producer.through(stream)) : Stream.run(stream, producer.sink),
+          Effect.fork
+        )
+        yield* TestClock.adjust("500 millis")
+        assert.strictEqual(preparing.now, 5)
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual(preparing.now, 0)
+        yield* TestClock.adjust("5 seconds")
+        assert.deepStrictEqual(yield* bodiesOf(sqs, "q"), [])
+      }
+    })
+  )
+})
+
 describe("closing", () => {
   const closing = (sqs: SqsEmulator.Service, options: SqsProducer.Options = {}) =>
     Effect.gen(function* () {
