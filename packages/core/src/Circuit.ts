@@ -247,7 +247,9 @@ export class Engine<in F> implements Circuit<F> {
   /** How long until it probes, in milliseconds; undefined where that is not known. */
   get remaining(): number | undefined {
     if (this.#state._tag !== "Open") return 0
-    return this.#state.until === undefined ? undefined : Math.max(0, this.#state.until - this.#now())
+    const { until } = this.#state
+    // The timer goes on where the wall clock is stepped back, and `until` would be far off.
+    return until === undefined ? undefined : Math.min(this.#delay, Math.max(0, until - this.#now()))
   }
 
   /** Whether the failure speaks of the downstream. A predicate that throws says no. */

@@ -24,6 +24,7 @@ import { ConsumerMetrics } from "./internal/metrics.js"
 import { Observer } from "./internal/observer.js"
 import { Quantiles } from "./internal/quantiles.js"
 import { traced } from "./internal/span.js"
+import { Steady } from "./internal/steady.js"
 import { within } from "./internal/within.js"
 import { LeaseKeeper } from "./LeaseKeeper.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
@@ -162,6 +163,7 @@ class Engine<E> implements Custodian {
   readonly table = new Set<InFlight>()
   readonly #groups = new Map<string, Set<InFlight>>()
   readonly now: () => number
+  readonly #clock: Steady
   peak = 0
   /** How long the latest handlers took. */
   readonly #handlerMillis = new Quantiles()
@@ -193,7 +195,8 @@ class Engine<E> implements Custodian {
     this.queueName = queue.name
     this.queueSystem = queue.system
     this.metrics = new ConsumerMetrics(name)
-    this.now = () => clock.unsafeCurrentTimeMillis()
+    this.#clock = new Steady(clock)
+    this.now = () => this.#clock.now()
     this.#runFork = runFork
     this.#lease = Duration.toMillis(queue.leaseDuration)
     this.#heartbeat = options.heartbeat ?? true
@@ -212,7 +215,7 @@ class Engine<E> implements Custodian {
         queue: measured,
         runFork,
         now: this.now,
-        onMessages: (messages, answeredAt) => this.#received(messages, answeredAt),
+        onMessages: (messages) => this.#received(messages),
         onStarved: () => this.settler.hurry(),
         onPoll: () => this.metrics.add("polls"),
         onError: (error, kind) => this.#receiveFailed(error, kind),
@@ -224,7 +227,8 @@ class Engine<E> implements Custodian {
       {
         queue: measured,
         runFork,
-        now: this.now,
+        // It looks when a lease is due, so that no step of the wall clock goes unnoticed for longer.
+        now: () => this.#clock.exactly(),
         onLost: (delivery) => this.#lost(delivery),
         onLongest: (delivery) => {
           this.metrics.add("longestReached")
@@ -265,8 +269,10 @@ class Engine<E> implements Custodian {
     )
   }
 
-  #received(messages: ReadonlyArray<LeaseQueue.Message>, answeredAt: number): Array<Delivery.Delivery<string>> {
+  #received(messages: ReadonlyArray<LeaseQueue.Message>): Array<Delivery.Delivery<string>> {
     const { metrics, observer } = this
+    // Their leases are counted from here.
+    const answeredAt = this.#clock.exactly()
     const deliveries = messages.map((message) => {
       const inFlight = new InFlight(this, message, answeredAt, answeredAt + this.#lease)
       this.table.add(inFlight)
@@ -274,7 +280,7 @@ class Engine<E> implements Custodian {
       this.keeper.hold(inFlight)
       if (message.attempt > 1) metrics.add("redelivered")
       if (message.sentAt !== undefined) {
-        const queued = Math.max(0, answeredAt - message.sentAt)
+        const queued = Math.max(0, this.onTheWall(answeredAt) - message.sentAt)
         metrics.queueSeconds(queued / 1000)
         observer.queued.add(queued)
       }
@@ -415,6 +421,10 @@ class Engine<E> implements Custodian {
     return this.#heartbeat
       ? delivery.receivedAt + Duration.toMillis(this.queue.limits.maxLease) - Duration.toMillis("1 minute")
       : delivery.deadline
+  }
+
+  onTheWall(time: number): number {
+    return this.#clock.onTheWall(time)
   }
 
   get maxInFlight(): number {
@@ -710,11 +720,12 @@ class Engine<E> implements Custodian {
         running.push({ messageId: message.id, group: message.group, attempt, since: startedAt })
       }
     }
-    return Health.judge(
+    const { lastReceive } = this.intake
+    const judged = Health.judge(
       {
         now: this.now(),
         queue: this.queue.name,
-        lastReceive: this.intake.lastReceive,
+        lastReceive,
         receivingSince: this.intake.receivingSince,
         failure: this.intake.failure === undefined ? undefined : text(this.intake.failure),
         lastEnd: this.#lastEnd,
@@ -727,6 +738,7 @@ class Engine<E> implements Custodian {
       },
       options
     )
+    return { ...judged, lastReceive: lastReceive && this.onTheWall(lastReceive) }
   }
 
   readonly figures: Effect.Effect<Figures.Figures> = Effect.suspend(() =>

@@ -93,7 +93,7 @@ class DeliveryImpl<A, E> implements Delivery<A, E> {
     return this.#inFlight.custodian.queueName
   }
   get deadline() {
-    return this.#inFlight.deadline
+    return this.#inFlight.custodian.onTheWall(this.#inFlight.deadline)
   }
   get ack() {
     return this.#settle(Settlement.ack)

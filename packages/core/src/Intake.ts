@@ -46,7 +46,7 @@ export interface Host<E, A> {
   readonly runFork: <B, E2>(effect: Effect.Effect<B, E2>) => Fiber.RuntimeFiber<B, E2>
   readonly now: () => number
   /** Takes charge of what was received; from here on it holds a permit until `release`. */
-  readonly onMessages: (messages: ReadonlyArray<LeaseQueue.Message>, answeredAt: number) => ReadonlyArray<A>
+  readonly onMessages: (messages: ReadonlyArray<LeaseQueue.Message>) => ReadonlyArray<A>
   /** A reader waits, and no permit is free. */
   readonly onStarved: () => void
   readonly onPoll: () => void
@@ -411,7 +411,7 @@ export class Intake<E, A> {
     this.lastReceive = now
     this.#fatalSince = undefined
     this.inFlight += messages.length
-    const deliveries = this.#host.onMessages(messages, now)
+    const deliveries = this.#host.onMessages(messages)
     if (messages.length === 0) {
       // Each empty answer halves the pollers: a quiet queue is left with one.
       this.#pollers = Math.max(1, this.#pollers >> 1)

@@ -6,6 +6,7 @@ import * as Stream from "effect/Stream"
 import { type Delivery, inFlight } from "../Delivery.js"
 import type { Batch } from "../Pipeline.js"
 import { Claims } from "./stage.js"
+import { Steady } from "./steady.js"
 
 interface Limits {
   readonly max: number
@@ -167,7 +168,8 @@ export const batchStage = <A, E, EX, RX>(
       const clock = yield* Effect.clock
       const context = yield* Effect.context<RX>()
       const pull = yield* Stream.toPull(self)
-      const filling = new Filling<A, E, EX>(limits, () => clock.unsafeCurrentTimeMillis())
+      const steady = new Steady(clock)
+      const filling = new Filling<A, E, EX>(limits, () => steady.exactly())
       yield* Effect.addFinalizer(() => filling.close)
       yield* Effect.forkScoped(filling.drive(Effect.provide(pull, context)))
       return filling.pull

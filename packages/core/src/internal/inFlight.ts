@@ -33,7 +33,10 @@ export interface Custodian {
   readonly keptUntil: (delivery: InFlight) => number
   /** Messages in flight, at most. */
   readonly maxInFlight: number
+  /** On a clock that never goes back, in milliseconds. */
   readonly now: () => number
+  /** A time of that clock, since the epoch. */
+  readonly onTheWall: (time: number) => number
   readonly settle: (delivery: InFlight, settlement: Settlement.Settlement, awaited: boolean) => void
   /** Its lease is over: it ends as lost. */
   readonly lapsed: (delivery: InFlight) => void
@@ -88,7 +91,7 @@ export class InFlight {
   readonly custodian: Custodian
   readonly message: LeaseQueue.Message
   readonly receivedAt: number
-  /** When the lease ends, as far as the queue has confirmed it, in milliseconds. */
+  /** When the lease ends, as far as the queue has confirmed it, on the custodian's clock. */
   deadline: number
   #onEnded: Array<(outcome: Settlement.Outcome) => void> | undefined = undefined
 

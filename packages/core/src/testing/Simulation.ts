@@ -113,7 +113,8 @@ class SimulatedClock implements Clock.Clock {
       timer.slot = index
     }
   )
-  #startAt: number
+  readonly #startAt: number
+  #jumped = 0
   #count = 0
 
   constructor(startAt: number) {
@@ -121,11 +122,12 @@ class SimulatedClock implements Clock.Clock {
   }
 
   unsafeCurrentTimeMillis(): number {
-    return this.#startAt + this.elapsed
+    return this.#startAt + this.elapsed + this.#jumped
   }
 
+  /** As the live clock has it: monotonic, and unaware of jumps. */
   unsafeCurrentTimeNanos(): bigint {
-    return BigInt(this.unsafeCurrentTimeMillis()) * 1_000_000n
+    return BigInt(this.#startAt + this.elapsed) * 1_000_000n
   }
 
   readonly currentTimeMillis = Effect.sync(() => this.unsafeCurrentTimeMillis())
@@ -166,7 +168,7 @@ class SimulatedClock implements Clock.Clock {
   }
 
   jump(millis: number): void {
-    this.#startAt += millis
+    this.#jumped += millis
   }
 }
 

@@ -25,6 +25,8 @@ export interface Worker {
   /** Runs at once, at most, as far as it is bounded. */
   readonly concurrency: number
   readonly isDead: () => boolean
+  /** Its wall clock. */
+  readonly clock: () => number
 }
 
 /** How a consumer has ended a lease, and when first. */
@@ -88,8 +90,9 @@ export const make = (options: {
     if (settled !== undefined && settled.at < now()) {
       broken(`one settlement: ${what} after it had been settled by ${settled.how}`)
     }
-    if (delivery.deadline <= now() && jumpedAt() !== now()) {
-      broken(`lease: ${what} though its lease had been over for ${now() - delivery.deadline} ms by its own clock`)
+    const over = worker.clock() - delivery.deadline
+    if (over >= 0 && jumpedAt() !== now()) {
+      broken(`lease: ${what} though its lease had been over for ${over} ms by its own clock`)
     }
     if (running.has(message.lease.handle)) broken(`one settlement: ${what} while it ran already`)
     /** As the queue has it. */

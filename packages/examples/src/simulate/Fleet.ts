@@ -5,9 +5,10 @@
 import { Simulation } from "@millrace/core/testing"
 import { SqsClient, SqsQueue } from "@millrace/sqs"
 import { SqsEmulator } from "@millrace/sqs/emulator"
-import { Cause, Data, Duration, Effect, Exit, Fiber, Logger, LogLevel, Option, Random } from "effect"
+import { Cause, Data, Duration, Effect, Exit, Fiber, Logger, LogLevel, Option, Random, Runtime } from "effect"
 import type { RuntimeFiber } from "effect/Fiber"
 import * as Book from "./Book.js"
+import type { Denial } from "./Link.js"
 import { type Member, start, type World } from "./Member.js"
 import { below, between, chance, draw, drawConsumer, pick } from "./Scenario.js"
 
@@ -39,6 +40,7 @@ const play = (note: ((line: string) => void) | undefined) =>
     })
     const queue = yield* Effect.provideService(SqsQueue.resolve(name), SqsClient.SqsClient, sqs.client)
     const clock = yield* Effect.clock
+    const runFork = Runtime.runFork(yield* Effect.runtime<never>())
     const now = () => clock.unsafeCurrentTimeMillis()
 
     const violations: Array<string> = []
@@ -68,6 +70,10 @@ const play = (note: ((line: string) => void) | undefined) =>
       now,
       jumpedBy: () => (jump.at === now() ? jump.by : 0),
       isCalm: () => calm,
+      failed: (denial) =>
+        Effect.sync(() => {
+          doings.push(runFork(restart(denial)))
+        }),
       broken,
       note: notes
     }
@@ -90,14 +96,35 @@ const play = (note: ((line: string) => void) | undefined) =>
         notes(() => `${count} messages sent`)
       })
 
-    const enlist = Effect.gen(function* () {
-      const options = yield* drawConsumer(scenario)
-      const member = yield* start(world, `consumer ${members.length + 1}`, options)
-      members.push(member)
-      notes(() => `${member.name} starts: ${JSON.stringify(options)}`)
+    const enlistDenied = (denial: Denial | undefined) =>
+      Effect.gen(function* () {
+        const options = yield* drawConsumer(scenario)
+        const member = yield* start(world, `consumer ${members.length + 1}`, options, denial)
+        members.push(member)
+        notes(() => `${member.name} starts: ${JSON.stringify(options)}`)
+      })
+    const enlist = enlistDenied(undefined)
+    /** As whatever runs a process starts it again. */
+    const restart = (denial: Denial): Effect.Effect<void> =>
+      Effect.gen(function* () {
+        yield* Effect.sleep(yield* between(100, 20_000))
+        if (!calm) yield* enlistDenied(denial)
+      })
+    const denial = Effect.gen(function* () {
+      const lasts = yield* pick(1000, 10_000, 90_000, 200_000)
+      const denied: Denial = {
+        why: yield* pick("QueueDoesNotExist", "AccessDenied", "InvalidCredentials"),
+        operation: (yield* Random.nextBoolean) ? undefined : yield* pick(...operations),
+        until: now() + lasts
+      }
+      return denied
     })
     const thaw = Effect.sync(() => {
-      for (const member of members) if (member.link.isFrozen()) member.link.thaw()
+      for (const { link } of members) {
+        if (link.isFrozen()) link.thaw()
+        const denied = link.denial()
+        if (denied !== undefined) link.deny({ ...denied, until: Math.min(denied.until, now()) })
+      }
     })
     const present = () => members.filter((member) => !member.isOver() && !member.isDead())
     const doing = <A, E>(effect: Effect.Effect<A, E>) =>
@@ -120,6 +147,10 @@ const play = (note: ((line: string) => void) | undefined) =>
         "freeze",
         "pause",
         "jump",
+        "step",
+        "step",
+        "deny",
+        "denyAll",
         "retune"
       )
       notes(() => `${what} ${what === "send" || what === "start" ? "" : (member?.name ?? "nobody")}`)
@@ -141,6 +172,21 @@ const play = (note: ((line: string) => void) | undefined) =>
           yield* Simulation.jump(long)
           jump = { at: now(), by: long }
           return
+        case "step": {
+          // Back for the most part: by a little, by a lease or so, by an hour.
+          const by = (yield* chance(0.7)) ? -(yield* pick(700, long, 3_600_000)) : long
+          notes(() => `${member.name}'s clock is stepped by ${by} ms`)
+          member.link.step(by)
+          if (by > 0) jump = { at: now(), by }
+          return
+        }
+        case "deny":
+          return member.link.deny(yield* denial)
+        case "denyAll": {
+          const denied = yield* denial
+          for (const { link } of all) link.deny(denied)
+          return
+        }
         case "retune":
           return yield* member.retune(yield* between(1, 60))
       }

@@ -1,17 +1,35 @@
 /**
  * What lies between one consumer and the world: its calls to the queue and its clock. Through it the consumer can be
- * frozen, as a process that is stopped or a machine that sleeps, and cut off, as one that is killed: from then on it has
- * no effect on the queue, whatever its fibers still do.
+ * frozen, as a process that is stopped or a machine that sleeps; denied, as by a policy or a queue that is gone; and cut
+ * off, as one that is killed: from then on it has no effect on the queue, whatever its fibers still do. Its wall clock
+ * can be stepped, as NTP does it, while the world's and its own timers go on.
  */
 import { type SqsClient, SqsError } from "@millrace/sqs"
+import type { Fault } from "@millrace/sqs/emulator"
 import { Clock, Duration, Effect, FiberId, Runtime } from "effect"
 import type { RuntimeFiber } from "effect/Fiber"
 
 type Client = SqsClient.Service
 
+/** Why the queue refuses, which operation (none: all), and until when by the world's clock. */
+export interface Denial {
+  readonly why: "QueueDoesNotExist" | "AccessDenied" | "InvalidCredentials"
+  readonly operation: Fault.Operation | undefined
+  readonly until: number
+}
+
 export interface Link {
   readonly client: Client
   readonly clock: Clock.Clock
+  /** Refuses in place of what it has refused so far. */
+  readonly deny: (denial: Denial) => void
+  readonly denial: () => Denial | undefined
+  /** Whether it has ever been denied so. */
+  readonly wasDenied: (why: string) => boolean
+  /** Steps the wall clock, back where it is negative. */
+  readonly step: (millis: number) => void
+  /** Milliseconds by which it has been stepped forward, all together. */
+  readonly steppedAhead: () => number
   readonly freeze: () => void
   readonly thaw: () => void
   readonly isFrozen: () => boolean
@@ -23,8 +41,13 @@ export interface Link {
 /** As the SDK's client has it. */
 const timeLimit = Duration.seconds(5)
 const longTimeLimit = Duration.seconds(25)
+/** Of a call that is denied. */
+const roundTrip = Duration.millis(20)
 
 const offline = new SqsError.TransportError({ operation: "any", message: "This consumer is cut off." })
+
+const refusal = ({ operation, why }: Denial): SqsError.SqsError =>
+  new SqsError[why]({ operation: operation ?? "any", message: "This consumer is denied." })
 
 /** `client` is the queue's; calls to it run on the clock of whoever makes the link. */
 export const make = (client: Client): Effect.Effect<Link> =>
@@ -35,6 +58,10 @@ export const make = (client: Client): Effect.Effect<Link> =>
     let frozen = false
     let severed: "hang" | "fail" | undefined
     let waiting: Array<() => void> = []
+    let denial: Denial | undefined
+    const reasons = new Set<string>()
+    let stepped = 0
+    let ahead = 0
 
     const whenThawed = (go: () => void) => {
       if (frozen) waiting.push(go)
@@ -43,6 +70,7 @@ export const make = (client: Client): Effect.Effect<Link> =>
     const thawed = Effect.async<void>((resume) => whenThawed(() => resume(Effect.void)))
 
     const through = <A>(
+      operation: Fault.Operation,
       call: Effect.Effect<A, SqsError.SqsError>,
       limit = timeLimit
     ): Effect.Effect<A, SqsError.SqsError> =>
@@ -55,6 +83,13 @@ export const make = (client: Client): Effect.Effect<Link> =>
         whenThawed(() => {
           if (ended) return
           if (severed !== undefined) return resume(lost)
+          if (
+            denial !== undefined &&
+            world.unsafeCurrentTimeMillis() < denial.until &&
+            (denial.operation ?? operation) === operation
+          ) {
+            return resume(Effect.zipRight(world.sleep(roundTrip), Effect.fail(refusal(denial))))
+          }
           const sent = runFork(call)
           fiber = sent
           open.add(sent)
@@ -71,9 +106,9 @@ export const make = (client: Client): Effect.Effect<Link> =>
 
     const clock: Clock.Clock = {
       [Clock.ClockTypeId]: Clock.ClockTypeId,
-      unsafeCurrentTimeMillis: () => world.unsafeCurrentTimeMillis(),
+      unsafeCurrentTimeMillis: () => world.unsafeCurrentTimeMillis() + stepped,
       unsafeCurrentTimeNanos: () => world.unsafeCurrentTimeNanos(),
-      currentTimeMillis: world.currentTimeMillis,
+      currentTimeMillis: Effect.map(world.currentTimeMillis, (now) => now + stepped),
       currentTimeNanos: world.currentTimeNanos,
       sleep: (duration: Duration.Duration) => Effect.zipRight(world.sleep(duration), thawed)
     }
@@ -82,12 +117,23 @@ export const make = (client: Client): Effect.Effect<Link> =>
       clock,
       client: {
         ...client,
-        receiveMessage: (request, options) => through(client.receiveMessage(request, options), longTimeLimit),
-        deleteMessageBatch: (request) => through(client.deleteMessageBatch(request)),
-        changeMessageVisibilityBatch: (request) => through(client.changeMessageVisibilityBatch(request)),
-        sendMessageBatch: (request) => through(client.sendMessageBatch(request)),
-        getQueueUrl: (request) => through(client.getQueueUrl(request))
+        receiveMessage: (request, options) => through("ReceiveMessage", client.receiveMessage(request, options), longTimeLimit),
+        deleteMessageBatch: (request) => through("DeleteMessageBatch", client.deleteMessageBatch(request)),
+        changeMessageVisibilityBatch: (request) => through("ChangeMessageVisibilityBatch", client.changeMessageVisibilityBatch(request)),
+        sendMessageBatch: (request) => through("SendMessageBatch", client.sendMessageBatch(request)),
+        getQueueUrl: (request) => through("GetQueueUrl", client.getQueueUrl(request))
       },
+      deny: (given) => {
+        denial = given
+        reasons.add(given.why)
+      },
+      denial: () => denial,
+      wasDenied: (why) => reasons.has(why),
+      step: (millis) => {
+        stepped += millis
+        ahead += Math.max(0, millis)
+      },
+      steppedAhead: () => ahead,
       freeze: () => {
         frozen = true
       },

@@ -23,6 +23,8 @@ export interface World {
   readonly jumpedBy: () => number
   /** The chaos is over: handlers are quick and succeed. */
   readonly isCalm: () => boolean
+  /** A consumer's stream has failed, as it may where it is denied. */
+  readonly failed: (denial: Link.Denial) => Effect.Effect<void>
   readonly broken: (what: string) => void
   readonly note: (what: () => string) => void
 }
@@ -157,18 +159,31 @@ const pipelineOf = (world: World, worker: Worker, options: ConsumerOptions) =>
     }
   })
 
-/** Starts a consumer. It ends by what is done to it, or by itself where it takes only so many. */
-export const start = (world: World, name: string, options: ConsumerOptions): Effect.Effect<Member> =>
+/**
+ * Starts a consumer, denied where that is said. It ends by what is done to it, or by itself where it takes only so many.
+ */
+export const start = (
+  world: World,
+  name: string,
+  options: ConsumerOptions,
+  denial: Link.Denial | undefined
+): Effect.Effect<Member> =>
   Effect.gen(function* () {
     const { book, note, now, scenario } = world
     const link = yield* Link.make(world.sqs.client)
+    if (denial !== undefined) link.deny(denial)
     const broken = (what: string) => {
       if (!link.isCut()) world.broken(what)
     }
     // What fails in a batch runs again in place by itself, so that a slot runs more than one handler then.
     const split = options.pipeline === "processBatches" && options.inPlace > 0
     const concurrency = split ? Number.POSITIVE_INFINITY : options.concurrency
-    const worker: Worker = { name, concurrency, isDead: link.isCut }
+    const worker: Worker = {
+      name,
+      concurrency,
+      isDead: link.isCut,
+      clock: () => link.clock.unsafeCurrentTimeMillis()
+    }
     const maxInFlight = yield* Effect.orDie(Tunable.make("maxInFlight", options.maxInFlight))
     let retuned = { at: Number.NEGATIVE_INFINITY, from: 0 }
     let over = false
@@ -182,18 +197,20 @@ export const start = (world: World, name: string, options: ConsumerOptions): Eff
         bound: () => Math.max(maxInFlight.unsafeGet(), now() - world.jumpedBy() <= retuned.at ? retuned.from : 0),
         book,
         now,
+        ahead: link.steppedAhead,
         jumpedBy: world.jumpedBy,
         lenient: options.circuit && options.pipeline === "processBatches",
         broken,
         note
       })
-      const { heartbeat, linger, pollGrace } = options
+      const { fatalGrace, heartbeat, linger, pollGrace } = options
       const consumer = yield* Consumer.make(watch.queue, {
         name,
         maxInFlight,
         heartbeat,
         linger: Math.min(linger, scenario.visibility * 500),
         pollGrace,
+        fatalGrace,
         rate: options.rate === undefined ? undefined : { perSecond: options.rate }
       })
       made = { consumer, watch }
@@ -207,7 +224,14 @@ export const start = (world: World, name: string, options: ConsumerOptions): Eff
           over = true
           note(() => `${name} has ended`)
           if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) {
-            broken(`${name} failed: ${Cause.pretty(exit.cause)}`)
+            const denial = link.denial()
+            const why = Option.match(Cause.failureOption(exit.cause), { onNone: () => "", onSome: ({ _tag }) => _tag })
+            if (denial === undefined || !link.wasDenied(why)) {
+              broken(`${name} failed: ${Cause.pretty(exit.cause)}`)
+            } else if (!link.isCut()) {
+              note(() => `${name} has failed: ${why}`)
+              yield* world.failed(denial)
+            }
           }
           if (made === undefined) return
           const { acked, deadLettered, inFlight, left, lost, received, released, retried } = yield* made.consumer.stats
@@ -221,7 +245,8 @@ export const start = (world: World, name: string, options: ConsumerOptions): Eff
       Effect.exit,
       Effect.asVoid
     )
-    const fiber = yield* Effect.fork(life)
+    // Whoever starts it need not stay.
+    const fiber = yield* Effect.forkDaemon(life)
     const within = Effect.withClock(link.clock)
 
     return {

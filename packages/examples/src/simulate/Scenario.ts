@@ -50,6 +50,8 @@ export interface ConsumerOptions {
   readonly heartbeat: boolean
   readonly linger: number
   readonly pollGrace: number
+  /** In milliseconds. */
+  readonly fatalGrace: number
   readonly rate: number | undefined
   /** In milliseconds. */
   readonly timeout: number | undefined
@@ -131,6 +133,7 @@ export const drawConsumer = ({ fifo, order, visibility, work }: Scenario): Effec
       heartbeat: yield* chance(0.8),
       linger: yield* pick(0, 50, 250, 1000),
       pollGrace: yield* pick(0, 2000, 25_000),
+      fatalGrace: yield* pick(0, 15_000, 60_000),
       rate: (yield* chance(0.1)) ? yield* between(2, 50) : undefined,
       timeout: endless || (yield* chance(0.3)) ? yield* pick(900, 4000, visibility * 1300) : undefined,
       holdLimit: yield* pick(0, 2000, 300_000),

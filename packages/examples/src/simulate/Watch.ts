@@ -21,6 +21,8 @@ export const make = (
     readonly bound: () => number
     readonly book: Book
     readonly now: () => number
+    /** Leases are over by the consumer's own clock: it is as far ahead of the others'. */
+    readonly ahead: () => number
     /** Milliseconds by which the Clock has jumped at this very moment. */
     readonly jumpedBy: () => number
     /** Whether what looks like an extension may have given the message back. */
@@ -29,7 +31,7 @@ export const make = (
     readonly note: (what: () => string) => void
   }
 ): Watch => {
-  const { book, bound, broken, jumpedBy, lenient, name, note, now } = options
+  const { ahead, book, bound, broken, jumpedBy, lenient, name, note, now } = options
   const lease = Duration.toMillis(queue.leaseDuration)
   /** What this consumer must believe to be in flight, and until when. */
   const held = new Map<string, number>()
@@ -76,7 +78,7 @@ export const make = (
       receive: (request) =>
         Effect.suspend(() => {
           const sentAt = now()
-          for (const [handle, until] of held) if (until <= sentAt) held.delete(handle)
+          for (const [handle, until] of held) if (until <= sentAt + ahead()) held.delete(handle)
           // What was decided at the moment itself may be sent at the same moment.
           for (const [why, since] of forbidden) {
             if (sentAt - jumpedBy() > since) broken(`demand: ${name} received though it was ${why}`)
@@ -93,7 +95,7 @@ export const make = (
                 for (const {
                   lease: { handle }
                 } of messages)
-                  held.set(handle, now() + lease)
+                  held.set(handle, now() + ahead() + lease)
               })
             ),
             Effect.ensuring(
@@ -117,7 +119,7 @@ export const make = (
         }),
       setLease: (entries) =>
         Effect.suspend(() => {
-          const sentAt = now() - jumpedBy()
+          const sentAt = now() + ahead() - jumpedBy()
           const [extensions, others] = [true, false].map((is) =>
             entries.filter(({ duration }) => Duration.equals(duration, queue.leaseDuration) === is)
           )
@@ -141,7 +143,7 @@ export const make = (
               const over = !extends_ || lenient || book.wasLeft(handle)
               if (Either.isLeft(result)) {
                 if (result.left.reason === "LeaseLost") held.delete(handle)
-              } else if (over || until <= now()) held.delete(handle)
+              } else if (over || until <= now() + ahead()) held.delete(handle)
               else held.set(handle, sentAt + lease)
             })
             return results

@@ -24,13 +24,15 @@ interface Line {
 /** On the Clock of the fiber that makes it; the scope ends its fibers. */
 export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(function* () {
   const clock = yield* Effect.clock
+  // Not the wall clock's: one that is stepped back must not lengthen a call.
+  const now = () => Number(clock.unsafeCurrentTimeNanos() / 1_000_000n)
   const fork = yield* FiberSet.makeRuntime<never>()
   const lines = new Map<number, Line>()
 
   const watch = (line: Line): Effect.Effect<void> =>
     Effect.suspend(() => {
       for (const entry of line.entries) {
-        const left = entry.at - clock.unsafeCurrentTimeMillis()
+        const left = entry.at - now()
         if (left > 0) return Effect.zipRight(clock.sleep(Duration.millis(left)), watch(line))
         line.entries.delete(entry)
         entry.expire()
@@ -42,7 +44,7 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
   return (millis, expire) => {
     const line = lines.get(millis) ?? { entries: new Set(), watched: false }
     lines.set(millis, line)
-    const entry = { at: clock.unsafeCurrentTimeMillis() + millis, expire }
+    const entry = { at: now() + millis, expire }
     line.entries.add(entry)
     if (!line.watched) {
       line.watched = true
