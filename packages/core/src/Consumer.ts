@@ -738,7 +738,7 @@ class Engine<E> implements Custodian {
       },
       options
     )
-    return { ...judged, lastReceive: lastReceive && this.onTheWall(lastReceive) }
+    return { ...judged, lastReceive: lastReceive === undefined ? undefined : this.onTheWall(lastReceive) }
   }
 
   readonly figures: Effect.Effect<Figures.Figures> = Effect.suspend(() =>

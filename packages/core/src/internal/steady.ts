@@ -46,8 +46,9 @@ export class Steady {
     return this.now()
   }
 
-  /** A time of this clock, as the wall clock has it. */
+  /** A time of this clock, as the wall clock has it now. */
   onTheWall(time: number): number {
+    this.exactly()
     return time - this.#ahead
   }
 

@@ -107,7 +107,9 @@ export const make = (options: {
     const others = [...running.values()].filter((other) => !known.has(handleOf(other.delivery)))
     if (key !== undefined) {
       const other = others.find((other) => other.worker === worker && other.key === key)
-      if (other !== undefined && holds(other.delivery) && holds(delivery)) {
+      // A message that was delivered twice is in flight for as long as either of the two keeps it.
+      const kept = other !== undefined && other.delivery.deadline > worker.clock()
+      if (kept && holds(other.delivery) && holds(delivery)) {
         broken(`order: ${what} while it ran ${nameOf(other.delivery)} of the same key`)
       }
     }

@@ -67,6 +67,7 @@ const play = (note: ((line: string) => void) | undefined) =>
       sqs,
       queue,
       book,
+      clock,
       now,
       jumpedBy: () => (jump.at === now() ? jump.by : 0),
       isCalm: () => calm,
@@ -154,7 +155,7 @@ const play = (note: ((line: string) => void) | undefined) =>
         "retune"
       )
       notes(() => `${what} ${what === "send" || what === "start" ? "" : (member?.name ?? "nobody")}`)
-      if (what === "send") return yield* send(yield* between(1, 30))
+      if (what === "send") return yield* send(yield* between(1, scenario.large ? 30 : 10))
       if (what === "start" || member === undefined) return yield* enlist
       switch (what) {
         case "drain":

@@ -117,9 +117,11 @@ export const make = (client: Client): Effect.Effect<Link> =>
       clock,
       client: {
         ...client,
-        receiveMessage: (request, options) => through("ReceiveMessage", client.receiveMessage(request, options), longTimeLimit),
+        receiveMessage: (request, options) =>
+          through("ReceiveMessage", client.receiveMessage(request, options), longTimeLimit),
         deleteMessageBatch: (request) => through("DeleteMessageBatch", client.deleteMessageBatch(request)),
-        changeMessageVisibilityBatch: (request) => through("ChangeMessageVisibilityBatch", client.changeMessageVisibilityBatch(request)),
+        changeMessageVisibilityBatch: (request) =>
+          through("ChangeMessageVisibilityBatch", client.changeMessageVisibilityBatch(request)),
         sendMessageBatch: (request) => through("SendMessageBatch", client.sendMessageBatch(request)),
         getQueueUrl: (request) => through("GetQueueUrl", client.getQueueUrl(request))
       },

@@ -2,10 +2,10 @@
 import { Circuit, Consumer, Delivery, type InvalidOptions, Pipeline, RetryPolicy, Tunable } from "@millrace/core"
 import { SqsClient, type SqsError, SqsLeaseQueue, type SqsQueue } from "@millrace/sqs"
 import type { SqsEmulator } from "@millrace/sqs/emulator"
-import { Cause, Duration, Effect, Exit, Fiber, Option, Random, Schedule, Schema, Stream } from "effect"
+import { Cause, type Clock, Duration, Effect, Exit, Fiber, Option, Random, Schedule, Schema, Stream } from "effect"
 import type { Book, Item, Settled, Worker } from "./Book.js"
 import * as Link from "./Link.js"
-import { type ConsumerOptions, chance, type Scenario } from "./Scenario.js"
+import type { ConsumerOptions, Scenario } from "./Scenario.js"
 import * as Watch from "./Watch.js"
 
 const Job = Schema.Struct({ id: Schema.String, key: Schema.String })
@@ -19,6 +19,7 @@ export interface World {
   readonly sqs: SqsEmulator.Service
   readonly queue: SqsQueue.SqsQueue
   readonly book: Book
+  readonly clock: Clock.Clock
   readonly now: () => number
   readonly jumpedBy: () => number
   /** The chaos is over: handlers are quick and succeed. */
@@ -49,10 +50,12 @@ const fate = ({ isCalm, scenario: { work } }: World): Effect.Effect<void, "refus
     yield* Effect.sleep(Math.floor((yield* Random.next) ** 5 * work.longest))
     // It may have become calm meanwhile.
     if (isCalm()) return
-    if (yield* chance(work.fails)) return yield* Effect.fail("refused" as const)
-    if (yield* chance(work.isDown)) return yield* Effect.fail("down" as const)
-    if (yield* chance(work.dies)) return yield* Effect.dieMessage("a defect")
-    if (yield* chance(work.neverEnds)) return yield* Effect.never
+    const { dies, fails, isDown, neverEnds } = work
+    const drawn = yield* Random.next
+    if (drawn < fails) return yield* Effect.fail("refused" as const)
+    if (drawn < fails + isDown) return yield* Effect.fail("down" as const)
+    if (drawn < fails + isDown + dies) return yield* Effect.dieMessage("a defect")
+    if (drawn < fails + isDown + dies + neverEnds) return yield* Effect.never
   })
 
 const isDown = (failure: unknown): boolean => failure === "down"
@@ -101,7 +104,7 @@ const pipelineOf = (world: World, worker: Worker, options: ConsumerOptions) =>
     // Looked at only where order is judged by it.
     const queueHolds =
       options.keyed || scenario.order === "strict" || scenario.order === "ackAhead"
-        ? Effect.orDie(sqs.messages(world.queue.name))
+        ? Effect.withClock(Effect.orDie(sqs.messages(world.queue.name)), world.clock)
         : Effect.succeed([])
     /** One run of a handler, for all of `items`, that the book knows of. */
     const noted = <A, E>(

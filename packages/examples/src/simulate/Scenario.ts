@@ -3,6 +3,8 @@ import type { Fault } from "@millrace/sqs/emulator"
 import { Effect, Random } from "effect"
 
 export interface Scenario {
+  /** One seed in ten: more of everything. Most mistakes show in a few messages, and many small plays show more of them. */
+  readonly large: boolean
   readonly fifo: boolean
   /** The queue's visibility timeout, in seconds. */
   readonly visibility: number
@@ -82,19 +84,21 @@ const odds = (sometimes: number, most: number) =>
   Effect.flatMap(chance(sometimes), (is) => (is ? Random.nextRange(0, most) : Effect.succeed(0)))
 
 export const draw: Effect.Effect<Scenario> = Effect.gen(function* () {
+  const large = yield* chance(0.1)
   const fifo = yield* Random.nextBoolean
   const sound = yield* chance(0.2)
   const rarely = sound ? 0 : 0.5
   const visibility = yield* pick(3, 5, 10, 30)
   return {
+    large,
     fifo,
     visibility,
     latency: yield* pick(0, 5, 40),
-    messages: yield* skewed(1, 150, 2),
-    groups: yield* skewed(1, 12, 1),
+    messages: yield* skewed(1, large ? 150 : 30, 2),
+    groups: yield* skewed(1, large ? 12 : 5, 1),
     maxReceiveCount: (yield* chance(0.7)) ? yield* between(2, 12) : undefined,
-    consumers: yield* skewed(1, 20, 5),
-    events: yield* below(8),
+    consumers: large ? yield* skewed(1, 20, 3) : yield* skewed(1, 4, 2),
+    events: yield* below(large ? 10 : 7),
     gap: yield* skewed(500, 60_000),
     faults: {
       fail: yield* odds(rarely, 0.2),
@@ -119,7 +123,7 @@ export const draw: Effect.Effect<Scenario> = Effect.gen(function* () {
   }
 })
 
-export const drawConsumer = ({ fifo, order, visibility, work }: Scenario): Effect.Effect<ConsumerOptions> =>
+export const drawConsumer = ({ fifo, large, order, visibility, work }: Scenario): Effect.Effect<ConsumerOptions> =>
   Effect.gen(function* () {
     const drawn = yield* pick<Pipeline>("process", "process", "process", "processBatches", "mapEffect")
     // Ahead of its acks, a stage of batches goes on ahead of what has failed in them too.
@@ -127,8 +131,8 @@ export const drawConsumer = ({ fifo, order, visibility, work }: Scenario): Effec
     const endless = work.neverEnds > 0
     return {
       pipeline,
-      maxInFlight: yield* skewed(1, 60, 2),
-      concurrency: yield* skewed(1, 30, 2),
+      maxInFlight: yield* skewed(1, large ? 60 : 20, 2),
+      concurrency: yield* skewed(1, large ? 30 : 10, 2),
       batch: { max: yield* between(1, 12), within: yield* pick(0, 100, 3000) },
       heartbeat: yield* chance(0.8),
       linger: yield* pick(0, 50, 250, 1000),
