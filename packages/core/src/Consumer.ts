@@ -227,7 +227,6 @@ class Engine<E> implements Custodian {
       {
         queue: measured,
         runFork,
-        // It looks when a lease is due, so that no step of the wall clock goes unnoticed for longer.
         now: () => this.#clock.exactly(),
         onLost: (delivery) => this.#lost(delivery),
         onLongest: (delivery) => {
@@ -395,6 +394,10 @@ class Engine<E> implements Custodian {
   readonly #onResult = (delivery: InFlight, outcome: Settlement.Outcome, confirmed: boolean): void => {
     if (confirmed && outcome === "acked" && this.now() > delivery.deadline) this.metrics.add("ackedLate")
     this.#end(delivery, confirmed ? outcome : "lost")
+  }
+
+  isOver({ deadline }: InFlight): boolean {
+    return deadline <= this.#clock.exactly()
   }
 
   lapsed(delivery: InFlight): void {

@@ -29,7 +29,7 @@ import {
 import * as InvalidOptions from "./InvalidOptions.js"
 import { batchStage } from "./internal/batchStage.js"
 import * as decodeInternal from "./internal/decode.js"
-import type { Custodian, InFlight } from "./internal/inFlight.js"
+import { type Custodian, type InFlight, Phase } from "./internal/inFlight.js"
 import { withBatchSpan, withSpan } from "./internal/span.js"
 import { Claims, dispatch, type Lanes, type RunFork, type Slot } from "./internal/stage.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
@@ -648,9 +648,12 @@ export const processBatches =
             else sound.push({ delivery, body: delivery.body.value })
           }
           treat(unsound)
-          if (sound.length === 0) return
-          const asked = sound.map(({ delivery }) => delivery)
-          const bodies = sound.map(({ body }) => body)
+          // What the policy has just given back may have taken others of its group with it.
+          const begun = sound.filter(({ delivery }) => inFlight(delivery).phase < Phase.Settling)
+          for (let i = begun.length; i < sound.length; i++) settled()
+          if (begun.length === 0) return
+          const asked = begun.map(({ delivery }) => delivery)
+          const bodies = begun.map(({ body }) => body)
           const effect = limited(
             Effect.suspend(() => handler(bodies, asked)),
             options.timeout,

@@ -211,6 +211,35 @@ describe("a stage owns what it has claimed", () => {
     )
   )
 
+  // An interruption reaches all children of a fiber at once, also of one that may not be interrupted itself. Seed 3865 of
+  // the simulation: with `within` that waits in a child, nothing is released and its permit never comes back.
+  it(
+    "it is closing already when it is interrupted: it waits for its last settlements all the same",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ latency: "2 seconds" })
+        yield* memory.send(["a"])
+        const made = yield* Deferred.make<Consumer.Consumer<MemoryQueue.MemoryQueueError>>()
+        const life = Effect.gen(function* () {
+          const consumer = yield* Consumer.make(memory, { pollGrace: 0 })
+          yield* Deferred.succeed(made, consumer)
+          yield* Stream.runDrain(consumer.stream)
+        })
+        const fiber = yield* Effect.fork(Effect.scoped(life))
+        const consumer = yield* Deferred.await(made)
+        yield* Effect.sleep("3 seconds")
+        // Its call takes two seconds, in which the stream has ended and the scope waits for it.
+        const draining = yield* Effect.fork(consumer.drain({ deadline: 0 }))
+        yield* Effect.sleep("500 millis")
+        assert.strictEqual((yield* memory.stats).inFlight, 1)
+        yield* Fiber.interrupt(fiber)
+        const { inFlight, released } = yield* consumer.stats
+        yield* Fiber.join(draining)
+        assert.deepStrictEqual([inFlight, released, (yield* memory.stats).visible], [0, 1, 1])
+      })
+    )
+  )
+
   it(
     "batches that were full when the source ended, and are never taken, are released",
     simulated(

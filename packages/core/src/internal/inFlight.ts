@@ -38,6 +38,8 @@ export interface Custodian {
   /** A time of that clock, since the epoch. */
   readonly onTheWall: (time: number) => number
   readonly settle: (delivery: InFlight, settlement: Settlement.Settlement, awaited: boolean) => void
+  /** Whether its lease is over. */
+  readonly isOver: (delivery: InFlight) => boolean
   /** Its lease is over: it ends as lost. */
   readonly lapsed: (delivery: InFlight) => void
   /** So many deliveries are of use to the stage that takes them. */
@@ -108,7 +110,7 @@ export class InFlight {
    */
   claim(owner: Owner): boolean {
     if (this.phase >= Phase.Settling) return false
-    if (this.deadline <= this.custodian.now()) {
+    if (this.custodian.isOver(this)) {
       this.custodian.lapsed(this)
       return false
     }

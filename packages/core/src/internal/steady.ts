@@ -5,7 +5,7 @@ const rounding = 2
 
 /**
  * The time that leases and timers are judged by, in milliseconds. It is the wall clock's, with two rules: it never goes
- * back, and where the wall clock is stepped back, as NTP or a person does, it goes on as if that had not been. A wall
+ * back, and where the wall clock is stepped back, as NTP or a person does it, it goes on as if that had not been. A wall
  * clock that is ahead, as after the machine has slept, is believed: sooner given up than held in vain.
  */
 export class Steady {
@@ -23,18 +23,15 @@ export class Steady {
     this.#skew = this.#measure()
   }
 
-  /** Cheap. Of a step back it notices what is more than the time since the last look. */
+  /** Notices a step back of more than has passed since the last look: for what the next look puts right. */
   now(): number {
     const now = this.#clock.unsafeCurrentTimeMillis() + this.#ahead
-    if (now >= this.#last) {
-      this.#last = now
-    } else {
-      this.#ahead += this.#last - now
-    }
-    return this.#last
+    if (now < this.#last) return this.exactly()
+    this.#last = now
+    return now
   }
 
-  /** The same, and misses nothing. */
+  /** Notices any, and costs a tenth of a microsecond more: for what a lease is judged by. */
   exactly(): number {
     const skew = this.#measure()
     const back = skew - this.#skew
@@ -43,7 +40,8 @@ export class Steady {
       this.#aheadThen = this.#ahead
       this.#skew = skew
     }
-    return this.now()
+    this.#last = Math.max(this.#last, this.#clock.unsafeCurrentTimeMillis() + this.#ahead)
+    return this.#last
   }
 
   /** A time of this clock, as the wall clock has it now. */
@@ -53,6 +51,6 @@ export class Steady {
   }
 
   #measure(): number {
-    return Number(this.#clock.unsafeCurrentTimeNanos() / 1_000_000n) - this.#clock.unsafeCurrentTimeMillis()
+    return Math.round(Number(this.#clock.unsafeCurrentTimeNanos()) / 1e6) - this.#clock.unsafeCurrentTimeMillis()
   }
 }
