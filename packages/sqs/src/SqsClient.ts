@@ -230,7 +230,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     return yield* invalid("maxSockets", `is ${maxSockets}; write a whole number of at least 1`)
   }
   const { credentials, endpoint } = options
-  if (endpoint !== undefined && !(/^https?:/i.test(endpoint) && URL.canParse(endpoint))) {
+  if (endpoint !== undefined && !(/^https?:[^?#]*$/i.test(endpoint) && URL.canParse(endpoint))) {
     return yield* invalid("endpoint", `is "${endpoint}"; write a URL such as "http://localhost:4566"`)
   }
   const client = yield* Effect.acquireRelease(
@@ -255,7 +255,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         ? invalid("region", "is not given: write `region`, set AWS_REGION, or put it in the profile")
         : invalid("region", `is "${options.region}"; write one such as "us-east-1"`)
   })
-  return service(sdk.api(client, sdk.sendCached(client), yield* Deadlines.make, timeout))
+  return service(sdk.api(client, sdk.ofOurs(client), yield* Deadlines.make, timeout))
 })
 
 /**
@@ -298,7 +298,7 @@ export const layerFrom = <E = never, R = never>(
     Effect.gen(function* () {
       const timeout = yield* timeoutOf(options)
       const given = Effect.isEffect(client) ? yield* client : client
-      return service(sdk.api(given, sdk.sendPlainly, yield* Deadlines.make, timeout))
+      return service(sdk.api(given, sdk.ofAnother, yield* Deadlines.make, timeout))
     })
   )
 

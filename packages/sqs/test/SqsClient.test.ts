@@ -1,4 +1,6 @@
 import { createHash } from "node:crypto"
+import type { ServerResponse } from "node:http"
+import * as Net from "node:net"
 import { GetQueueAttributesCommand, ReceiveMessageCommand, SQSClient } from "@aws-sdk/client-sqs"
 import { assert, describe, it } from "@effect/vitest"
 import { SQSService } from "@effect-aws/client-sqs"
@@ -24,6 +26,22 @@ import * as FakeServer from "./support/FakeServer.js"
 
 const QueueUrl = "http://sqs.us-east-1.localhost/000000000000/orders"
 const md5 = (text: string) => createHash("md5").update(text).digest("hex")
+
+/** A server of bare connections on a free port, until the scope closes. */
+const listen = (onConnection: (socket: Net.Socket) => void) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.async<Net.Server>((resume) => {
+        const server = Net.createServer(onConnection)
+        server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+      }),
+      (server) => Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
+    ),
+    (server) => {
+      const address = server.address()
+      return typeof address === "object" && address !== null ? address.port : 0
+    }
+  )
 
 /** One answer an operation, as SQS gives it, and what the service makes of the call and the answer. */
 const operations: Record<
@@ -402,17 +420,115 @@ describe.each([
 })
 
 describe("SqsClient", () => {
-  it.scopedLive("a body that does not fit its MD5 is a transient error, not a message", () =>
+  it.scopedLive("a body whose MD5 is wrong or missing is a transient error, received or sent", () =>
     Effect.gen(function* () {
-      const server = yield* FakeServer.make(() => ({
-        body: { Messages: [{ MessageId: "m1", ReceiptHandle: "r1", Body: "a", MD5OfBody: md5("b") }] }
-      }))
+      const received = { MessageId: "m1", ReceiptHandle: "r1", Body: "a" }
+      const sent = { MessageId: "m1" }
+      const entry = { Id: "0", MessageId: "m1" }
+      const sound = { Id: "1", MessageId: "m2", MD5OfMessageBody: md5("b") }
+      const receive = (sqs: SqsClient.Service) => sqs.receiveMessage({ QueueUrl })
+      const send = (sqs: SqsClient.Service) => sqs.sendMessage({ QueueUrl, MessageBody: "a" })
+      const sendBatch = (sqs: SqsClient.Service) =>
+        sqs.sendMessageBatch({
+          QueueUrl,
+          Entries: [
+            { Id: "0", MessageBody: "a" },
+            { Id: "1", MessageBody: "b" }
+          ]
+        })
+      const cases: ReadonlyArray<
+        readonly [body: unknown, call: (sqs: SqsClient.Service) => Effect.Effect<unknown, SqsError.SqsError>]
+      > = [
+        [{ Messages: [{ ...received, MD5OfBody: md5("b") }] }, receive],
+        [{ Messages: [received] }, receive],
+        [{ ...sent, MD5OfMessageBody: md5("b") }, send],
+        [sent, send],
+        [{ Successful: [{ ...entry, MD5OfMessageBody: md5("b") }, sound] }, sendBatch],
+        [{ Successful: [entry, sound] }, sendBatch]
+      ]
+      for (const [body, call] of cases) {
+        const server = yield* FakeServer.make(() => ({ body }))
+        const error = yield* Effect.flatMap(SqsClient.SqsClient, call).pipe(
+          Effect.provide(FakeServer.layer(server.url)),
+          Effect.flip
+        )
+        assert.strictEqual(error._tag, "TransportError")
+        assert.match(error.message, /Invalid MD5 checksum on messages: m1\./)
+      }
+    })
+  )
+
+  it.scopedLive("an answer that is cut off is a transient error, and so is a kept connection that was closed", () =>
+    Effect.gen(function* () {
+      const cutOff: Array<(response: ServerResponse) => void> = [
+        (response) => response.writeHead(200, { "content-length": "100" }).write('{"Messages":'),
+        (response) => response.writeHead(200).write("{}"),
+        () => {}
+      ]
+      const server = yield* FakeServer.make(({ operation, request, response }) => {
+        if (operation === "PurgeQueue") return { body: {} }
+        cutOff.shift()?.(response)
+        setImmediate(() => request.socket.destroy())
+        return undefined
+      })
+      yield* Effect.gen(function* () {
+        const sqs = yield* SqsClient.SqsClient
+        for (const _ of [...cutOff]) {
+          const error = yield* Effect.flip(sqs.receiveMessage({ QueueUrl }))
+          assert.strictEqual(error._tag, "TransportError")
+          assert.match(error.message, /ECONNRESET/)
+          // The next call has a connection that works, which is kept for the one after it.
+          assert.deepStrictEqual(yield* sqs.purgeQueue({ QueueUrl }), undefined)
+        }
+      }).pipe(Effect.provide(FakeServer.layer(server.url)))
+    })
+  )
+
+  it.scopedLive("an https endpoint is spoken to in TLS", () =>
+    Effect.gen(function* () {
+      const first = yield* Deferred.make<number | undefined>()
+      const port = yield* listen((socket) =>
+        socket.once("data", (bytes) => {
+          Deferred.unsafeDone(first, Exit.succeed(bytes[0]))
+          socket.destroy()
+        })
+      )
       const error = yield* Effect.flatMap(SqsClient.SqsClient, (sqs) => sqs.receiveMessage({ QueueUrl })).pipe(
-        Effect.provide(FakeServer.layer(server.url)),
+        Effect.provide(FakeServer.layer(`https://127.0.0.1:${port}`)),
         Effect.flip
       )
       assert.strictEqual(error._tag, "TransportError")
-      assert.match(error.message, /MD5/)
+      assert.strictEqual(yield* Deferred.await(first), 22, "a handshake record")
+    })
+  )
+
+  it.scopedLive("each call is signed with the credentials of its time, and says which SDK calls", () =>
+    Effect.gen(function* () {
+      const server = yield* FakeServer.make(() => ({ body: {} }))
+      let asked = 0
+      const client = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          makeClient({
+            region: "us-east-1",
+            endpoint: server.url,
+            credentials: async () => ({
+              accessKeyId: `key-${++asked}`,
+              secretAccessKey: "secret",
+              expiration: new Date(0)
+            }),
+            maxSockets: 1
+          })
+        ),
+        (client) => Effect.sync(() => client.destroy())
+      )
+      const keys: Array<string | undefined> = []
+      for (let i = 0; i < 2; i++) {
+        yield* Effect.promise(() => client.send(new ReceiveMessageCommand({ QueueUrl })))
+        const { authorization, "user-agent": agent } = server.calls[i]?.headers ?? {}
+        keys.push(/Credential=([^/]+)/.exec(authorization ?? "")?.[1])
+        assert.match(agent ?? "", /^aws-sdk-js\/3\.\d+\.\d+ ua\/[\d.]+ os\/\S+#\S+ lang\/js md\/nodejs#\d+/)
+      }
+      assert.notStrictEqual(keys[0], keys[1])
     })
   )
 
@@ -531,6 +647,7 @@ describe("SqsClient", () => {
       assert.deepStrictEqual(yield* refused({ maxSockets: 0 }), ["InvalidOptions", "maxSockets"])
       assert.deepStrictEqual(yield* refused({ maxSockets: 1.5 }), ["InvalidOptions", "maxSockets"])
       assert.deepStrictEqual(yield* refused({ endpoint: "localhost:4566" }), ["InvalidOptions", "endpoint"])
+      assert.deepStrictEqual(yield* refused({ endpoint: "http://localhost:4566/?x=1" }), ["InvalidOptions", "endpoint"])
       assert.deepStrictEqual(yield* refused({ timeout: 0 }), ["InvalidOptions", "timeout"])
       assert.deepStrictEqual(yield* refused({ timeout: Duration.infinity }), ["InvalidOptions", "timeout"])
       assert.deepStrictEqual(yield* refused({ region: "us east 1" }), ["InvalidOptions", "region"])
