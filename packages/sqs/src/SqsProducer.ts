@@ -859,9 +859,6 @@ class Producer<A> implements SqsProducer<A> {
         const slow = new InOrder(this.#checked.concurrency, yield* Effect.scope)
         yield* stream.pipe(
           Stream.runForEachChunk((elements) => this.#sendAll(elements, results, slow)),
-          Effect.exit,
-          Effect.tap(slow.settled),
-          Effect.flatten,
           Effect.onExit((exit) => Effect.sync(() => results.end(exit))),
           Effect.forkScoped
         )

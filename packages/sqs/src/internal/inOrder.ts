@@ -51,11 +51,6 @@ export class InOrder {
     })
   }
 
-  /** Waits for all second parts. */
-  readonly settled: Effect.Effect<void> = Effect.suspend(() =>
-    this.#last === undefined ? Effect.void : Effect.asVoid(Fiber.await(this.#last))
-  )
-
   readonly #room = Effect.async<void>((resume) => {
     if (this.#open < this.#most) return resume(Effect.void)
     this.#wake = () => {
