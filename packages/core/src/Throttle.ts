@@ -48,26 +48,37 @@ export const constant = (perSecond: number): Strategy => ({
   }))
 })
 
+export interface StopOptions {
+  /** Messages a second while it is not stopped. */
+  readonly rate: number
+  /** How few must wait before it goes on. Default: half of the limit. */
+  readonly resumeAt?: number | undefined
+  /**
+   * Stops also while the oldest message is older, where the backlog knows its age (its option `oldest`), and goes on at
+   * half of it. Default: the age does not matter.
+   */
+  readonly maxAge?: Duration.DurationInput | undefined
+}
+
 /**
- * Sends at `rate`, and stops while more than `limit` messages wait, until `resumeAt` (default half of `limit`) is
- * reached. Simple, and coarse: the counts lag, so that the backlog passes the limit by what is sent in that time (SQS: up
- * to a minute).
+ * Sends at `rate`, and stops while more than `limit` messages wait, until `resumeAt` is reached. Simple, and coarse: the
+ * counts lag, so that the backlog passes the limit by what is sent in that time (SQS: up to a minute).
  */
-export const stopAbove = (
-  limit: number,
-  options: { readonly rate: number; readonly resumeAt?: number | undefined }
-): Strategy => ({
+export const stopAbove = (limit: number, options: StopOptions): Strategy => ({
   name: "stopAbove",
   control: Effect.gen(function* () {
     yield* InvalidOptions.number("stopAbove", limit, { min: 0 })
     const resumeAt = yield* InvalidOptions.number("resumeAt", options.resumeAt ?? limit / 2, { min: 0, max: limit })
     const rate = yield* InvalidOptions.number("rate", options.rate, { min: 0 })
+    const maxAge = (yield* maxAgeOf(options)) ?? Number.POSITIVE_INFINITY
     return {
       initial: rate,
       lowest: 0,
       next: (observed) => {
         const waiting = waitingIn(observed.sample)
-        return waiting > limit ? 0 : waiting <= resumeAt ? rate : observed.rate
+        const age = ageIn(observed.sample)
+        if (waiting > limit || age > maxAge) return 0
+        return waiting <= resumeAt && age <= maxAge / 2 ? rate : observed.rate
       }
     }
   })
@@ -84,6 +95,12 @@ export interface TargetOptions {
   readonly horizon?: Duration.DurationInput | undefined
   /** Over how long the rate of departures is taken. Default 3 minutes. */
   readonly window?: Duration.DurationInput | undefined
+  /**
+   * How long the oldest message may wait: keeps no more waiting than leaves in that time, where that is less than the
+   * target, and fewer still while the oldest is older, where the backlog knows its age (its option `oldest`). Default: the
+   * age does not matter.
+   */
+  readonly maxAge?: Duration.DurationInput | undefined
   /** By how much the queue's counts are late on average. Default 30 seconds: SQS's are late by up to a minute. */
   readonly lag?: Duration.DurationInput | undefined
   /** Changes by a smaller share than this are not made. Default 0.05. */
@@ -113,6 +130,7 @@ export const targetBacklog = (target: number, options: TargetOptions): Strategy 
     const horizon = yield* time("horizon", "2 minutes", 10)
     const window = yield* time("window", "3 minutes", 10)
     const lag = yield* time("lag", "30 seconds", 0)
+    const maxAge = yield* maxAgeOf(options)
     const deadband = yield* InvalidOptions.number("deadband", options.deadband ?? 0.05, { min: 0, max: 1 })
     const within = (rate: number) => Math.min(max, Math.max(min, rate))
     const initial = yield* InvalidOptions.number("initial", options.initial ?? within(target / horizon), { min, max })
@@ -144,8 +162,13 @@ export const targetBacklog = (target: number, options: TargetOptions): Strategy 
         if (left === undefined) return rate
         const leaving = Math.max(0, -left.slope)
         const waiting = Math.max(0, left.at(now + lag) + sent)
-        const steered = leaving + (target - waiting) / horizon
-        const starved = recent.slice(-3).every((one) => one.waiting <= target / 10)
+        const age = ageIn(sample)
+        const room = maxAge === undefined ? target : Math.min(target, leaving * maxAge)
+        // As many as wait now have made the oldest so old.
+        const goal = maxAge === undefined || age === 0 ? room : Math.min(room, (waiting * maxAge) / age)
+        const steered = leaving + (goal - waiting) / horizon
+        const starved =
+          (maxAge === undefined || age <= maxAge) && recent.slice(-3).every((one) => one.waiting <= room / 10)
         const wanted = within(starved ? Math.max(steered, rate * 1.5 ** ((now - (before?.at ?? now)) / 60)) : steered)
         return wanted === min || wanted === max || Math.abs(wanted - rate) > deadband * rate ? wanted : rate
       }
@@ -155,6 +178,15 @@ export const targetBacklog = (target: number, options: TargetOptions): Strategy 
 
 /** Delayed messages wait too. */
 const waitingIn = ({ delayed, visible }: Backlog.Fresh): number => visible + delayed
+
+/** In seconds; an age that nobody knows stops nothing. */
+const ageIn = ({ oldest }: Backlog.Fresh): number => (oldest === undefined ? 0 : Duration.toSeconds(oldest.duration))
+
+/** No message is older than its retention. */
+const maxAgeOf = ({ maxAge }: { readonly maxAge?: Duration.DurationInput | undefined }) =>
+  maxAge === undefined
+    ? Effect.succeed(undefined)
+    : Effect.map(InvalidOptions.duration("maxAge", maxAge, { min: "1 second", max: "14 days" }), Duration.toSeconds)
 
 /**
  * How a throttle fares.

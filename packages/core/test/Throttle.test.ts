@@ -22,6 +22,13 @@ const plant = (options: { readonly most: number; readonly speed: (at: number) =>
     const then = history[Math.max(0, history.length - 1 - late)] ?? 0
     return { visible: Math.round(then * noise), inFlight: 0, delayed: 0 }
   })
+  /** How long the message at the head has waited, by what was sent and what has left: in order, and exactly. */
+  const sentBy: Array<number> = [0]
+  const age = () => {
+    if (world.waiting < 1) return 0
+    const head = sentBy.findIndex((sent) => sent > world.sent - world.waiting)
+    return head < 0 ? 0 : history.length - head
+  }
   const errorKind = (error: ReadError) => (error.fatal ? ("fatal" as const) : ("transient" as const))
   const step = (throttle: Throttle.Throttle, until: number) =>
     Effect.gen(function* () {
@@ -31,9 +38,10 @@ const plant = (options: { readonly most: number; readonly speed: (at: number) =>
         world.sent += sent
         world.waiting = Math.max(0, world.waiting + sent - options.speed(at))
         history.push(world.waiting)
+        sentBy.push(world.sent)
       }
     })
-  return { ...world, world, source: { queue: "orders", counts, errorKind }, step }
+  return { ...world, world, age, source: { queue: "orders", counts, errorKind }, step }
 }
 
 const target = 200
@@ -108,6 +116,71 @@ describe("Throttle", () => {
         const throttle = yield* Throttle.make(backlog, strategy, { sent: Effect.sync(() => world.sent) })
         yield* step(throttle, 900)
         assert.approximately(throttle.rate.unsafeGet(), 2, 1)
+      })
+    ))
+
+  const reported = (seconds: () => number): Backlog.AgeSource => ({
+    kind: "reported",
+    age: Effect.sync(() => Duration.seconds(seconds()))
+  })
+
+  it.each([true, false])("no more waits than leaves within maxAge, as the speed changes (age known: %s)", (known) =>
+    Simulation.check(
+      { seeds: 10 },
+      Effect.gen(function* () {
+        const speed = (at: number) => (at < 1_800 ? 2 : 6)
+        const { age, source, step, world } = plant({ most: 20, speed, lag: "jitter" })
+        const backlog = yield* Backlog.make(source, known ? { oldest: reported(age) } : {})
+        yield* step(
+          yield* Throttle.make(backlog, Throttle.targetBacklog(5_000, { max: 20, maxAge: "2 minutes" })),
+          1_800
+        )
+        const slow = world.history.slice(1_200)
+        assert.isAtLeast(Math.min(...slow), 0.6 * 2 * 120)
+        assert.isAtMost(Math.max(...slow), 1.4 * 2 * 120)
+        assert.isAtMost(age(), 1.4 * 120)
+      })
+    )
+  )
+
+  it("where some wait longer than the rest, as behind a busy group, the age brings the backlog down further", () =>
+    Simulation.check(
+      { seeds: 5 },
+      Effect.gen(function* () {
+        const { age, source, step, world } = plant({ most: 20, speed: () => 4, lag: "jitter" })
+        // The oldest is twice as old as it would be in order.
+        const backlog = yield* Backlog.make(source, { oldest: reported(() => 2 * age()) })
+        const throttle = yield* Throttle.make(backlog, Throttle.targetBacklog(5_000, { max: 20, maxAge: "4 minutes" }))
+        yield* step(throttle, 2_400)
+        const settled = world.history.slice(1_800)
+        // By the rate alone it would be 4 a second for 240 seconds.
+        assert.isAtMost(Math.max(...settled), 0.7 * 4 * 240)
+        assert.isAtLeast(Math.min(...settled), 0.3 * 4 * 240)
+      })
+    ))
+
+  it("stopAbove stops while the oldest is too old, until it is half as old", () =>
+    Simulation.check(
+      { seeds: 1 },
+      Effect.gen(function* () {
+        const ages = [0, 60, 61, 50, 31, 30, 0, 61]
+        let i = 0
+        const backlog = yield* Backlog.make(
+          {
+            queue: "orders",
+            counts: Effect.succeed({ visible: 10, inFlight: 0, delayed: 0 }),
+            errorKind: () => "transient" as const
+          },
+          { oldest: reported(() => ages[i++] ?? 0) }
+        )
+        const throttle = yield* Throttle.make(backlog, Throttle.stopAbove(100, { rate: 20, maxAge: "1 minute" }))
+        const rates: Array<number> = []
+        for (const _ of ages) {
+          yield* Effect.sleep("1 second")
+          rates.push(throttle.rate.unsafeGet())
+          yield* Effect.sleep("9 seconds")
+        }
+        assert.deepStrictEqual(rates, [20, 20, 0, 0, 0, 20, 20, 0])
       })
     ))
 
@@ -246,6 +319,8 @@ describe("Throttle", () => {
   it.each([
     [Throttle.constant(-1), "constant"],
     [Throttle.stopAbove(10, { rate: 1, resumeAt: 11 }), "resumeAt"],
+    [Throttle.stopAbove(10, { rate: 1, maxAge: 0 }), "maxAge"],
+    [Throttle.targetBacklog(10, { max: 1, maxAge: Duration.infinity }), "maxAge"],
     [Throttle.targetBacklog(0, { max: 1 }), "targetBacklog"],
     [Throttle.targetBacklog(10, { max: 1, min: 2 }), "min"],
     [Throttle.targetBacklog(10, { max: 1, initial: 2 }), "initial"],
