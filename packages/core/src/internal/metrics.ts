@@ -63,7 +63,7 @@ export class ConsumerMetrics {
     const counter = (name: Counter) => {
       const metric = Metric.fromMetricKey(
         MetricKey.taggedWithLabels(
-          MetricKey.counter(`millrace_${snake(name)}`, { description: counters[name] }),
+          MetricKey.counter(`millrace_${snake(name)}`, { description: counters[name], incremental: true }),
           labels
         )
       )
