@@ -508,7 +508,7 @@ const lanes = <A, E>({
         }
       }
 
-const noLanes: ReadonlyArray<string> = []
+const noLanes: ReadonlyArray<string | undefined> = []
 
 const one = (delivery: Delivery<unknown, unknown>): ReadonlyArray<InFlight> => [inFlight(delivery)]
 
@@ -577,7 +577,8 @@ export const batch =
 
 /**
  * `concurrency` counts batches and is 1 by default. A `span` is that of a batch, linked to all that produced its messages.
- * `holdLimit` has no effect.
+ * What fails in a lane is held up to `holdLimit` as in `process`, with what follows it in its batch; they run again as a
+ * batch of their own, and its other lanes do not wait for them.
  */
 export interface ProcessBatchesOptions<A, E, D> extends ProcessOptions<A, E, D>, BatchOptions {}
 
@@ -603,26 +604,32 @@ export const processBatches =
     withConcurrency({ ...options, concurrency: options.concurrency ?? 1 }, (concurrency) =>
       dispatch(batch(options)(self), () => {
         const claims = new Claims()
-        const laneOf = lanes<A, E>(options)
+        const sequenced = lanes<A, E>(options)
+        const laneOf = (delivery: Delivery<A, E>) => sequenced?.of(delivery)[0]
         const circuit = options.circuit && Circuit.engine(options.circuit)
         const failures = failureTreatment<A, E | EI | E2, Delivery<A, E>>(claims, options)
 
-        const work = (
-          deliveries: ReadonlyArray<Delivery<A, E>>,
-          runFork: RunFork<R2>,
-          settled: (...results: ReadonlyArray<B>) => void
-        ): void => {
+        const work = (deliveries: ReadonlyArray<Delivery<A, E>>, runFork: RunFork<R2>, ends: Ends<B>): void => {
+          const { failed: ended, held, settled } = ends
           // What is to run again does so together, once the policy has spoken on all: a batch takes one slot.
           const treat = (failed: Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>) => {
             const again: Array<Delivery<A, E>> = []
             let undecided = failed.size
             const decided = () => {
-              if (--undecided === 0 && again.length > 0) work(again, runFork, settled)
+              if (--undecided === 0 && again.length > 0) work(again, runFork, ends)
             }
             failed.forEach((delivery, cause, followers) =>
               failures.treat(delivery, cause, runFork, {
                 ran: Exit.isSuccess(delivery.body),
-                hold: undefined,
+                hold:
+                  held === undefined || laneOf(delivery) === undefined
+                    ? undefined
+                    : (millis) => {
+                        const { custodian } = inFlight(delivery)
+                        inFlight(delivery).heldUntil = custodian.now() + millis
+                        for (const each of [delivery, ...followers]) held(inFlight(each))
+                        decided()
+                      },
                 defer: undefined,
                 runAgain: () => {
                   again.push(delivery, ...followers)
@@ -631,19 +638,25 @@ export const processBatches =
                 settled: () => {
                   for (const follower of followers) {
                     inFlight(follower).settle(Settlement.release)
-                    settled()
+                    ended()
                   }
-                  settled()
+                  ended()
                   decided()
                 }
               })
             )
           }
           const sound: Array<{ readonly delivery: Delivery<A, E>; readonly body: A }> = []
-          const unsound = new Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>(laneOf?.of)
+          const unsound = new Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>(laneOf)
+          const waiting = new Set<string>()
           for (const delivery of deliveries) {
+            const lane = laneOf(delivery)
+            const { custodian, heldUntil } = inFlight(delivery)
             if (!claims.claim(inFlight(delivery))) settled()
-            else if (unsound.follows(delivery)) continue
+            else if (held && lane !== undefined && (waiting.has(lane) || heldUntil > custodian.now())) {
+              waiting.add(lane)
+              held(inFlight(delivery))
+            } else if (unsound.follows(delivery)) continue
             else if (Exit.isFailure(delivery.body)) unsound.fails(delivery, delivery.body.cause)
             else sound.push({ delivery, body: delivery.body.value })
           }
@@ -671,13 +684,13 @@ export const processBatches =
           runBatch(claims, asked, traced, runFork, (exit) => {
             const results = asked.map((_, i) => resultOf(exit, i, asked.length))
             circuit?.exit(ticket, verdictOf(circuit, asked, results))
-            const failed = new Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>(laneOf?.of)
+            const failed = new Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>(laneOf)
             asked.forEach((delivery, i) => {
               if (failed.follows(delivery)) return
               const result = results[i] ?? Exit.interrupt(FiberId.none)
               if (Exit.isFailure(result) && Cause.isInterruptedOnly(result.cause)) {
                 inFlight(delivery).settle(Settlement.release)
-                settled()
+                ended()
               } else if (Exit.isFailure(result)) {
                 failed.fails(delivery, result.cause)
               } else {
@@ -694,32 +707,61 @@ export const processBatches =
           claims,
           deliveries: ({ deliveries }) => deliveries.map(inFlight),
           gate: circuit,
-          lanes: laneOf && {
-            ackAhead: laneOf.ackAhead,
-            of: ({ deliveries }) => [...new Set(deliveries.flatMap(laneOf.of))]
-          },
+          lanes: sequenced && { ackAhead: sequenced.ackAhead, of: ({ deliveries }) => deliveries.map(laneOf) },
           settles: true,
           start: ({ deliveries }, slot: Slot<B>, runFork: RunFork<R2>) => {
             for (const delivery of deliveries) failures.meet(delivery, runFork)
             const results: Array<B> = []
+            const held: Array<InFlight> = []
             let left = deliveries.length
-            work(deliveries, runFork, (...more) => {
+            let failed = false
+            const settled = (...more: ReadonlyArray<B>) => {
               results.push(...more)
-              if (--left === 0) slot.done(...results)
+              if (--left > 0) return
+              const again = held.filter(({ phase }) => phase < Phase.Settling)
+              const [first] = again
+              if (first !== undefined && slot.hold !== undefined) {
+                const now = first.custodian.now()
+                const next = Math.min(...again.flatMap(({ heldUntil }) => (heldUntil > now ? heldUntil : [])))
+                slot.hold(next === Number.POSITIVE_INFINITY ? 0 : next - now, ...results)
+              } else if (failed) slot.failed(...results)
+              else slot.done(...results)
+            }
+            work(deliveries, runFork, {
+              settled,
+              failed: () => {
+                failed = true
+                settled()
+              },
+              held:
+                slot.hold &&
+                ((delivery) => {
+                  held.push(delivery)
+                  settled()
+                })
             })
           }
         }
       })
     )
 
+/** Told once for each delivery of a batch: how it leaves the slot. */
+interface Ends<in B> {
+  readonly settled: (...results: ReadonlyArray<B>) => void
+  /** What is behind it in its lane waits for its end. */
+  readonly failed: () => void
+  /** It stays in its lane and runs again. */
+  readonly held: ((delivery: InFlight) => void) | undefined
+}
+
 /** What failed in a batch, and what follows it in its lane and so must wait. */
 class Followers<D, E> {
-  readonly #lanesOf: (delivery: D) => ReadonlyArray<string>
+  readonly #laneOf: (delivery: D) => string | undefined
   readonly #failed: Array<{ readonly delivery: D; readonly cause: Cause.Cause<E>; readonly followers: Array<D> }> = []
   readonly #byLane = new Map<string, Array<D>>()
 
-  constructor(lanesOf: ((delivery: D) => ReadonlyArray<string>) | undefined) {
-    this.#lanesOf = lanesOf ?? (() => noLanes)
+  constructor(laneOf: (delivery: D) => string | undefined) {
+    this.#laneOf = laneOf
   }
 
   get size(): number {
@@ -727,7 +769,8 @@ class Followers<D, E> {
   }
 
   follows(delivery: D): boolean {
-    const followers = this.#lanesOf(delivery).map((lane) => this.#byLane.get(lane))[0]
+    const lane = this.#laneOf(delivery)
+    const followers = lane === undefined ? undefined : this.#byLane.get(lane)
     followers?.push(delivery)
     return followers !== undefined
   }
@@ -735,7 +778,8 @@ class Followers<D, E> {
   fails(delivery: D, cause: Cause.Cause<E>): void {
     const followers: Array<D> = []
     this.#failed.push({ delivery, cause, followers })
-    for (const lane of this.#lanesOf(delivery)) this.#byLane.set(lane, followers)
+    const lane = this.#laneOf(delivery)
+    if (lane !== undefined) this.#byLane.set(lane, followers)
   }
 
   forEach(f: (delivery: D, cause: Cause.Cause<E>, followers: ReadonlyArray<D>) => void): void {

@@ -10,7 +10,7 @@ export interface Options<in A> {
 }
 
 interface Place {
-  readonly lanes: ReadonlyArray<string>
+  lanes: ReadonlyArray<string>
   ready: boolean
 }
 
@@ -19,6 +19,8 @@ export interface Sequencer<in A> {
   readonly add: (lanes: ReadonlyArray<string>, item: A) => void
   /** Takes it out; what was behind it moves up. */
   readonly remove: (item: A) => void
+  /** Takes it out of one of its lanes. */
+  readonly leave: (lane: string, item: A) => void
   readonly has: (item: A) => boolean
   /** Items in a lane. */
   readonly length: (lane: string) => number
@@ -45,6 +47,17 @@ export const make = <A>(options: Options<A>): Sequencer<A> => {
     options.onReady(item)
   }
 
+  const drop = (name: string, item: A) => {
+    const lane = lanes.get(name)
+    lane?.delete(item)
+    if (lane?.size === 0) lanes.delete(name)
+  }
+
+  const moveUp = (name: string) => {
+    const next = first(name)
+    if (next !== undefined) check(next)
+  }
+
   return {
     add: (names, item) => {
       places.set(item, { lanes: names, ready: false })
@@ -59,15 +72,17 @@ export const make = <A>(options: Options<A>): Sequencer<A> => {
       const place = places.get(item)
       if (place === undefined) return
       places.delete(item)
-      for (const name of place.lanes) {
-        const lane = lanes.get(name)
-        lane?.delete(item)
-        if (lane?.size === 0) lanes.delete(name)
-      }
-      for (const name of place.lanes) {
-        const next = first(name)
-        if (next !== undefined) check(next)
-      }
+      for (const name of place.lanes) drop(name, item)
+      for (const name of place.lanes) moveUp(name)
+    },
+    leave: (name, item) => {
+      const place = places.get(item)
+      if (place === undefined || !place.lanes.includes(name)) return
+      place.lanes = place.lanes.filter((other) => other !== name)
+      drop(name, item)
+      if (place.lanes.length === 0) places.delete(item)
+      else check(item)
+      moveUp(name)
     },
     has: (item) => places.has(item),
     length: (lane) => lanes.get(lane)?.size ?? 0,

@@ -83,6 +83,8 @@ export class InFlight {
   retries = 0
   retriesInARow = 0
   holds = 0
+  /** When it runs again, where it is held for it, in milliseconds. */
+  heldUntil = 0
   /** It failed in a stage before the one that settles it: only another receive runs that one again. */
   runsElsewhere = false
   /** Others wait for its end: its settlement lingers less. */

@@ -106,6 +106,8 @@ export class Claims implements Owner {
   )
 }
 
+const noLanes: ReadonlyArray<string | undefined> = []
+
 /** On a standard queue what is too much for a lane stays away for a little, or it would come straight back. */
 const overflow = Settlement.retry("2 seconds")
 
@@ -115,8 +117,8 @@ export interface Slot<in Out> {
   readonly done: (...results: ReadonlyArray<Out>) => void
   /** The same for one that has failed: what is behind it in its lane waits for its end, also where an ack is not waited for. */
   readonly failed: (...results: ReadonlyArray<Out>) => void
-  /** It runs again after this long; its lane waits for it meanwhile, and nothing else does. */
-  readonly hold: ((millis: number) => void) | undefined
+  /** It runs again after this long; its lane waits for it meanwhile, and nothing else does. So much has come of it already. */
+  readonly hold: ((millis: number, ...results: ReadonlyArray<Out>) => void) | undefined
   /** It could not run after all: it runs as soon as the gate lets it. */
   readonly defer: (() => void) | undefined
 }
@@ -133,8 +135,11 @@ export interface Gate {
 
 /** What keeps the items of a group in order. */
 export interface Lanes<in In> {
-  /** The lanes of an item: one of a lane runs at a time. None: it waits for nobody. */
-  readonly of: (item: In) => ReadonlyArray<string>
+  /**
+   * The lane of each of an item's deliveries, in their order: one item of a lane runs at a time. None: it waits for
+   * nobody.
+   */
+  readonly of: (item: In) => ReadonlyArray<string | undefined>
   /** Begin with the next before the settlement of the one before is confirmed. */
   readonly ackAhead: boolean
 }
@@ -191,6 +196,8 @@ class Dispatcher<In, Out, E, R> {
   readonly #runFork: RunFork<R>
   readonly #unsubscribe: () => void
   readonly #sequencer: Sequencer.Sequencer<In> | undefined
+  /** Deliveries in flight, by lane. */
+  readonly #perLane = new Map<string, number>()
   #running = 0
   /** What may run as soon as there is a slot. */
   readonly #ready: Array<In> = []
@@ -241,30 +248,49 @@ class Dispatcher<In, Out, E, R> {
    */
   #admit(item: In): boolean {
     const { claims, deliveries, gate, lanes } = this.#options
-    const names = lanes?.of(item) ?? []
-    if (names.length === 0 && gate === undefined) return false
-    // Released meanwhile, or more than its share: one group must not take all permits.
-    const held = deliveries(item).filter((delivery) => claims.claim(delivery))
-    if (held.length === 0) return true
-    if (names.some((name) => this.#overflows(name, held))) {
-      for (const delivery of held) delivery.settle(delivery.custodian.ordered ? Settlement.release : overflow)
-      return true
-    }
-    let left = held.length
-    for (const delivery of held) {
+    const laneOf = lanes?.of(item) ?? noLanes
+    if (gate === undefined && laneOf.every((lane) => lane === undefined)) return false
+    /** Deliveries of the item that have not ended, by lane. */
+    const left = new Map<string, number>()
+    let held = 0
+    deliveries(item).forEach((delivery, i) => {
+      // Released meanwhile, or more than its share: one group must not take all permits.
+      if (!claims.claim(delivery)) return
+      const lane = laneOf[i]
+      if (lane !== undefined && this.#overflows(lane, delivery)) {
+        delivery.settle(delivery.custodian.ordered ? Settlement.release : overflow)
+        return
+      }
+      held++
       claims.parks(delivery)
-      delivery.urgent = names.length > 0 && lanes?.ackAhead === false
+      delivery.urgent = lane !== undefined && lanes?.ackAhead === false
+      if (lane !== undefined) {
+        left.set(lane, (left.get(lane) ?? 0) + 1)
+        this.#perLane.set(lane, (this.#perLane.get(lane) ?? 0) + 1)
+      }
       delivery.onEnded(() => {
-        if (--left === 0) this.#leave(item)
+        const ofLane = lane === undefined ? undefined : this.#ends(lane, left)
+        if (--held === 0) this.#leave(item)
+        else if (lane !== undefined && ofLane === 0) this.#sequencer?.leave(lane, item)
       })
-    }
-    if (names.length > 0) this.#sequencer?.add(names, item)
-    return names.length > 0
+    })
+    if (held === 0) return true
+    if (left.size > 0) this.#sequencer?.add([...left.keys()], item)
+    return left.size > 0
   }
 
-  #overflows(lane: string, [first]: ReadonlyArray<InFlight>): boolean {
-    const share = first === undefined ? 1 : Math.ceil(first.custodian.maxInFlight / 2)
-    return (this.#sequencer?.length(lane) ?? 0) >= share
+  /** How many of the item are left in the lane. */
+  #ends(lane: string, left: Map<string, number>): number {
+    const all = (this.#perLane.get(lane) ?? 1) - 1
+    if (all === 0) this.#perLane.delete(lane)
+    else this.#perLane.set(lane, all)
+    const ofItem = (left.get(lane) ?? 1) - 1
+    left.set(lane, ofItem)
+    return ofItem
+  }
+
+  #overflows(lane: string, { custodian }: InFlight): boolean {
+    return (this.#perLane.get(lane) ?? 0) >= Math.ceil(custodian.maxInFlight / 2)
   }
 
   #leave(item: In): void {
@@ -312,7 +338,7 @@ class Dispatcher<In, Out, E, R> {
         this.#done.done(...results)
       },
       failed: this.#done.failed,
-      hold: inLane ? (millis) => this.#hold(item, millis) : undefined,
+      hold: inLane ? (millis, ...results) => this.#hold(item, millis, results) : undefined,
       defer: gate === undefined ? undefined : defer
     }
   }
@@ -327,11 +353,13 @@ class Dispatcher<In, Out, E, R> {
   readonly #done: Slot<Out> = { done: this.#vacate, failed: this.#vacate, hold: undefined, defer: undefined }
 
   #park(item: In): void {
-    for (const delivery of this.#options.deliveries(item)) this.#options.claims.parks(delivery)
+    for (const delivery of this.#options.deliveries(item)) {
+      if (delivery.phase < Phase.Settling) this.#options.claims.parks(delivery)
+    }
   }
 
   // The slot is free for others while it waits; its permit and its lane's leases are kept.
-  #hold(item: In, millis: number): void {
+  #hold(item: In, millis: number, results: ReadonlyArray<Out>): void {
     this.#park(item)
     const fiber = this.#runFork(Effect.sleep(millis))
     this.#held.set(item, fiber)
@@ -340,7 +368,7 @@ class Dispatcher<In, Out, E, R> {
       if (Exit.isSuccess(exit)) this.#ready.push(item)
       this.#pump()
     })
-    this.#done.done()
+    this.#done.done(...results)
   }
 
   #wake(who: "reader" | "driver"): void {

@@ -123,11 +123,9 @@ export const draw: Effect.Effect<Scenario> = Effect.gen(function* () {
   }
 })
 
-export const drawConsumer = ({ fifo, large, order, visibility, work }: Scenario): Effect.Effect<ConsumerOptions> =>
+export const drawConsumer = ({ fifo, large, visibility, work }: Scenario): Effect.Effect<ConsumerOptions> =>
   Effect.gen(function* () {
-    const drawn = yield* pick<Pipeline>("process", "process", "process", "processBatches", "mapEffect")
-    // Ahead of its acks, a stage of batches goes on ahead of what has failed in them too.
-    const pipeline = order === "ackAhead" && drawn === "processBatches" ? "process" : drawn
+    const pipeline = yield* pick<Pipeline>("process", "process", "process", "processBatches", "mapEffect")
     const endless = work.neverEnds > 0
     return {
       pipeline,
