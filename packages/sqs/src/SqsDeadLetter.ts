@@ -10,6 +10,7 @@ import type * as LeaseQueue from "@millrace/core/LeaseQueue"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { toMessage } from "./internal/received.js"
@@ -17,6 +18,7 @@ import * as SendBack from "./internal/sendBack.js"
 import type { MoveTask } from "./SqsClient.js"
 import { SqsClient } from "./SqsClient.js"
 import * as SqsConsumer from "./SqsConsumer.js"
+import * as SqsEncoding from "./SqsEncoding.js"
 import * as SqsError from "./SqsError.js"
 import { attemptAttribute, errorAttribute, reasonAttribute, sourceAttribute } from "./SqsLeaseQueue.js"
 import * as SqsQueue from "./SqsQueue.js"
@@ -31,6 +33,7 @@ const added: ReadonlySet<string> = new Set([reasonAttribute, errorAttribute, att
 /** A message of a dead-letter queue, with what is known of how it came there. */
 export interface DeadLetter {
   readonly id: string
+  /** Opened where its sender had encoded it and it opens; in `message` it is as it was received. */
   readonly body: string
   /** Why, where a consumer of ours dead-lettered it; SQS itself gives no reason. */
   readonly reason: string | undefined
@@ -60,7 +63,7 @@ export const fromMessage = (message: LeaseQueue.Message): DeadLetter => {
   const attempt = Number(text(attemptAttribute))
   return {
     id: message.id,
-    body: message.body,
+    body: Either.getOrElse(message.open?.(message.body) ?? Either.right(message.body), () => message.body),
     reason: text(reasonAttribute),
     error: text(errorAttribute),
     attempt: Number.isInteger(attempt) ? attempt : undefined,
@@ -73,11 +76,11 @@ export const fromMessage = (message: LeaseQueue.Message): DeadLetter => {
   }
 }
 
-const asReceived = toMessage([])
-
 export interface PeekOptions {
   /** How many to look at: 1 to 1,000. Default: 10. */
   readonly max?: number | undefined
+  /** Those of the consumers, so that bodies are shown as text. Default: gzip, up to 16 MiB. */
+  readonly encodings?: ReadonlyArray<SqsEncoding.Encoding> | undefined
 }
 
 /** The longest that an empty answer is waited for: a receive that waits asks all of SQS's servers. */
@@ -99,6 +102,7 @@ export const peek = Effect.fn("SqsDeadLetter.peek")(function* (
   options: PeekOptions = {}
 ): Effect.fn.Return<ReadonlyArray<DeadLetter>, SqsConsumer.ConsumerError, SqsClient> {
   const max = yield* wholeNumber("max", options.max ?? 10, 1, 1_000)
+  const asReceived = toMessage(options.encodings ?? SqsEncoding.standard)
   const client = yield* SqsClient
   const resolved = yield* SqsQueue.resolve(queue)
   // Saves the receive that would only count every message once more.
@@ -149,8 +153,13 @@ export interface SendBackOptions {
   readonly to?: string | SqsQueue.SqsQueue | undefined
   /** Which messages to send back; the others are kept. Default: all. */
   readonly filter?: ((letter: DeadLetter) => boolean) | undefined
-  /** The body to send instead. Default: as it is. */
+  /**
+   * The body to send instead; one that was encoded is given as text, and encoded again. Text in place of a pointer to S3
+   * is sent as text. Default: as it is.
+   */
   readonly edit?: ((letter: DeadLetter) => string) | undefined
+  /** Those of the consumers. Default: gzip, up to 16 MiB. */
+  readonly encodings?: ReadonlyArray<SqsEncoding.Encoding> | undefined
   /** The most messages to send back. Default: no limit. */
   readonly max?: number | undefined
   /**
@@ -227,6 +236,7 @@ export const sendBack = Effect.fn("SqsDeadLetter.sendBack")(function* (
     fromMessage,
     filter: options.filter ?? (() => true),
     edit: options.edit ?? (({ body }) => body),
+    encodings: options.encodings ?? SqsEncoding.standard,
     max: options.max === undefined ? Number.POSITIVE_INFINITY : yield* wholeNumber("max", options.max, 1),
     visibilityTimeout: options.visibilityTimeout ?? "2 minutes",
     wait: Duration.seconds(WaitTimeSeconds),

@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Pipeline, RetryPolicy } from "@millrace/core"
 import { SqsClient, SqsConsumer, SqsDeadLetter, SqsError } from "@millrace/sqs"
@@ -163,6 +164,49 @@ describe("SqsDeadLetter.sendBack", () => {
           Array.from({ length: 13 }, (_, n) => `edited ${2 * n}`)
         )
         assert.deepInclude(yield* sqs.snapshot("dead"), { visible: 12, inFlight: 0 })
+      })
+    )
+  )
+
+  it.effect("compressed bodies are seen as text, go back as they were, and are compressed again where edited", () =>
+    emulated((sqs) =>
+      Effect.gen(function* () {
+        const attributes = { "content-encoding": "gzip", k: "v" }
+        const gzip = (text: string) => gzipSync(text).toString("base64")
+        const texts = ["kept", "sent", "long", "short"].map((name) => `${name} ${"x".repeat(3000)}`)
+        const [kept = "", sent = "", long = "", short = ""] = texts
+        yield* deadLetter(
+          sqs,
+          "orders",
+          ...[kept, sent, long, short].map((text) => SqsEmulator.message(gzip(text), { attributes })),
+          SqsEmulator.message("not gzip", { attributes }),
+          SqsEmulator.message('["a.Pointer",{"s3BucketName":"b","s3Key":"k"}]', {
+            attributes: { ExtendedPayloadSize: 3000, k: "v" }
+          })
+        )
+        const seen = bodies(yield* SqsDeadLetter.peek("dead"))
+        assert.sameMembers([...seen].slice(0, 5), [kept, sent, long, short, "not gzip"])
+        const report = yield* inTime(
+          SqsDeadLetter.sendBack("dead", {
+            to: "other",
+            filter: ({ body }) => body !== kept,
+            edit: ({ body }) =>
+              body === long ? `edited ${body}` : body === short ? "edited" : body.startsWith("[") ? "in place" : body
+          })
+        )
+        assert.deepStrictEqual(report, { sentBack: 5, kept: 1, failed: [] })
+        const names = (attributes: object) => Object.keys(attributes).sort().join()
+        assert.sameMembers(
+          (yield* sqs.messages("other")).map(({ attributes, body }) => `${body} | ${names(attributes)}`),
+          [
+            `${gzip(sent)} | content-encoding,k`,
+            `${gzip(`edited ${long}`)} | content-encoding,k`,
+            "edited | k",
+            "not gzip | content-encoding,k",
+            "in place | k"
+          ]
+        )
+        assert.deepStrictEqual(yield* held(sqs, "dead"), [gzip(kept)])
       })
     )
   )

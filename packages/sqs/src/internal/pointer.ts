@@ -9,7 +9,7 @@ import type { ObjectId } from "../ObjectStore.js"
 
 /** Of the attribute with the size of the body in S3, which is how a consumer knows a pointer. */
 export const sizeAttribute = "ExtendedPayloadSize"
-const names = [sizeAttribute, "SQSLargePayloadSize", "__SQS_S3__"]
+export const names: ReadonlyArray<string> = [sizeAttribute, "SQSLargePayloadSize", "__SQS_S3__"]
 
 const className = "software.amazon.payloadoffloading.PayloadS3Pointer"
 

@@ -7,14 +7,16 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Random from "effect/Random"
 import type * as Schedule from "effect/Schedule"
-import type { SendFields } from "../SqsClient.js"
+import type { MessageAttributes, SendFields } from "../SqsClient.js"
 import { SqsClient } from "../SqsClient.js"
 import type { DeadLetter, NotSentBack, SendBackReport } from "../SqsDeadLetter.js"
+import * as SqsEncoding from "../SqsEncoding.js"
 import * as SqsError from "../SqsError.js"
 import * as SqsLeaseQueue from "../SqsLeaseQueue.js"
 import * as SqsQueue from "../SqsQueue.js"
 import { bySize, inOrder, unanswered } from "./entries.js"
 import { longestMessage, mostEntries, problemOf, sizeOf, toSqs } from "./message.js"
+import * as pointer from "./pointer.js"
 import { mapValues } from "./received.js"
 
 export interface Settings {
@@ -23,6 +25,7 @@ export interface Settings {
   readonly fromMessage: (message: LeaseQueue.Message) => DeadLetter
   readonly filter: (letter: DeadLetter) => boolean
   readonly edit: (letter: DeadLetter) => string
+  readonly encodings: ReadonlyArray<SqsEncoding.Encoding>
   readonly max: number
   readonly visibilityTimeout: Duration.DurationInput
   readonly wait: Duration.Duration
@@ -35,6 +38,24 @@ interface Ready {
   readonly destination: SqsQueue.SqsQueue
   readonly fields: SendFields
   readonly size: number
+}
+
+const without = (attributes: MessageAttributes, names: ReadonlyArray<string>): MessageAttributes =>
+  Object.fromEntries(Object.entries(attributes).filter(([name]) => !names.includes(name)))
+
+/** What is not edited goes as it was received; the attributes of what is say how it is written. */
+const written = (
+  letter: DeadLetter,
+  text: string,
+  encodings: ReadonlyArray<SqsEncoding.Encoding>
+): { readonly body: string; readonly attributes: MessageAttributes } => {
+  const own = mapValues(letter.attributes, toSqs)
+  if (text === letter.body) return { body: letter.message.body, attributes: own }
+  const attributes = pointer.read(text) === undefined ? without(own, pointer.names) : own
+  const encoding = SqsEncoding.find(encodings, letter.attributes)
+  const body = encoding?.encode(text)
+  if (body !== undefined) return { body, attributes }
+  return { body: text, attributes: without(attributes, Object.keys(encoding?.attributes ?? {})) }
 }
 
 /** Receives that show nothing new, one after another, until the queue counts as seen. */
@@ -67,10 +88,10 @@ const settled = <A>(
   })
 
 export const make = Effect.fnUntraced(function* (settings: Settings) {
-  const { edit, filter, fromMessage, max, retry, source, to, wait } = settings
+  const { edit, encodings, filter, fromMessage, max, retry, source, to, wait } = settings
   const client = yield* SqsClient
   const context = yield* Effect.context<SqsClient>()
-  const port = yield* SqsLeaseQueue.make(source, { visibilityTimeout: settings.visibilityTimeout })
+  const port = yield* SqsLeaseQueue.make(source, { visibilityTimeout: settings.visibilityTimeout, encodings })
   const atStart = yield* SqsQueue.counts(source)
   const startedAt = yield* Clock.currentTimeMillis
   const retried = <A>(effect: Effect.Effect<A, SqsError.SqsError>) =>
@@ -121,8 +142,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
   }
 
   const prepare = (letter: DeadLetter, destination: SqsQueue.SqsQueue): Either.Either<Ready, string> => {
-    const body = edit(letter)
-    const attributes = mapValues(letter.attributes, toSqs)
+    const { attributes, body } = written(letter, edit(letter), encodings)
     const size = sizeOf(body, attributes)
     const problem =
       size > longestMessage
