@@ -22,8 +22,14 @@ const gzip64 = (text: string | Uint8Array) => gzipSync(text).toString("base64")
 const compressed = (text: string | Uint8Array) =>
   SqsEmulator.message(gzip64(text), { attributes: { "content-encoding": "gzip" } })
 
+type Deliveries<A, E> = Stream.Stream<Delivery.Delivery<A, E>, SqsConsumer.ConsumerError, SqsClient.SqsClient>
+
 /** What the next `count` messages of "q" become in a stage: the value, or the message of the DecodeError. */
-const received = <B>(stage: SqsEnvelope.Stage<B>, count: number, options: SqsLeaseQueue.Options = {}) =>
+const received = <B>(
+  stage: (self: Deliveries<string, never>) => Deliveries<B, Delivery.DecodeError>,
+  count: number,
+  options: SqsLeaseQueue.Options = {}
+) =>
   SqsConsumer.stream("q", options).pipe(
     stage,
     Stream.mapEffect((delivery) => Effect.as(delivery.ack, delivery)),
