@@ -67,7 +67,10 @@ export class ConsumerMetrics {
           labels
         )
       )
-      return (n: number) => metric.unsafeUpdate(n, none)
+      const add = (n: number) => metric.unsafeUpdate(n, none)
+      // There from the start: what an exporter first sees as 1 has not risen.
+      add(0)
+      return add
     }
     const record = <A>(f: (name: Counter) => A) =>
       Object.fromEntries(names.map((name) => [name, f(name)])) as Record<Counter, A>

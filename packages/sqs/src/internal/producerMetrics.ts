@@ -27,9 +27,12 @@ export class ProducerMetrics {
   constructor(producer: string) {
     const labels = [MetricLabel.make("producer", producer)]
     const counter = (name: Counter) => {
-      const key = MetricKey.counter(`millrace_producer_${name}`, { description: counters[name] })
+      const key = MetricKey.counter(`millrace_producer_${name}`, { description: counters[name], incremental: true })
       const metric = Metric.fromMetricKey(MetricKey.taggedWithLabels(key, labels))
-      return (n: number) => metric.unsafeUpdate(n, none)
+      const add = (n: number) => metric.unsafeUpdate(n, none)
+      // There from the start: what an exporter first sees as 1 has not risen.
+      add(0)
+      return add
     }
     const gauge = MetricKey.gauge("millrace_producer_buffered", { description: "messages accepted, without a result" })
     const buffered = Metric.fromMetricKey(MetricKey.taggedWithLabels(gauge, labels))
