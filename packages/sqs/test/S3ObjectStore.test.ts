@@ -90,16 +90,18 @@ describe("S3ObjectStore, through the AWS SDK, over HTTP", () => {
     })
   )
 
-  it.scopedLive("no answer in time is a failure that may pass, and aborts the request", () =>
-    Effect.gen(function* () {
-      const s3 = yield* S3Server.make
-      s3.refusals.push("no answer")
-      const error = yield* Effect.flatMap(ObjectStore.ObjectStore, (store) => Effect.flip(store.get(object, 1))).pipe(
-        Effect.provide(layerOf(s3.url, { timeout: "50 millis" }))
-      )
-      expect(error).toMatchObject({ _tag: "ObjectStoreError", retryable: true })
-      assert.include(error.message, `no answer in ${Duration.format("50 millis")}`)
-    })
+  it.scopedLive.each(["no answer", "stall"] as const)(
+    "%s: a failure that may pass, and the request is aborted",
+    (how) =>
+      Effect.gen(function* () {
+        const s3 = yield* S3Server.make
+        s3.refusals.push(how)
+        const error = yield* Effect.flatMap(ObjectStore.ObjectStore, (store) =>
+          Effect.zipLeft(Effect.flip(store.get(object, 1000)), s3.aborted)
+        ).pipe(Effect.provide(layerOf(s3.url, { timeout: "50 millis" })))
+        expect(error).toMatchObject({ _tag: "ObjectStoreError", retryable: true })
+        assert.include(error.message, `no answer in ${Duration.format("50 millis")}`)
+      })
   )
 
   it.scopedLive("a client of one's own serves too", () =>

@@ -1,6 +1,6 @@
 /** A server that speaks as much of S3 as an object store needs: PUT, GET and DELETE of an object, by path. */
 import * as Http from "node:http"
-import { Effect } from "effect"
+import { Deferred, Effect, FiberId } from "effect"
 
 export interface Request {
   readonly method: string
@@ -30,18 +30,29 @@ export const make = Effect.acquireRelease(
     readonly url: string
     readonly objects: Map<string, Buffer>
     readonly requests: Array<Request>
-    readonly refusals: Array<Refusal | "hang up" | "no answer" | undefined>
+    readonly refusals: Array<Refusal | "hang up" | "no answer" | "stall" | undefined>
+    /** Completes when a client has closed its connection before the end of an answer. */
+    readonly aborted: Effect.Effect<void>
     readonly server: Http.Server
   }>((resume) => {
     const objects = new Map<string, Buffer>()
     const requests: Array<Request> = []
-    const refusals: Array<Refusal | "hang up" | "no answer" | undefined> = []
+    const refusals: Array<Refusal | "hang up" | "no answer" | "stall" | undefined> = []
+    const aborted = Deferred.unsafeMake<void>(FiberId.none)
     const server = Http.createServer(async (request, response) => {
       const body = await read(request)
       const path = decodeURIComponent(new URL(request.url ?? "/", "http://s3").pathname)
       requests.push({ method: request.method ?? "", path, headers: request.headers })
       const refusal = refusals.shift()
+      response.on("close", () => {
+        if (!response.writableFinished) Deferred.unsafeDone(aborted, Effect.void)
+      })
       if (refusal === "no answer") return
+      if (refusal === "stall") {
+        response.writeHead(200, { "content-length": "1000" })
+        response.write("half of it")
+        return
+      }
       if (refusal === "hang up") return request.socket.destroy()
       const refuse = ({ code, status }: Refusal) => {
         response.writeHead(status, { "content-type": "application/xml" })
@@ -58,7 +69,16 @@ export const make = Effect.acquireRelease(
     server.listen(0, "127.0.0.1", () => {
       const address = server.address()
       const port = typeof address === "object" && address !== null ? address.port : 0
-      resume(Effect.succeed({ url: `http://127.0.0.1:${port}`, objects, requests, refusals, server }))
+      resume(
+        Effect.succeed({
+          url: `http://127.0.0.1:${port}`,
+          objects,
+          requests,
+          refusals,
+          aborted: Deferred.await(aborted),
+          server
+        })
+      )
     })
   }),
   ({ server }) =>
