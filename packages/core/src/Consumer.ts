@@ -173,6 +173,7 @@ class Engine<E> implements Custodian {
   readonly #startedAt: number
   readonly #lease: number
   readonly #heartbeat: boolean
+  readonly #rate: Tunable.Tunable | undefined
   readonly #fatalGrace: number
   readonly #flushWithin: Duration.Duration
   readonly #warnAfter: number
@@ -200,6 +201,7 @@ class Engine<E> implements Custodian {
     this.#runFork = runFork
     this.#lease = Duration.toMillis(queue.leaseDuration)
     this.#heartbeat = options.heartbeat ?? true
+    this.#rate = options.rate?.perSecond
     this.ordered = queue.limits.ordered
     this.maxAttempts = queue.maxAttempts
     this.deadLetters = queue.deadLetter !== undefined
@@ -508,7 +510,7 @@ class Engine<E> implements Custodian {
     this.metrics.add(succeeded ? "handled" : "failed")
     this.metrics.handlerSeconds(millis / 1000)
     this.#handlerMillis.add(millis)
-    this.observer.ran(millis, delivery.startedWith)
+    this.observer.ran(millis, delivery.startedWith, succeeded)
   }
 
   failed({ attempt, message }: InFlight, error: string): void {
@@ -764,13 +766,17 @@ class Engine<E> implements Custodian {
           batchSize: queue.limits.batchSize,
           wait: Duration.toMillis(intake.wait),
           maxAttempts: this.maxAttempts,
-          deadLetters: this.deadLetters
+          deadLetters: this.deadLetters,
+          rate: this.#rate?.unsafeGet()
         },
         stats: this.stats,
         paused: intake.paused,
         oldestInFlight: this.table.size === 0 ? undefined : now - oldest,
         fullFor: observer.full.at(now),
         starvedFor: intake.starved.at(now),
+        pausedFor: intake.pausing.at(now),
+        throttledFor: intake.throttled.at(now),
+        failingFor: intake.failing.at(now),
         stages: [...observer.stages].map(({ stage }) => stage),
         fullReceives: intake.fullReceives,
         shortReceives: intake.shortReceives,
@@ -785,6 +791,7 @@ class Engine<E> implements Custodian {
         waited: observer.waited.histogram,
         handler: observer.handler.histogram,
         settled: observer.settled.histogram,
+        failedTime: observer.failedTime,
         byRunning: observer.byRunning,
         failures: Object.fromEntries(observer.failures),
         recentFailures: observer.recentFailures.items,

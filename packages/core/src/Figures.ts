@@ -30,6 +30,10 @@ export interface Figures {
    */
   readonly fullFor: number
   readonly starvedFor: number
+  /** How long it was paused, and how long it sent no receive because one had been throttled, or had failed. */
+  readonly pausedFor: number
+  readonly throttledFor: number
+  readonly failingFor: number
   /** The stages of its pipeline that have slots, in the order in which they met their first message. */
   readonly stages: ReadonlyArray<Stage>
   /** Receives by what they brought: all that was asked for, or fewer at once though none had to be waited for. */
@@ -44,6 +48,8 @@ export interface Figures {
   readonly waited: Histogram.Histogram
   readonly handler: Histogram.Histogram
   readonly settled: Histogram.Histogram
+  /** Of the handlers' own time, that of those that failed. */
+  readonly failedTime: number
   /** Handlers by how many ran when they began, themselves included: whether more at once makes each slower. */
   readonly byRunning: ReadonlyArray<AtRunning>
   /** Failures by the tag or name of the error. */
@@ -69,6 +75,8 @@ export interface Settings {
   /** After how many receives the queue takes a message away by itself. */
   readonly maxAttempts: number | undefined
   readonly deadLetters: boolean
+  /** Messages received a second, at most. */
+  readonly rate: number | undefined
 }
 
 export type Operation = "receive" | "ack" | "setLease" | "deadLetter"
@@ -160,6 +168,10 @@ export const since = (before: Figures, now: Figures): Interval => ({
   stats: countsSince(before.stats, now.stats, gauges),
   fullFor: now.fullFor - before.fullFor,
   starvedFor: now.starvedFor - before.starvedFor,
+  pausedFor: now.pausedFor - before.pausedFor,
+  throttledFor: now.throttledFor - before.throttledFor,
+  failingFor: now.failingFor - before.failingFor,
+  failedTime: now.failedTime - before.failedTime,
   stages: now.stages.map((stage, i) => {
     const slotTime = stage.slotTime - (before.stages[i]?.slotTime ?? 0)
     const busyTime = stage.busyTime - (before.stages[i]?.busyTime ?? 0)
@@ -186,6 +198,73 @@ export const since = (before: Figures, now: Figures): Interval => ({
   failures: countsSince(before.failures, now.failures),
   recentFailures: now.recentFailures.filter(({ at }) => at > before.at)
 })
+
+const sums = <K extends string>(all: ReadonlyArray<Readonly<Record<K, number>>>, last: Readonly<Record<K, number>>) => {
+  const sum: Record<K, number> = { ...last }
+  for (const key of Object.keys(last) as Array<K>) {
+    sum[key] = all.reduce<number>((total, each) => total + (each[key] ?? 0), 0)
+  }
+  return sum
+}
+
+/** Of several intervals, the oldest first, one: counts and times added up, what is held as at the end of the last. */
+export const join = (intervals: readonly [Interval, ...ReadonlyArray<Interval>]): Interval => {
+  const last = intervals[intervals.length - 1] ?? intervals[0]
+  const sum = (of: (interval: Interval) => number) => intervals.reduce((total, interval) => total + of(interval), 0)
+  const merged = (of: (interval: Interval) => Histogram.Histogram) => Histogram.merge(intervals.map(of))
+  const stats = sums(
+    intervals.map((interval) => interval.stats),
+    last.stats
+  )
+  for (const gauge of gauges) stats[gauge] = last.stats[gauge]
+  const failures: Record<string, number> = {}
+  const levels = new Map<number, { handlers: number; time: number }>()
+  for (const interval of intervals) {
+    for (const [error, count] of Object.entries(interval.failures)) failures[error] = (failures[error] ?? 0) + count
+    for (const { handlers, running, time } of interval.byRunning) {
+      const level = levels.get(running)
+      levels.set(running, { handlers: handlers + (level?.handlers ?? 0), time: time + (level?.time ?? 0) })
+    }
+  }
+  return {
+    ...last,
+    from: intervals[0].from,
+    seconds: sum(({ seconds }) => seconds),
+    stats,
+    fullFor: sum(({ fullFor }) => fullFor),
+    starvedFor: sum(({ starvedFor }) => starvedFor),
+    pausedFor: sum(({ pausedFor }) => pausedFor),
+    throttledFor: sum(({ throttledFor }) => throttledFor),
+    failingFor: sum(({ failingFor }) => failingFor),
+    failedTime: sum(({ failedTime }) => failedTime),
+    stages: last.stages.map((stage, i) => {
+      const slotTime = sum(({ stages }) => stages[i]?.slotTime ?? 0)
+      const busyTime = sum(({ stages }) => stages[i]?.busyTime ?? 0)
+      return { ...stage, slotTime, busyTime, busy: slotTime === 0 ? 0 : busyTime / slotTime }
+    }),
+    fullReceives: sum(({ fullReceives }) => fullReceives),
+    shortReceives: sum(({ shortReceives }) => shortReceives),
+    failedCalls: sums(
+      intervals.map(({ failedCalls }) => failedCalls),
+      last.failedCalls
+    ),
+    calls: {
+      receive: merged(({ calls }) => calls.receive),
+      ack: merged(({ calls }) => calls.ack),
+      setLease: merged(({ calls }) => calls.setLease),
+      deadLetter: merged(({ calls }) => calls.deadLetter)
+    },
+    queued: merged(({ queued }) => queued),
+    waited: merged(({ waited }) => waited),
+    handler: merged(({ handler }) => handler),
+    settled: merged(({ settled }) => settled),
+    byRunning: [...levels]
+      .map(([running, { handlers, time }]) => ({ running, handlers, time }))
+      .sort((a, b) => a.running - b.running),
+    failures,
+    recentFailures: intervals.flatMap(({ recentFailures }) => recentFailures)
+  }
+}
 
 /**
  * What happened in each `every` (from 1 second; default 10 seconds), for as long as the stream runs. A consumer that was

@@ -153,6 +153,10 @@ export class Intake<E, A> {
   /** A reader waits and there is nothing for it. */
   #isStarving = false
   readonly starved = new Stopwatch()
+  /** While it is paused, and while it waits after a receive that was throttled, or failed otherwise. */
+  readonly pausing = new Stopwatch()
+  readonly throttled = new Stopwatch()
+  readonly failing = new Stopwatch()
 
   get #starving(): boolean {
     return this.#isStarving
@@ -250,10 +254,12 @@ export class Intake<E, A> {
   /** Sends no receives until told to resume. Those that are open end as they would. */
   pause(): void {
     this.#paused = true
+    this.pausing.set(true, this.#host.now())
   }
 
   resume(): void {
     this.#paused = false
+    this.pausing.set(false, this.#host.now())
     this.poke()
   }
 
@@ -499,8 +505,16 @@ export class Intake<E, A> {
       })
     )
     this.#backoff = fiber
+    const stopwatch =
+      error === undefined
+        ? undefined
+        : this.#host.queue.errorKind(error) === "throttled"
+          ? this.throttled
+          : this.failing
+    stopwatch?.set(true, this.#host.now())
     fiber.addObserver((exit) => {
       this.#backoff = undefined
+      stopwatch?.set(false, this.#host.now())
       if (this.#stopping) return
       // The schedule is over: its user wants to know.
       if (Exit.isFailure(exit) && error !== undefined) this.fail(error)

@@ -136,11 +136,13 @@ export class Observer {
   readonly #groups = new Latest<string>(1000)
   /** Handlers that run now. */
   running = 0
+  failedTime = 0
   /** By bucket, so that it stays small at any concurrency. */
   readonly #byRunning = new Map<number, Sum>()
 
-  ran(millis: number, running: number): void {
+  ran(millis: number, running: number, succeeded: boolean): void {
     this.handler.add(millis)
+    if (!succeeded) this.failedTime += millis
     const level = running <= 8 ? running : Math.round(Histogram.middleOf(Histogram.bucketOf(running)))
     const sum = this.#byRunning.get(level)
     if (sum === undefined) {

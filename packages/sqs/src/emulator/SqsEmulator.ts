@@ -65,6 +65,8 @@ export interface Options {
   readonly url?: string | undefined
   /** How many of a queue's deleted messages are kept to be looked at. Default: 1,000. */
   readonly keepDeleted?: number | undefined
+  /** Messages of a queue in flight at once: at the limit standard queues refuse, FIFO queues answer with nothing. Default: 120,000. */
+  readonly inFlightLimit?: number | undefined
 }
 
 /** A message to send with more than a body: see `message`. */
@@ -174,12 +176,17 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidEmula
     if (!/^\d{12}$/.test(accountId)) return yield* refuse(`accountId must have 12 digits, not "${accountId}".`)
     const keepDeleted = options.keepDeleted ?? 1_000
     if (!(keepDeleted >= 0)) return yield* refuse(`keepDeleted must be 0 or more, not ${keepDeleted}.`)
+    const inFlightLimit = options.inFlightLimit ?? 120_000
+    if (!(Number.isInteger(inFlightLimit) && inFlightLimit >= 1)) {
+      return yield* refuse(`inFlightLimit must be a whole number of at least 1, not ${inFlightLimit}.`)
+    }
     const draw = Random.nextIntBetween(0, 2 ** 32)
     const engine = new Engine({
       region: options.region ?? "us-east-1",
       accountId,
       url: (options.url ?? "http://localhost:9324").replace(/\/+$/, ""),
       keepDeleted,
+      inFlightLimit,
       seed: [yield* draw, yield* draw]
     })
     const calls = yield* Calls.make(engine, latency)

@@ -82,7 +82,14 @@ class Model {
 }
 
 const run = (fifo: boolean, commands: ReadonlyArray<Command>): void => {
-  const engine = new Engine({ region: "r", accountId: "0", url: "", keepDeleted: 0, seed: [1, 2] })
+  const engine = new Engine({
+    region: "r",
+    accountId: "0",
+    url: "",
+    keepDeleted: 0,
+    inFlightLimit: 120_000,
+    seed: [1, 2]
+  })
   const suffix = fifo ? ".fifo" : ""
   const common: Record<string, string> = fifo ? { FifoQueue: "true" } : {}
   const dlq = engine.create({ QueueName: `dlq${suffix}`, Attributes: common }, 0)

@@ -22,6 +22,7 @@ export interface Settings {
   /** Without a slash at its end. */
   readonly url: string
   readonly keepDeleted: number
+  readonly inFlightLimit: number
   /** Two numbers below 2^32 that tell this emulator's ids from another's. */
   readonly seed: readonly [number, number]
 }
@@ -47,6 +48,7 @@ export class Engine {
     const [a, b] = settings.seed
     const prefix = `${hex(a, 8)}-${hex(b, 4)}-4${hex(b >>> 16, 3)}-8${hex(a ^ b, 3)}-`
     this.surroundings = {
+      inFlightLimit: settings.inFlightLimit,
       nextNumber: () => ++this.number,
       messageId: (no) => prefix + hex(no, 12),
       queueByArn: (arn) => this.byArn(arn)

@@ -15,11 +15,12 @@ import { type Content, checkToken, content, StoredMessage } from "./StoredMessag
 
 const deduplicationWindow = 5 * 60_000
 const purgeInterval = 60_000
-const maximumInFlight = 120_000
 const maximumLease = 43_200_000
 
 /** What the queues of one engine share. */
 export interface Surroundings {
+  /** Messages in flight at once, at most. */
+  readonly inFlightLimit: number
   readonly nextNumber: () => number
   readonly messageId: (no: number) => string
   readonly queueByArn: (arn: string) => Queue | undefined
@@ -368,10 +369,11 @@ export class Queue {
       for (const { message } of attempt.messages) this.leaseUntil(message, now + receive.lease)
       return attempt.answer
     }
-    if (!this.fifo && this.inFlight >= maximumInFlight) {
+    const { inFlightLimit } = this.surroundings
+    if (!this.fifo && this.inFlight >= inFlightLimit) {
       throw new Refusal(
         "OverLimit",
-        `The maximum number of in flight messages is reached: ${maximumInFlight} for this queue.`
+        `The maximum number of in flight messages is reached: ${inFlightLimit} for this queue.`
       )
     }
     return this.take(receive, now)
@@ -397,7 +399,7 @@ export class Queue {
   }
 
   private take(receive: Receive, now: number): ReadonlyArray<ReceivedMessage> {
-    const room = Math.min(receive.max, maximumInFlight - this.inFlight)
+    const room = Math.min(receive.max, this.surroundings.inFlightLimit - this.inFlight)
     const taken: Array<StoredMessage> = []
     this.line.take(room, (message) => {
       if (this.deadLetter(message, now)) return false

@@ -1,0 +1,105 @@
+/** What a diagnosis says, and how it is asked for; each cause by itself is on the emulator, in packages/sqs/test. */
+import { assert, describe, it } from "@effect/vitest"
+import { Backlog, Consumer, Diagnosis, Figures, Pipeline, ProcessLoad } from "@millrace/core"
+import { MemoryQueue } from "@millrace/core/testing"
+import { Chunk, Effect, Fiber, Schedule, Stream } from "effect"
+import { numbered, simulated } from "./support/index.js"
+
+/** 20 messages a second for handlers of 200 ms: four slots' work. */
+const working = (slots: number) =>
+  Effect.gen(function* () {
+    const memory = yield* MemoryQueue.make({ latency: "10 millis" })
+    const consumer = yield* Consumer.make(memory)
+    yield* memory.send(numbered(2)).pipe(Effect.repeat(Schedule.fixed("100 millis")), Effect.fork)
+    yield* consumer.stream.pipe(
+      Pipeline.process(() => Effect.sleep("200 millis"), { concurrency: slots }),
+      Stream.runDrain,
+      Effect.fork
+    )
+    const backlog = yield* Backlog.make({
+      queue: "memory",
+      counts: Effect.map(memory.stats, ({ inFlight, visible }) => ({ visible, inFlight, delayed: 0 })),
+      errorKind: () => "transient"
+    })
+    return { consumer, backlog }
+  })
+
+describe("a diagnosis", () => {
+  it(
+    "says how many slots are missing, now and after each reading",
+    simulated(
+      Effect.gen(function* () {
+        const { backlog, consumer } = yield* working(2)
+        const watched = yield* Diagnosis.of(consumer, backlog)
+        const changes = yield* Effect.fork(Stream.runCollect(Stream.take(watched.changes, 6)))
+        assert.isUndefined(yield* watched.now)
+        yield* Effect.sleep("2 minutes")
+        const diagnosis = yield* watched.now
+        assert.strictEqual(diagnosis?.verdict, "behind")
+        const [first, ...rest] = diagnosis?.findings ?? []
+        assert.strictEqual(first?._tag, "TooFewSlots")
+        assert.deepStrictEqual(rest, [])
+        if (first?._tag !== "TooFewSlots") return
+        assert.closeTo(first.figures.busy, 1, 0.02)
+        assert.closeTo(first.figures.arrivals, 20, 1)
+        assert.closeTo(first.figures.throughput, 10, 1)
+        const [change] = first.advice
+        assert.strictEqual(change?.setting, "concurrency")
+        assert.isAtLeast(change?.to ?? 0, 5)
+        assert.strictEqual(Chunk.size(yield* Fiber.join(changes)), 6)
+        assert.include(Diagnosis.render(diagnosis as Diagnosis.Diagnosis), "1. Too few slots (explains 100 %)")
+      }).pipe(Effect.provide(ProcessLoad.layerUnknown)),
+      { leaks: "interrupt" }
+    )
+  )
+
+  it(
+    "finds nothing where the consumer keeps up",
+    simulated(
+      Effect.gen(function* () {
+        const { backlog, consumer } = yield* working(8)
+        const watched = yield* Diagnosis.of(consumer, backlog)
+        yield* Effect.sleep("2 minutes")
+        const diagnosis = yield* watched.now
+        assert.strictEqual(diagnosis?.verdict, "healthy")
+        assert.deepStrictEqual(diagnosis?.findings, [])
+      }).pipe(Effect.provide(ProcessLoad.layerUnknown)),
+      { leaks: "interrupt" }
+    )
+  )
+
+  it(
+    "reckons the backlog from how long messages had waited, where nobody reads it",
+    simulated(
+      Effect.gen(function* () {
+        const { consumer } = yield* working(2)
+        const intervals = yield* Effect.fork(Stream.runCollect(Stream.take(Figures.intervals(consumer.figures), 12)))
+        const diagnosis = yield* Diagnosis.judge({ intervals: Chunk.toReadonlyArray(yield* Fiber.join(intervals)) })
+        assert.strictEqual(diagnosis?.verdict, "behind")
+        assert.strictEqual(diagnosis?.findings[0]?._tag, "TooFewSlots")
+      }),
+      { leaks: "interrupt" }
+    )
+  )
+
+  it(
+    "refuses a window that is too short to judge by",
+    simulated(
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(Diagnosis.judge({ intervals: [] }, { window: "1 second" }))
+        assert.strictEqual(error.option, "window")
+        assert.isUndefined(yield* Diagnosis.judge({ intervals: [] }))
+      })
+    )
+  )
+})
+
+it.live("the load of this process is a part of the time", () =>
+  Effect.gen(function* () {
+    const look = yield* (yield* ProcessLoad.ProcessLoad).meter
+    const load = yield* look
+    assert.isAtLeast(load?.utilization ?? -1, 0)
+    assert.isAtMost(load?.utilization ?? 2, 1)
+    assert.isAtLeast(load?.delayP99 ?? -1, 0)
+  }).pipe(Effect.provide(ProcessLoad.layer), Effect.scoped)
+)
