@@ -72,7 +72,7 @@ const whole = (option: string, value: number, min: number, max: number) =>
 
 /**
  * Gzip, in base64 since SQS takes text only, with the attribute `content-encoding: gzip`. What does not become smaller
- * is sent as it is. It is done at once, on the thread: some 20 milliseconds for a MiB, a fifth of that to open it.
+ * is sent as it is. It is done at once, on the thread: some 20 milliseconds for a MiB, a quarter of that to open it.
  *
  * Fails with `InvalidOptions`.
  */

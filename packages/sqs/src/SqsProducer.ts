@@ -37,6 +37,7 @@ import { type Entry, type Failure, Outbox, type Receipt, type Result, type Stats
 import * as pointer from "./internal/pointer.js"
 import { ProducerMetrics } from "./internal/producerMetrics.js"
 import { mapValues } from "./internal/received.js"
+import { traced } from "./internal/sendSpans.js"
 import type { ObjectStoreError } from "./ObjectStore.js"
 import type { SendRate } from "./SendRate.js"
 import type { SqsClaimCheck } from "./SqsClaimCheck.js"
@@ -195,6 +196,8 @@ export interface Options<in A = unknown> {
    * attribute (the default; left out where 10 attributes or the size are full), as AWS's X-Ray header, or not.
    */
   readonly trace?: "traceparent" | "xray" | "none" | undefined
+  /** A span `send <queue>` for each call, linked to the senders' spans that travel. Default: false. */
+  readonly spans?: boolean | undefined
   /**
    * How long a message may wait for others to share its call. Zero: what is sent in the same turn still does.
    * Default: 20 milliseconds.
@@ -746,7 +749,12 @@ export const make = <A = unknown>(
     // Made in an uninterruptible region, maybe; what it forks must be interruptible all the same.
     const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
     const outbox = new Outbox(
-      { client, now, runFork: Runtime.runFork(runtime), metrics: new ProducerMetrics(options.name ?? resolved.name) },
+      {
+        client: options.spans === true ? traced(client, resolved.name) : client,
+        now,
+        runFork: Runtime.runFork(runtime),
+        metrics: new ProducerMetrics(options.name ?? resolved.name)
+      },
       {
         ...checked,
         queueUrl: resolved.url,

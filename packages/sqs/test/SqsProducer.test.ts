@@ -19,7 +19,8 @@ import {
   Schema,
   Scope,
   Stream,
-  TestClock
+  TestClock,
+  Tracer
 } from "effect"
 
 const Order = Schema.Struct({ id: Schema.Number, item: Schema.String })
@@ -436,6 +437,73 @@ describe("what is sent", () => {
       })
     )
   }
+
+  for (const trace of ["traceparent", "xray", "none"] as const) {
+    test(`a span for each call where asked for, linked to the senders' (${trace})`, { q: {} }, (sqs) =>
+      Effect.gen(function* () {
+        const seen: Array<Tracer.Span> = []
+        const native = yield* Effect.tracer
+        const tracer = Tracer.make({
+          ...native,
+          span: (...args) => {
+            const span = native.span(...args)
+            seen.push(span)
+            return span
+          }
+        })
+        yield* sqs.faults.script("SendMessageBatch", [Fault.throttle, Fault.failEntries([1])])
+        const senders = yield* Effect.gen(function* () {
+          const producer = yield* SqsProducer.make("q", { ...atOnce, trace, spans: true, retry: Schedule.recurs(3) })
+          return yield* Effect.forEach(
+            ["a", "b"],
+            (body) =>
+              producer.send(body).pipe(Effect.zipRight(Effect.currentSpan), Effect.withSpan("sender", { root: true })),
+            { concurrency: 2 }
+          )
+        }).pipe(Effect.withTracer(tracer))
+        const calls = seen.filter(({ name }) => name === "send q")
+        const ids = senders.map(({ spanId, traceId }) => `${traceId} ${spanId}`)
+        const linked = trace === "none" ? [[], [], []] : [ids, ids, ids.slice(1)]
+        assert.deepStrictEqual(
+          calls.map(({ links }) => links.map(({ span }) => `${span.traceId} ${span.spanId}`)),
+          linked
+        )
+        const attributes = {
+          "messaging.system": "aws_sqs",
+          "messaging.operation.name": "send",
+          "messaging.operation.type": "send",
+          "messaging.destination.name": "q"
+        }
+        assert.deepStrictEqual(
+          calls.map(({ attributes }) => Object.fromEntries(attributes)),
+          [
+            { ...attributes, "messaging.batch.message_count": 2, "error.type": "RequestThrottled" },
+            { ...attributes, "messaging.batch.message_count": 2, "millrace.failed_messages": 1 },
+            { ...attributes, "messaging.batch.message_count": 1 }
+          ]
+        )
+        for (const { kind, parent } of calls) assert.deepStrictEqual([kind, Option.isNone(parent)], ["client", true])
+      })
+    )
+  }
+
+  test("no span for a call unless asked for", { q: {} }, () =>
+    Effect.gen(function* () {
+      const names: Array<string> = []
+      const native = yield* Effect.tracer
+      const tracer = Tracer.make({
+        ...native,
+        span: (name, ...args) => {
+          names.push(name)
+          return native.span(name, ...args)
+        }
+      })
+      yield* Effect.flatMap(SqsProducer.make("q", atOnce), (producer) => producer.send("a")).pipe(
+        Effect.withTracer(tracer)
+      )
+      assert.notInclude(names, "send q")
+    })
+  )
 
   test("the trace gives way to ten attributes, and to a traceparent of the message's own", { q: {} }, (sqs) =>
     Effect.gen(function* () {

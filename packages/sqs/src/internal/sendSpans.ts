@@ -1,0 +1,48 @@
+import * as Effect from "effect/Effect"
+import * as Tracer from "effect/Tracer"
+import type { SendFields, Service } from "../SqsClient.js"
+
+type Sender = Pick<Service, "sendMessageBatch">
+
+const traceparent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
+const xray = /^Root=1-([0-9a-f]{8})-([0-9a-f]{24});Parent=([0-9a-f]{16});Sampled=([01])$/
+
+/** The span that sent a message, as the message itself tells its consumers. */
+const senderOf = ({ MessageAttributes, MessageSystemAttributes }: SendFields): ReadonlyArray<Tracer.SpanLink> => {
+  const [, trace, span, flags] = traceparent.exec(MessageAttributes?.["traceparent"]?.StringValue ?? "") ?? []
+  const [, epoch, rest, parent, sampled] =
+    xray.exec(MessageSystemAttributes?.["AWSTraceHeader"]?.StringValue ?? "") ?? []
+  const traceId = trace ?? (epoch === undefined || rest === undefined ? undefined : epoch + rest)
+  const spanId = span ?? parent
+  if (traceId === undefined || spanId === undefined) return []
+  const isSampled = flags === undefined ? sampled === "1" : (Number.parseInt(flags, 16) & 1) === 1
+  return [{ _tag: "SpanLink", span: Tracer.externalSpan({ traceId, spanId, sampled: isSampled }), attributes: {} }]
+}
+
+/**
+ * With a span for each call, linked to those that sent its messages.
+ *
+ * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
+ */
+export const traced = (client: Sender, queue: string): Sender => ({
+  sendMessageBatch: (request) =>
+    client.sendMessageBatch(request).pipe(
+      Effect.tapError(({ _tag }) => Effect.annotateCurrentSpan("error.type", _tag)),
+      Effect.tap(({ Failed }) =>
+        Failed.length === 0 ? Effect.void : Effect.annotateCurrentSpan("millrace.failed_messages", Failed.length)
+      ),
+      Effect.withSpan(`send ${queue}`, {
+        kind: "client",
+        root: true,
+        captureStackTrace: false,
+        links: request.Entries.flatMap(senderOf),
+        attributes: {
+          "messaging.system": "aws_sqs",
+          "messaging.operation.name": "send",
+          "messaging.operation.type": "send",
+          "messaging.destination.name": queue,
+          "messaging.batch.message_count": request.Entries.length
+        }
+      })
+    )
+})
