@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as Schedule from "effect/Schedule"
@@ -20,6 +21,7 @@ import * as Health from "./Health.js"
 import { Intake } from "./Intake.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
+import { introduction } from "./internal/introduction.js"
 import { ConsumerMetrics } from "./internal/metrics.js"
 import { Observer } from "./internal/observer.js"
 import { Quantiles } from "./internal/quantiles.js"
@@ -960,6 +962,8 @@ const source = <E>(engine: Engine<E>, checked: Checked): Stream.Stream<Delivery.
   Stream.fromPull(
     Effect.gen(function* () {
       yield* Effect.addFinalizer(() => engine.closeSource)
+      const introduce = yield* FiberRef.get(introduction)
+      introduce(engine)
       if (checked.drainWhen !== undefined) {
         // The drain outlives the source, which it ends: its deadline is for the stages after it.
         yield* Effect.forkScoped(

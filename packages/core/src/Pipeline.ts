@@ -245,7 +245,7 @@ export const process =
         const circuit = options.circuit && Circuit.engine(options.circuit)
         const failures = failureTreatment<A, E | E2, Delivery<A, E>>(claims, options)
         const start = (delivery: Delivery<A, E>, slot: Slot<B>, runFork: RunFork<R2>): void => {
-          failures.meet(delivery, runFork)
+          failures.meet(inFlight(delivery).custodian, runFork)
           const ran = Exit.isSuccess(delivery.body)
           const ticket = ran ? circuit?.enter() : undefined
           if (slot.defer !== undefined && ran && ticket === undefined) {
@@ -274,7 +274,16 @@ export const process =
             }
           })
         }
-        return { concurrency, claims, deliveries: one, lanes: lanes(options), gate: circuit, settles: true, start }
+        return {
+          concurrency,
+          claims,
+          deliveries: one,
+          lanes: lanes(options),
+          gate: circuit,
+          settles: true,
+          meets: failures.meet,
+          start
+        }
       })
     )
 
@@ -383,7 +392,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
 ) => {
   const policy = options.retry ?? RetryPolicy.standard
   const advise = adviser()
-  let met: Custodian | undefined
+  const met = new Set<Custodian>()
   const holdLimit = Duration.toMillis(options.holdLimit ?? "5 minutes")
   const circuit = options.circuit && Circuit.engine(options.circuit)
 
@@ -402,11 +411,13 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
     after.settled()
   }
 
-  /** The first delivery of a consumer says what its queue can do; a policy that is a function says it as it is asked. */
-  const meet = (delivery: D, runFork: RunFork<never>): void => {
-    const { custodian } = inFlight(delivery)
-    if (custodian === met) return
-    met = custodian
+  /**
+   * A consumer says what its queue can do as it starts, or with its first delivery where an operator between runs it apart;
+   * a policy that is a function says it as it is asked.
+   */
+  const meet = (custodian: Custodian, runFork: RunFork<never>): void => {
+    if (met.has(custodian)) return
+    met.add(custodian)
     if (typeof policy !== "function") advise(policy, custodian, runFork)
   }
 
@@ -709,8 +720,9 @@ export const processBatches =
           gate: circuit,
           lanes: sequenced && { ackAhead: sequenced.ackAhead, of: ({ deliveries }) => deliveries.map(laneOf) },
           settles: true,
+          meets: failures.meet,
           start: ({ deliveries }, slot: Slot<B>, runFork: RunFork<R2>) => {
-            for (const delivery of deliveries) failures.meet(delivery, runFork)
+            for (const delivery of deliveries) failures.meet(inFlight(delivery).custodian, runFork)
             const results: Array<B> = []
             const held: Array<InFlight> = []
             let left = deliveries.length

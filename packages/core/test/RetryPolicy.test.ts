@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Consumer, Pipeline, RetryPolicy } from "@millrace/core"
+import { Consumer, type Delivery, type InvalidOptions, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Data, Duration, Effect, Logger, LogLevel, Option, Schedule, Stream } from "effect"
 
@@ -119,10 +119,19 @@ describe("what a policy needs of its queue", () => {
     assert.deepStrictEqual(needs(RetryPolicy.standard), [1, false], "it is meant to leave poison where it must")
   })
 
+  type Deliveries = Stream.Stream<
+    Delivery.Delivery<string>,
+    MemoryQueue.MemoryQueueError | InvalidOptions.InvalidOptions
+  >
+
   /** What is warned about while two consumers' worth of messages fail by this policy. */
   const warned = (
     options: MemoryQueue.Options,
-    retry: RetryPolicy.RetryPolicy<unknown> | (() => RetryPolicy.RetryPolicy<unknown>)
+    retry: RetryPolicy.RetryPolicy<unknown> | (() => RetryPolicy.RetryPolicy<unknown>),
+    through: (self: Deliveries) => Stream.Stream<unknown, unknown> = Pipeline.process(() => Effect.fail("no"), {
+      retry
+    }),
+    messages: ReadonlyArray<string> = ["m0", "m1", "m2"]
   ) =>
     Effect.gen(function* () {
       const seen: Array<string> = []
@@ -130,9 +139,8 @@ describe("what a policy needs of its queue", () => {
         if (LogLevel.greaterThanEqual(logLevel, LogLevel.Warning)) seen.push(String(message))
       })
       const queue = yield* MemoryQueue.make({ name: "orders", leaseDuration: "1 minute", ...options })
-      yield* queue.send(["m0", "m1", "m2"])
-      yield* Consumer.stream(queue).pipe(
-        Pipeline.process(() => Effect.fail("no"), { retry }),
+      if (messages.length > 0) yield* queue.send(messages)
+      yield* through(Consumer.stream(queue)).pipe(
         Stream.runDrain,
         Effect.timeoutOption("30 seconds"),
         Effect.provide(Logger.replace(Logger.defaultLogger, logger))
@@ -148,6 +156,27 @@ describe("what a policy needs of its queue", () => {
         assert.deepStrictEqual(more, [])
         assert.deepStrictEqual(yield* warned({ maxAttempts: 6 }, five), [])
         assert.deepStrictEqual(yield* warned({}, five), [])
+      })
+    ))
+
+  it("and it is warned about at the start, before there is any message, whatever stands between", () =>
+    check(
+      Effect.gen(function* () {
+        const retry = RetryPolicy.deadLetter
+        const never = () => Effect.fail("no")
+        const through: ReadonlyArray<(self: Deliveries) => Stream.Stream<unknown, unknown>> = [
+          Pipeline.process(never, { retry }),
+          Pipeline.processBatches(never, { retry, max: 5 }),
+          (self) => Pipeline.settle({ retry })(Pipeline.mapEffect(never)(self)),
+          (self) => Pipeline.process(never, { retry })(Stream.merge(Stream.buffer(self, { capacity: 2 }), Stream.empty))
+        ]
+        for (const each of through) assert.lengthOf(yield* warned({ deadLetters: false }, retry, each, []), 1)
+        // A pipeline within a pipeline speaks for itself.
+        const within = (self: Deliveries) =>
+          Pipeline.process(never, { retry })(
+            Stream.drain(Pipeline.process(never, { retry: RetryPolicy.discard })(self))
+          )
+        assert.lengthOf(yield* warned({ deadLetters: false }, retry, within, []), 0)
       })
     ))
 

@@ -15,6 +15,7 @@ import * as Sequencer from "../Sequencer.js"
 import * as Settlement from "../Settlement.js"
 import type { Tunable } from "../Tunable.js"
 import { type Custodian, type InFlight, type Owner, Phase } from "./inFlight.js"
+import { introduction } from "./introduction.js"
 import { StageGauge } from "./observer.js"
 
 // Not a concurrent `forEach`: one that is interrupted at the wrong moment never ends (Effect 3.22).
@@ -153,6 +154,8 @@ export interface Options<in In, Out, R> {
   readonly gate?: Gate | undefined
   /** Whether the stage settles what it claims, and so ends only when that is confirmed. */
   readonly settles: boolean
+  /** Told of a consumer as its stream starts. */
+  readonly meets?: ((custodian: Custodian, runFork: RunFork<R>) => void) | undefined
   /** The delivery that a result is, where the stage passes it on. */
   readonly passedOn?: ((result: Out) => InFlight) | undefined
   /** Starts the work on one item and returns; calls one of `slot` once, then or later. */
@@ -557,9 +560,15 @@ export const dispatch = <In, Out, E, R, R2>(
       // Captured where finalizers may not be interrupted, maybe; handlers must be.
       const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<R | R2>(), RuntimeFlags.Interruption)
       const pull = yield* Stream.toPull(self)
-      const dispatcher = new Dispatcher<In, Out, E, R2>(make(), annotatedFork(runtime))
+      const options = make()
+      const { meets } = options
+      const runFork = annotatedFork<R2>(runtime)
+      const dispatcher = new Dispatcher<In, Out, E, R2>(options, runFork)
       yield* Effect.addFinalizer(() => dispatcher.close)
-      yield* Effect.forkScoped(dispatcher.drive(Effect.provide(pull, runtime.context)))
+      const drive = dispatcher.drive(Effect.provide(pull, runtime.context))
+      yield* Effect.forkScoped(
+        meets === undefined ? drive : Effect.locally(drive, introduction, (custodian) => meets(custodian, runFork))
+      )
       return dispatcher.pull
     })
   )
