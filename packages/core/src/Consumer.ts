@@ -18,7 +18,7 @@ import * as Stream from "effect/Stream"
 import * as Delivery from "./Delivery.js"
 import type * as Figures from "./Figures.js"
 import * as Health from "./Health.js"
-import { Intake } from "./Intake.js"
+import { Intake, unlimited } from "./Intake.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
 import { introduction } from "./internal/introduction.js"
@@ -145,6 +145,12 @@ export interface Consumer<E> {
   /** Sends no more receives until `resume`; what is in flight goes on. */
   readonly pause: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
+  /** To read and to change while it runs: messages in flight at once, at most. */
+  readonly maxInFlight: Tunable.Tunable
+  /** Messages received a second, at most. `Number.MAX_SAFE_INTEGER` is no limit. */
+  readonly rate: Tunable.Tunable
+  /** The slots of each stage of its pipeline, the first one first; none before its stream runs. */
+  readonly concurrency: Effect.Effect<ReadonlyArray<Tunable.Tunable>>
   /** Whether the consumer makes progress, and what stands in its way. */
   readonly health: (options?: Health.Options) => Effect.Effect<Health.Health>
 }
@@ -161,6 +167,7 @@ class Engine<E> implements Custodian {
   readonly ordered: boolean
   readonly maxAttempts: number | undefined
   readonly deadLetters: boolean
+  slots: ReadonlyArray<Tunable.Tunable> = []
   /** Everything in flight, and of an ordered queue by group. */
   readonly table = new Set<InFlight>()
   readonly #groups = new Map<string, Set<InFlight>>()
@@ -906,18 +913,24 @@ const outcomes = {
 
 interface Checked extends Options {
   readonly maxInFlight: Tunable.Tunable
-  readonly rate: { readonly perSecond: Tunable.Tunable; readonly burst: number } | undefined
+  readonly rate: { readonly perSecond: Tunable.Tunable; readonly burst: number | undefined }
   readonly flushWithin: Duration.Duration
   readonly fatalGrace: Duration.Duration
   readonly warnAfter: Duration.Duration
   readonly drainDeadline: Duration.Duration
 }
 
-const checkRate = (rate: NonNullable<Options["rate"]>) =>
+/** @internal What can be changed while a consumer runs, as its options have it. */
+export const tunables = ({ maxInFlight = 100, rate }: Options) =>
   Effect.gen(function* () {
-    const perSecond = yield* Tunable.from("rate.perSecond", rate.perSecond, { min: 0.001, whole: false })
-    const burst = rate.burst ?? Math.max(1, Math.ceil(perSecond.unsafeGet()))
-    return { perSecond, burst: yield* InvalidOptions.wholeNumber("rate.burst", burst, { min: 1 }) }
+    const burst = rate?.burst
+    return {
+      maxInFlight: yield* Tunable.from("maxInFlight", maxInFlight, { min: 1, max: 120_000, whole: true }),
+      rate: {
+        perSecond: yield* Tunable.from("rate.perSecond", rate?.perSecond ?? unlimited, { min: 0.001 }),
+        burst: burst === undefined ? undefined : yield* InvalidOptions.wholeNumber("rate.burst", burst, { min: 1 })
+      }
+    }
   })
 
 const check = (queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDuration">, options: Options) =>
@@ -925,12 +938,7 @@ const check = (queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDurati
     const { duration } = InvalidOptions
     const checked: Checked = {
       ...options,
-      maxInFlight: yield* Tunable.from("maxInFlight", options.maxInFlight ?? 100, {
-        min: 1,
-        max: 120_000,
-        whole: true
-      }),
-      rate: options.rate && (yield* checkRate(options.rate)),
+      ...(yield* tunables(options)),
       wait: yield* duration("wait", options.wait ?? queue.limits.maxWait, {
         min: "1 second",
         max: queue.limits.maxWait
@@ -962,8 +970,9 @@ const source = <E>(engine: Engine<E>, checked: Checked): Stream.Stream<Delivery.
   Stream.fromPull(
     Effect.gen(function* () {
       yield* Effect.addFinalizer(() => engine.closeSource)
-      const introduce = yield* FiberRef.get(introduction)
-      introduce(engine)
+      const { meet, slots } = yield* FiberRef.get(introduction)
+      engine.slots = slots
+      meet(engine)
       if (checked.drainWhen !== undefined) {
         // The drain outlives the source, which it ends: its deadline is for the stages after it.
         yield* Effect.forkScoped(
@@ -997,6 +1006,9 @@ export const make = <E>(
       figures: engine.figures,
       pause: Effect.sync(() => engine.intake.pause()),
       resume: Effect.sync(() => engine.intake.resume()),
+      maxInFlight: checked.maxInFlight,
+      rate: checked.rate.perSecond,
+      concurrency: Effect.sync(() => engine.slots),
       health: (healthOptions) => Effect.sync(() => engine.health(healthOptions))
     }
   })

@@ -26,7 +26,7 @@ export interface Options {
   /** Messages in flight at once, at most: prefetched, waiting, running, and waiting for their settlement. */
   readonly maxInFlight: Tunable
   /** Messages received a second, at most, and how many at once after a pause. Default: no limit. */
-  readonly rate?: { readonly perSecond: Tunable; readonly burst: number } | undefined
+  readonly rate?: { readonly perSecond: Tunable; readonly burst: number | undefined } | undefined
   /** How long one receive waits for a first message. Default: the queue's `limits.maxWait`. */
   readonly wait?: Duration.DurationInput | undefined
   /** How long an open receive is awaited on stop before it is aborted. Default 2 seconds. */
@@ -87,20 +87,31 @@ const longestRoundTrip = 1000
 /** An empty answer that comes sooner did not wait: the next receive must, or the queue is polled in a hot loop. */
 const shortestWait = 500
 
-/** The right to receive so many messages: it fills at a rate, up to a burst. */
+/** The rate that is none. */
+export const unlimited = Number.MAX_SAFE_INTEGER
+
+/** The right to receive so many messages: it fills at a rate, up to a burst (of a second, where none is given). */
 class TokenBucket {
-  readonly burst: number
+  readonly #burst: number | undefined
   readonly #perSecond: () => number
   readonly #now: () => number
   #tokens: number
   #at: number
 
-  constructor(burst: number, perSecond: () => number, now: () => number) {
-    this.burst = burst
+  constructor(burst: number | undefined, perSecond: () => number, now: () => number) {
+    this.#burst = burst
     this.#perSecond = perSecond
     this.#now = now
-    this.#tokens = burst
+    this.#tokens = this.burst
     this.#at = now()
+  }
+
+  get #isUnlimited(): boolean {
+    return this.#perSecond() === unlimited
+  }
+
+  get burst(): number {
+    return this.#isUnlimited ? unlimited : (this.#burst ?? Math.max(1, Math.ceil(this.#perSecond())))
   }
 
   #fill(): void {
@@ -110,19 +121,19 @@ class TokenBucket {
   }
 
   available(): number {
+    if (this.#isUnlimited) return unlimited
     this.#fill()
     // A millisecond's rounding must not cost a turn.
     return Math.floor(this.#tokens + 1e-6)
   }
 
   take(n: number): void {
-    this.#tokens -= n
+    if (!this.#isUnlimited) this.#tokens -= n
   }
 
   /** What was asked for and did not come. */
   giveBack(n: number): void {
-    this.#fill()
-    this.#tokens = Math.min(this.burst, this.#tokens + n)
+    if (!this.#isUnlimited) this.#tokens += n
   }
 
   millisUntil(n: number): number {
@@ -218,8 +229,14 @@ export class Intake<E, A> {
     this.#host = host
     this.#maxInFlight = options.maxInFlight
     this.#bucket = options.rate && new TokenBucket(options.rate.burst, options.rate.perSecond.unsafeGet, host.now)
+    const retuned = () => {
+      // What waits for tokens has reckoned with the old rate.
+      this.#refill?.unsafeInterruptAsFork(FiberId.none)
+      this.#refill = undefined
+      this.poke()
+    }
     const tuned = [options.maxInFlight, ...(options.rate === undefined ? [] : [options.rate.perSecond])]
-    this.#unsubscribe = tuned.map((tunable) => tunable.unsafeSubscribe(() => this.poke()))
+    this.#unsubscribe = tuned.map((tunable) => tunable.unsafeSubscribe(retuned))
     this.#retry = options.retry ?? defaultRetry
     this.#wait = options.wait === undefined ? host.queue.limits.maxWait : Duration.decode(options.wait)
     this.#pollGrace = Duration.decode(options.pollGrace ?? "2 seconds")
@@ -344,6 +361,7 @@ export class Intake<E, A> {
     const fiber = this.#host.runFork(Effect.sleep(bucket.millisUntil(wanted)))
     this.#refill = fiber
     fiber.addObserver(() => {
+      if (this.#refill !== fiber) return
       this.#refill = undefined
       this.poke()
     })

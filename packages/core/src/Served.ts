@@ -18,6 +18,7 @@ import type * as Figures from "./Figures.js"
 import type * as Health from "./Health.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
+import type * as Tunable from "./Tunable.js"
 
 export interface Options extends Consumer.Options {
   /** How long handlers may go on when the Layer is closed (SIGTERM, through the runtime). Default 20 seconds. */
@@ -38,6 +39,15 @@ export interface Served {
   readonly health: (options?: Health.Options) => Effect.Effect<Health.Health>
   readonly pause: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
+  /** To read and to change while it runs, and kept by `restart`: messages in flight at once, at most. */
+  readonly maxInFlight: Tunable.Tunable
+  /** Messages received a second, at most, kept by `restart`. `Number.MAX_SAFE_INTEGER` is no limit. */
+  readonly rate: Tunable.Tunable
+  /**
+   * The slots of each stage of its pipeline, the first one first; none before it runs. `restart` begins with what the
+   * pipeline says: a `Tunable` of your own there keeps its value.
+   */
+  readonly concurrency: Effect.Effect<ReadonlyArray<Tunable.Tunable>>
   /** Ends it before its Layer is closed. */
   readonly drain: (options?: {
     readonly deadline?: Duration.DurationInput | undefined
@@ -59,7 +69,8 @@ const run = <E, E2, R>(
     const failed = yield* Deferred.make<never, unknown>()
     const failures = yield* Effect.serviceOption(Failures)
     const scope = yield* Scope.make()
-    const start = Scope.extend(Consumer.make(queue, options), scope)
+    const tunables = yield* Consumer.tunables(options)
+    const start = Scope.extend(Consumer.make(queue, { ...options, ...tunables }), scope)
     let current = yield* start
     let state: "new" | "running" | "failed" | "draining" = "new"
     const attempt = Effect.gen(function* () {
@@ -117,6 +128,9 @@ const run = <E, E2, R>(
       health: (healthOptions) => Effect.suspend(() => current.health(healthOptions)),
       pause: Effect.suspend(() => current.pause),
       resume: Effect.suspend(() => current.resume),
+      maxInFlight: tunables.maxInFlight,
+      rate: tunables.rate.perSecond,
+      concurrency: Effect.suspend(() => current.concurrency),
       drain: (drainOptions) => drain(Duration.decode(drainOptions?.deadline ?? drainDeadline)),
       failure: Deferred.await(failed)
     }

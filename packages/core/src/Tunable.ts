@@ -7,6 +7,8 @@ import * as InvalidOptions from "./InvalidOptions.js"
 export interface Range {
   readonly min: number
   readonly max?: number | undefined
+  /** Whole numbers only. Default false. */
+  readonly whole?: boolean | undefined
 }
 
 export interface Tunable {
@@ -26,14 +28,15 @@ export const make = (
   name: string,
   initial: number,
   range: Range = { min: 1 }
-): Effect.Effect<Tunable, InvalidOptions.InvalidOptions> =>
-  Effect.map(InvalidOptions.number(name, initial, range), (first) => {
+): Effect.Effect<Tunable, InvalidOptions.InvalidOptions> => {
+  const check = checkOf(range)
+  return Effect.map(check(name, initial, range), (first) => {
     let value = first
     const subscribers = new Set<() => void>()
     return {
       get: Effect.sync(() => value),
       set: (next) =>
-        Effect.map(InvalidOptions.number(name, next, range), (checked) => {
+        Effect.map(check(name, next, range), (checked) => {
           if (checked === value) return
           value = checked
           for (const f of subscribers) f()
@@ -47,15 +50,16 @@ export const make = (
       }
     }
   })
+}
+
+const checkOf = ({ whole }: Range) => (whole === true ? InvalidOptions.wholeNumber : InvalidOptions.number)
 
 /** @internal A number that may be tunable: tunable. */
 export const from = (
   name: string,
   value: number | Tunable,
-  range: Range & { readonly whole: boolean }
-): Effect.Effect<Tunable, InvalidOptions.InvalidOptions> => {
-  const check = range.whole ? InvalidOptions.wholeNumber : InvalidOptions.number
-  return typeof value === "number"
-    ? Effect.zipRight(check(name, value, range), make(name, value, range))
-    : Effect.as(check(name, value.unsafeGet(), range), value)
-}
+  range: Range
+): Effect.Effect<Tunable, InvalidOptions.InvalidOptions> =>
+  typeof value === "number"
+    ? make(name, value, range)
+    : Effect.as(checkOf(range)(name, value.unsafeGet(), range), value)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Pipeline, RetryPolicy, Served } from "@millrace/core"
-import { MemoryQueue } from "@millrace/core/testing"
-import { Context, Effect, Exit, Fiber, Layer, Schedule, Scope, TestClock } from "effect"
+import { MemoryQueue, Simulation } from "@millrace/core/testing"
+import { Context, type Duration, Effect, Exit, Fiber, Layer, Schedule, Scope, TestClock } from "effect"
 
 class Orders extends Context.Tag("test/Orders")<Orders, Served.Served>() {}
 
@@ -172,4 +172,61 @@ describe("Served", () => {
       }).pipe(Effect.provide(app))
     })
   )
+
+  it("its bound, its rate and the slots of its stages are read and changed while it runs; a restart keeps the first two", () =>
+    Simulation.check(
+      { seeds: 3, leaks: "fail" },
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make({ latency: "10 millis" })
+        const app = Served.layer(
+          Orders,
+          Effect.succeed(queue),
+          (deliveries) =>
+            deliveries.pipe(
+              Pipeline.mapEffect(() => Effect.void, { concurrency: 7 }),
+              Pipeline.process(() => Effect.sleep("1 second"), { concurrency: 2 })
+            ),
+          { maxInFlight: 20, restart: Schedule.spaced("1 second"), fatalGrace: 0 }
+        )
+        const served = Context.get(yield* Layer.build(app), Orders)
+        const handledIn = (duration: Duration.DurationInput) =>
+          Effect.gen(function* () {
+            const { handled } = yield* served.stats
+            yield* Effect.sleep(duration)
+            return (yield* served.stats).handled - handled
+          })
+        yield* queue.send(Array.from({ length: 500 }, (_, i) => String(i)))
+        yield* Effect.sleep("2 seconds")
+        const slots = yield* served.concurrency
+        assert.deepStrictEqual(
+          slots.map((each) => each.unsafeGet()),
+          [7, 2]
+        )
+        assert.strictEqual(yield* served.maxInFlight.get, 20)
+        assert.strictEqual(yield* served.rate.get, Number.MAX_SAFE_INTEGER)
+
+        // Each message runs in both stages: the first of them takes no time.
+        assert.approximately((yield* handledIn("10 seconds")) / 2, 20, 5)
+        yield* slots[1]?.set(10) ?? Effect.void
+        assert.approximately((yield* handledIn("10 seconds")) / 2, 100, 15)
+        yield* served.rate.set(3)
+        yield* Effect.sleep("10 seconds")
+        assert.approximately((yield* handledIn("10 seconds")) / 2, 30, 8)
+        yield* served.rate.set(0.01)
+        yield* Effect.sleep("10 seconds")
+        yield* served.rate.set(Number.MAX_SAFE_INTEGER)
+        yield* served.maxInFlight.set(5)
+        yield* Effect.sleep("1 second")
+        assert.isAtMost((yield* handledIn("10 seconds")) / 2, 55)
+        assert.isAtLeast((yield* handledIn("10 seconds")) / 2, 35)
+        assert.isTrue(Exit.isFailure(yield* Effect.exit(served.maxInFlight.set(2.5))))
+
+        const before = yield* served.concurrency
+        yield* queue.inject("receive", { fail: "fatal" }, 1)
+        yield* Effect.sleep("1 minute")
+        assert.notStrictEqual((yield* served.concurrency)[1], before[1])
+        assert.strictEqual((yield* served.stats).maxInFlight, 5)
+        assert.strictEqual(served.maxInFlight.unsafeGet(), 5)
+      })
+    ))
 })

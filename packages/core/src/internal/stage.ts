@@ -15,7 +15,7 @@ import * as Sequencer from "../Sequencer.js"
 import * as Settlement from "../Settlement.js"
 import type { Tunable } from "../Tunable.js"
 import { type Custodian, type InFlight, type Owner, Phase } from "./inFlight.js"
-import { introduction } from "./introduction.js"
+import { type Introduction, introduction } from "./introduction.js"
 import { StageGauge } from "./observer.js"
 
 // Not a concurrent `forEach`: one that is interrupted at the wrong moment never ends (Effect 3.22).
@@ -547,6 +547,16 @@ class Dispatcher<In, Out, E, R> {
   })
 }
 
+/** A stage that settles ends a pipeline: what is further down is another one's. */
+const introduce =
+  <In, Out, R>({ concurrency, meets }: Options<In, Out, R>, runFork: RunFork<R>) =>
+  ({ meet, slots }: Introduction): Introduction => {
+    const own = concurrency.unsafeGet() === Number.MAX_SAFE_INTEGER ? [] : [concurrency]
+    return meets === undefined
+      ? { meet, slots: [...own, ...slots] }
+      : { meet: (custodian) => meets(custodian, runFork), slots: own }
+  }
+
 /**
  * Runs work on the items of a stream, so many at once, without a tree of fibers for each: one driver counts slots and
  * starts the work, one reader takes the results as they come.
@@ -561,14 +571,11 @@ export const dispatch = <In, Out, E, R, R2>(
       const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<R | R2>(), RuntimeFlags.Interruption)
       const pull = yield* Stream.toPull(self)
       const options = make()
-      const { meets } = options
       const runFork = annotatedFork<R2>(runtime)
       const dispatcher = new Dispatcher<In, Out, E, R2>(options, runFork)
       yield* Effect.addFinalizer(() => dispatcher.close)
       const drive = dispatcher.drive(Effect.provide(pull, runtime.context))
-      yield* Effect.forkScoped(
-        meets === undefined ? drive : Effect.locally(drive, introduction, (custodian) => meets(custodian, runFork))
-      )
+      yield* Effect.forkScoped(Effect.locallyWith(drive, introduction, introduce(options, runFork)))
       return dispatcher.pull
     })
   )
