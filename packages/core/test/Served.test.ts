@@ -212,13 +212,21 @@ describe("Served", () => {
         yield* served.rate.set(3)
         yield* Effect.sleep("10 seconds")
         assert.approximately((yield* handledIn("10 seconds")) / 2, 30, 8)
+        // What waits for its turn by the old rate waits no longer.
         yield* served.rate.set(0.01)
         yield* Effect.sleep("10 seconds")
+        yield* served.rate.set(0.02)
+        yield* served.rate.set(3)
+        yield* Effect.sleep("2 seconds")
+        assert.isAtLeast((yield* handledIn("10 seconds")) / 2, 22)
         yield* served.rate.set(Number.MAX_SAFE_INTEGER)
         yield* served.maxInFlight.set(5)
         yield* Effect.sleep("1 second")
         assert.isAtMost((yield* handledIn("10 seconds")) / 2, 55)
         assert.isAtLeast((yield* handledIn("10 seconds")) / 2, 35)
+        // What was received without a limit is not owed to a later one.
+        yield* served.rate.set(4)
+        assert.isAtLeast((yield* handledIn("5 seconds")) / 2, 15)
         assert.isTrue(Exit.isFailure(yield* Effect.exit(served.maxInFlight.set(2.5))))
 
         const before = yield* served.concurrency
