@@ -16,7 +16,7 @@ import {
   timed
 } from "./Benchmark.js"
 import * as Server from "./Server.js"
-import { client, layer } from "./sdkClient.js"
+import { client, clientNote, layer } from "./sdkClient.js"
 
 const inFlight = 8
 const raw = "raw SDK loop"
@@ -126,7 +126,8 @@ export const benchmark: Benchmark = {
         notes: [
           `${raw}: ${inFlight} loops of SendMessageBatch of 10; ${ours}: one producer for all rounds, a stream of strings into its sink, default buffer and linger`,
           `${heaps.length} rounds of ${messages.toLocaleString("en")} messages each; the heap after each, garbage collected: ${heaps.map((heap) => heap.toFixed(2)).join(" ")} MiB`,
-          "both with cacheMiddleware, one attempt, kept-alive sockets; the server runs in its own process"
+          "both with cacheMiddleware, one attempt, kept-alive sockets; the server runs in its own process",
+          clientNote
         ]
       }
     }).pipe(Effect.scoped, Effect.orDie)

@@ -4,7 +4,7 @@ import { SqsConsumer } from "@millrace/sqs"
 import { Effect, Stream } from "effect"
 import { atLeast, atMost, type Benchmark, compete, ours, ratiosOf, ratioTo, rowsOf } from "./Benchmark.js"
 import * as Server from "./Server.js"
-import { layer, rawLoops } from "./sdkClient.js"
+import { clientNote, layer, rawLoops } from "./sdkClient.js"
 import { steady, type Work } from "./steady.js"
 
 const pollers = 10
@@ -54,7 +54,8 @@ export const benchmark: Benchmark = {
         ],
         notes: [
           `${raw}: ${pollers} loops of receive 10, handle, delete 10; ${ours}: maxInFlight ${20 * pollers}: ten received and ten deleted for each loop`,
-          "both with cacheMiddleware, one attempt, kept-alive sockets, all attributes asked for; the server runs in its own process"
+          "both with cacheMiddleware, one attempt, kept-alive sockets, all attributes asked for; the server runs in its own process",
+          clientNote
         ]
       }
     }).pipe(Effect.scoped)

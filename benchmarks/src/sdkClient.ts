@@ -8,13 +8,14 @@ import {
 } from "@aws-sdk/client-sqs"
 import { SqsClient } from "@millrace/sqs"
 import { Effect, Layer, Redacted, type Scope } from "effect"
+import { ours } from "./Benchmark.js"
 import type { Server } from "./Server.js"
 
 const region = "us-east-1"
 const credentials = { accessKeyId: "any", secretAccessKey: "any" }
 const maxSockets = 256
 
-/** The same settings as those that `SqsClient.layer` makes its client with. */
+/** What a user's own client can be given of the settings that `SqsClient.layer` makes its client with. */
 export const client = ({ endpoint }: Server): Effect.Effect<SQS, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -39,6 +40,9 @@ export const layer = ({ endpoint }: Server): Layer.Layer<SqsClient.SqsClient> =>
     credentials: { accessKeyId: credentials.accessKeyId, secretAccessKey: Redacted.make(credentials.secretAccessKey) },
     maxSockets
   }).pipe(Layer.orDie)
+
+/** What the client of `SqsClient.layer` does beyond those. */
+export const clientNote = `${ours}'s client is an SQSClient too; it brings its own request handler and signer, checks the MD5s of bodies itself, and leaves out the SDK's retries, log and user agent a call`
 
 export type Handle = (body: string) => Promise<void>
 

@@ -532,6 +532,22 @@ describe("SqsClient", () => {
     })
   )
 
+  it.scopedLive("calls to an endpoint with a path are signed by the SDK", () =>
+    Effect.gen(function* () {
+      const server = yield* FakeServer.make(() => ({ body: {} }))
+      for (const [path, headers] of [
+        ["", /SignedHeaders=content-type;host;x-amz-date;x-amz-target,/],
+        ["/sqs", /SignedHeaders=content-length;/]
+      ] as const) {
+        yield* Effect.flatMap(SqsClient.SqsClient, (sqs) => sqs.receiveMessage({ QueueUrl })).pipe(
+          Effect.provide(FakeServer.layer(server.url + path))
+        )
+        assert.match(server.calls.at(-1)?.headers.authorization ?? "", headers)
+        assert.strictEqual(server.calls.at(-1)?.request.url, `${path}/`)
+      }
+    })
+  )
+
   it.scopedLive("the middleware stays cached though each call can be aborted", () =>
     Effect.gen(function* () {
       const server = yield* FakeServer.make(() => ({ body: {} }))
