@@ -27,11 +27,11 @@ ${what}
   --out <file>  where the page goes (default ${name}.html)
   --help        this text`
 
-/** The program of a story: `tell` gives what is printed and the page. */
+/** The program of a story: `tell` gives what is printed, the page and, where not 0, the exit code. */
 export const program = <E extends { readonly message: string }>(
   name: string,
   what: string,
-  tell: Effect.Effect<{ readonly text: string; readonly html: string }, E>
+  tell: Effect.Effect<{ readonly text: string; readonly html: string; readonly code?: number }, E>
 ) => {
   const read = Effect.try({
     try: () =>
@@ -43,10 +43,10 @@ export const program = <E extends { readonly message: string }>(
   const main = Effect.gen(function* () {
     const options = yield* read
     if (options.help) return yield* Effect.as(Console.log(usage(name, what)), 0)
-    const { html, text } = yield* tell
+    const { code = 0, html, text } = yield* tell
     yield* Console.log(text)
     yield* writePage(resolve(options.out), html)
-    return 0
+    return code
   })
   return Cli.exitWith(main, usage(name, what))
 }

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as AutoscalePage from "../src/autoscale/Page.js"
+import * as Autoscale from "../src/autoscale/Play.js"
 import * as DeadLetter from "../src/dead-letter/Consumers.js"
 import * as DeadLetterPage from "../src/dead-letter/Page.js"
 import * as DeadLetterStage from "../src/dead-letter/Stage.js"
@@ -18,7 +20,7 @@ const standsAlone = (page: string) => {
   assert.strictEqual(new Set(ids).size, ids.length)
 }
 
-describe("stories", { timeout: 60_000 }, () => {
+describe("stories", { timeout: 240_000 }, () => {
   it.effect("fifo: ours holds the group, in order; the loops overtake, or burn receives until nobody tries", () =>
     Effect.gen(function* () {
       const ours = yield* Story.simulated(FifoStage.play("Millrace", Fifo.ours))
@@ -55,5 +57,30 @@ describe("stories", { timeout: 60_000 }, () => {
       }
       standsAlone(DeadLetterPage.html({ ours, naive }))
     })
+  )
+
+  it.effect(
+    "autoscale: by advice orders are done in their time, for no more than a fixed fleet costs, and none is lost",
+    () =>
+      Effect.gen(function* () {
+        const plays = yield* Autoscale.both
+        const { advised, fixed } = plays
+        for (const played of [advised, fixed]) {
+          assert.isUndefined(Autoscale.problem(played))
+          assert.strictEqual(played.done, played.sent)
+          assert.strictEqual(played.again, 0)
+        }
+        assert.isAtMost(advised.hours, fixed.hours)
+        assert.isAbove(fixed.hours, 24)
+        // Consumers that went were drained while orders came.
+        assert.isAbove(advised.drained, 10)
+        assert.isAtMost(Math.max(...advised.samples.map(({ consumers }) => consumers)), Autoscale.max)
+        // The campaign too, with the minutes that counting and starting take.
+        assert.isAtMost(advised.waits.at(-1) ?? 0, Autoscale.target + 3)
+        assert.isAbove(fixed.waits.at(-1) ?? 0, 4 * Autoscale.target)
+        standsAlone(AutoscalePage.html(plays))
+        const wrong = { ...fixed, lost: 1 }
+        assert.match(AutoscalePage.print({ advised, fixed: wrong }), /1 orders were not done/)
+      })
   )
 })

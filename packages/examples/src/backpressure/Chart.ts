@@ -13,6 +13,8 @@ export interface Chart {
   /** What it shows, in words, for those who cannot see it. */
   readonly description: string
   readonly lines: ReadonlyArray<Line>
+  /** What its x is counted in. Default: seconds. */
+  readonly x?: string | undefined
   /** A limit to draw across. */
   readonly limit?: { readonly label: string; readonly y: number } | undefined
   /** A span of time to shade. */
@@ -37,7 +39,7 @@ const ticks = (max: number, step = stepOf(max)): ReadonlyArray<number> =>
 
 const round = (n: number) => Math.round(n * 10) / 10
 
-export const svg = ({ band, description, id, limit, lines, title }: Chart): string => {
+export const svg = ({ band, description, id, limit, lines, title, x: unit = "seconds" }: Chart): string => {
   const xs = lines.flatMap(({ points }) => points.map(([x]) => x))
   const ys = lines.flatMap(({ points }) => points.map(([, y]) => y))
   const maxX = Math.max(1, ...xs)
@@ -52,7 +54,7 @@ export const svg = ({ band, description, id, limit, lines, title }: Chart): stri
       `<line class="grid" x1="${box.left}" x2="${box.right}" y1="${y(value)}" y2="${y(value)}"/>` +
       `<text x="${box.left - 6}" y="${y(value) + 4}" text-anchor="end">${value.toLocaleString("en")}</text>`
   )
-  const seconds = ticks(maxX).map(
+  const along = ticks(maxX).map(
     (value) => `<text x="${x(value)}" y="${box.bottom + 16}" text-anchor="middle">${value}</text>`
   )
   const shade =
@@ -74,8 +76,8 @@ export const svg = ({ band, description, id, limit, lines, title }: Chart): stri
     `<title id="${id}-title">${escape(title)}</title><desc id="${id}-description">${escape(description)}</desc>`,
     shade,
     ...grid,
-    ...seconds,
-    `<text x="${(box.left + box.right) / 2}" y="${height - 4}" text-anchor="middle">seconds</text>`,
+    ...along,
+    `<text x="${(box.left + box.right) / 2}" y="${height - 4}" text-anchor="middle">${escape(unit)}</text>`,
     across,
     ...paths,
     "</svg>"
