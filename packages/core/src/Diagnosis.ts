@@ -436,7 +436,7 @@ export const of = <E>(
       ...rest,
       figures,
       intervals:
-        before.startedAt === figures.startedAt && figures.at > before.at
+        Figures.continues(before, figures) && figures.at > before.at
           ? [...intervals, Figures.since(before, figures)]
           : intervals
     })

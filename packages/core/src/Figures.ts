@@ -159,6 +159,10 @@ const countsSince = <K extends string>(
   return counts
 }
 
+/** @internal Whether both are readings of one consumer, that was not started anew in between. */
+export const continues = (before: Figures, now: Figures): boolean =>
+  before.consumer === now.consumer && before.startedAt === now.startedAt
+
 /** From one reading of a consumer to a later one. */
 export const since = (before: Figures, now: Figures): Interval => ({
   ...now,
@@ -282,7 +286,7 @@ export const intervals = (
         Stream.zipWithPrevious,
         Stream.filterMap(([before, now]) =>
           Option.filterMap(before, (earlier) =>
-            earlier.startedAt === now.startedAt ? Option.some(since(earlier, now)) : Option.none()
+            continues(earlier, now) ? Option.some(since(earlier, now)) : Option.none()
           )
         )
       )

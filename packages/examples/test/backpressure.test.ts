@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { ProcessLoad } from "@millrace/core"
 import { Simulation } from "@millrace/core/testing"
 import { Effect } from "effect"
 import { acts, type Scenario, slow } from "../src/backpressure/Acts.js"
@@ -11,7 +12,9 @@ const played = new Map<Scenario, Played>()
 
 /** Played once, in virtual time. */
 const performed = (scenario: Scenario): Played => {
-  const known = played.get(scenario) ?? Effect.runSync(Simulation.run(1, play(scenario), { order: "fifo" }).exit)
+  const known =
+    played.get(scenario) ??
+    Effect.runSync(Simulation.run(1, Effect.provide(play(scenario), ProcessLoad.layerUnknown), { order: "fifo" }).exit)
   played.set(scenario, known)
   return known
 }
@@ -53,6 +56,17 @@ describe("backpressure", { timeout: 120_000 }, () => {
     assert.isAtLeast(Math.min(...inFlight), 32)
     assert.isAtMost(peakInFlight, bound ?? 0)
     assert.deepStrictEqual({ again, done }, { again: 0, done: 1_000 })
+  })
+
+  it("each act's diagnosis is what its story is about", () => {
+    const found = (scenario: Scenario) => {
+      const { diagnosis } = performed(scenario)
+      return [diagnosis?.verdict, diagnosis?.findings[0]?._tag]
+    }
+    assert.deepStrictEqual(found(acts.oneAtATime), ["behind", "TooFewSlots"])
+    // 900 wait, and will be gone in twenty seconds.
+    assert.deepStrictEqual(found(acts.enough), ["healthy", undefined])
+    assert.deepStrictEqual(found(acts.slowDownstream), ["behind", "SlowHandler"])
   })
 
   it("the page stands alone, and its charts can be read without being seen", () => {

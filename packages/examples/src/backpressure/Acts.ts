@@ -1,7 +1,8 @@
 /** The three acts: the same code, with one thing changed each time. */
+import type { ProcessLoad } from "@millrace/core"
 import type { SqsClient } from "@millrace/sqs"
 import { Duration, type Effect } from "effect"
-import { type Handler, naive, ours } from "./Consumers.js"
+import { type Handler, naive, ours, type Watch } from "./Consumers.js"
 
 export interface Scenario {
   readonly name: string
@@ -9,7 +10,12 @@ export interface Scenario {
   readonly backlog: number
   /** How long one order takes that is begun `at` seconds after the beginning. */
   readonly service: (at: number) => Duration.Duration
-  readonly consume: (handle: Handler) => Effect.Effect<void, { readonly message: string }, SqsClient.SqsClient>
+  readonly consume: (
+    handle: Handler,
+    watch: Watch
+  ) => Effect.Effect<void, { readonly message: string }, SqsClient.SqsClient | ProcessLoad.ProcessLoad>
+  /** When the consumer is asked why the queue is behind, in seconds; one that cannot tell is not asked. */
+  readonly diagnosedAt: number | undefined
   /** The most in flight at once; `undefined` where there is no bound. */
   readonly bound: number | undefined
   /** When the curtain falls, in seconds. */
@@ -24,7 +30,8 @@ const oneAtATime: Scenario = {
   name: "one at a time",
   backlog: 0,
   service: steady,
-  consume: (handle) => ours(handle, { concurrency: 1, maxInFlight }),
+  consume: ours({ concurrency: 1, maxInFlight }),
+  diagnosedAt: 45,
   bound: maxInFlight,
   until: 540
 }
@@ -34,6 +41,7 @@ const naiveLoop: Scenario = {
   ...oneAtATime,
   name: "the naive loop",
   consume: naive,
+  diagnosedAt: undefined,
   bound: undefined
 }
 
@@ -42,7 +50,7 @@ const enough: Scenario = {
   ...oneAtATime,
   name: "32 at a time",
   backlog: 900,
-  consume: (handle) => ours(handle, { concurrency: 32, maxInFlight }),
+  consume: ours({ concurrency: 32, maxInFlight }),
   until: 75
 }
 
@@ -54,6 +62,7 @@ const slowDownstream: Scenario = {
   ...enough,
   name: "a slow downstream",
   backlog: 0,
+  diagnosedAt: 30,
   service: (at) => (at >= slow.from && at < slow.to ? Duration.seconds(5) : steady())
 }
 

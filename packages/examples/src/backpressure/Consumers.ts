@@ -1,18 +1,30 @@
 /** Two ways to consume the same queue. */
-import { Pipeline } from "@millrace/core"
-import { SqsClient, SqsConsumer } from "@millrace/sqs"
-import { Effect, Schema, Stream } from "effect"
+import { type Consumer, Pipeline, type ProcessLoad } from "@millrace/core"
+import { SqsClient, SqsConsumer, type SqsError } from "@millrace/sqs"
+import { Effect, Schema, type Scope, Stream } from "effect"
 import { Order, queue } from "./Orders.js"
 
 export type Handler = (order: Order) => Effect.Effect<void>
 
+/** Who looks at the consumer while it runs. */
+export type Watch = (
+  consumer: Consumer.Consumer<SqsError.SqsError>
+) => Effect.Effect<void, SqsConsumer.ConsumerError, SqsClient.SqsClient | ProcessLoad.ProcessLoad | Scope.Scope>
+
 /** As Millrace does it: what is not being worked on stays in the queue, where it is safe. */
-export const ours = (handle: Handler, options: { readonly concurrency: number; readonly maxInFlight: number }) =>
-  SqsConsumer.stream(queue, { maxInFlight: options.maxInFlight }).pipe(
-    Pipeline.decodeJson(Order),
-    Pipeline.process(handle, { concurrency: options.concurrency }),
-    Stream.runDrain
-  )
+export const ours =
+  (options: { readonly concurrency: number; readonly maxInFlight: number }) => (handle: Handler, watch: Watch) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const consumer = yield* SqsConsumer.make(queue, { maxInFlight: options.maxInFlight })
+        yield* watch(consumer)
+        yield* consumer.stream.pipe(
+          Pipeline.decodeJson(Order),
+          Pipeline.process(handle, { concurrency: options.concurrency }),
+          Stream.runDrain
+        )
+      })
+    )
 
 /**
  * As one writes it first: receive whatever there is, keep it in memory, work on one after another, delete each when it

@@ -1,4 +1,5 @@
 /** What an act comes to. */
+import { Diagnosis } from "@millrace/core"
 import { count, table } from "../Format.js"
 import type { Played, Sample } from "./Stage.js"
 
@@ -52,6 +53,10 @@ export const figures = (played: Played): Figures => {
     allDoneAt: samples.find(({ at, done }) => at > 50 && done === last?.sent)?.at
   }
 }
+
+/** What the consumer says of its queue, in its own words. */
+export const diagnosis = ({ diagnosis, scenario: { diagnosedAt } }: Played): string =>
+  diagnosis === undefined ? "" : `After ${diagnosedAt} seconds: ${Diagnosis.render(diagnosis)}`
 
 export const print = (plays: ReadonlyArray<Played>): string => {
   const all = plays.map((played) => ({ name: played.scenario.name, ...figures(played) }))

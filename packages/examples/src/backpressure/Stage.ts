@@ -1,7 +1,10 @@
 /** Plays an act and writes down, once a second, what the queue and the handler show. */
+import { Diagnosis } from "@millrace/core"
+import { SqsBacklog } from "@millrace/sqs"
 import { SqsEmulator } from "@millrace/sqs/emulator"
 import { Clock, Effect } from "effect"
 import type { Scenario } from "./Acts.js"
+import type { Watch } from "./Consumers.js"
 import * as Orders from "./Orders.js"
 
 export interface Sample {
@@ -26,6 +29,8 @@ export interface Played {
   readonly samples: ReadonlyArray<Sample>
   /** The most in flight at any time, looked at as each order was begun. */
   readonly peakInFlight: number
+  /** What the consumer said when it was asked why the queue is behind. */
+  readonly diagnosis: Diagnosis.Diagnosis | undefined
 }
 
 export const play = (scenario: Scenario, onSample: (sample: Sample) => Effect.Effect<void> = () => Effect.void) =>
@@ -38,6 +43,7 @@ export const play = (scenario: Scenario, onSample: (sample: Sample) => Effect.Ef
     let runs = 0
     let again = 0
     let peakInFlight = 0
+    let diagnosis: Diagnosis.Diagnosis | undefined
 
     const handle = (order: Orders.Order) =>
       Effect.gen(function* () {
@@ -64,15 +70,29 @@ export const play = (scenario: Scenario, onSample: (sample: Sample) => Effect.Ef
       }
     })
 
+    const diagnose: Watch = (consumer) =>
+      Effect.gen(function* () {
+        const { diagnosedAt } = scenario
+        if (diagnosedAt === undefined) return
+        const backlog = yield* SqsBacklog.make(Orders.queue, { every: "1 second", window: "10 seconds" })
+        const watched = yield* Diagnosis.of(consumer, backlog, { window: "10 seconds", every: "2 seconds" })
+        yield* Effect.forkScoped(
+          Effect.gen(function* () {
+            yield* Effect.sleep(diagnosedAt * 1000 - (yield* seconds) * 1000)
+            diagnosis = yield* watched.now
+          })
+        )
+      })
+
     yield* sqs.send(
       Orders.queue,
       Array.from({ length: scenario.backlog }, (_, n) => Orders.order(n))
     )
-    const running = Effect.all([scenario.consume(handle), Orders.produce(scenario.backlog)], {
+    const running = Effect.all([scenario.consume(handle, diagnose), Orders.produce(scenario.backlog)], {
       concurrency: "unbounded"
     })
     yield* Effect.raceFirst(everySecond, Effect.zipRight(running, Effect.never))
-    const played: Played = { scenario, samples, peakInFlight }
+    const played: Played = { scenario, samples, peakInFlight, diagnosis }
     return played
   }).pipe(
     Effect.provide(

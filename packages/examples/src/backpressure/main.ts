@@ -7,6 +7,7 @@
 import { resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { NodeRuntime } from "@effect/platform-node"
+import { ProcessLoad } from "@millrace/core"
 import { Console, Effect } from "effect"
 import * as Cli from "../Cli.js"
 import * as Story from "../Story.js"
@@ -44,9 +45,11 @@ const live = (scenario: Scenario) =>
           `${String(at).padStart(3)} s  ${scenario.name}: backlog ${backlog}, in flight ${inFlight}, done ${done}, again ${again}`
         )
       : Effect.void
-  )
+  ).pipe(Effect.provide(ProcessLoad.layer))
 
-const simulated = (scenario: Scenario) => Story.simulated(Stage.play(scenario))
+// Virtual time says nothing of how busy this machine is.
+const simulated = (scenario: Scenario) =>
+  Story.simulated(Effect.provide(Stage.play(scenario), ProcessLoad.layerUnknown))
 
 const main = Effect.gen(function* () {
   const options = yield* read
@@ -60,9 +63,15 @@ const main = Effect.gen(function* () {
     },
     { concurrency: "unbounded" }
   )
-  yield* Console.log(`Act 1: one at a time\n${Figures.print([plays.oneAtATime, plays.naiveLoop])}\n`)
-  yield* Console.log(`Act 2: enough at a time\n${Figures.print([plays.enough])}\n`)
-  yield* Console.log(`Act 3: a slow downstream\n${Figures.print([plays.slowDownstream])}\n`)
+  yield* Console.log(
+    `Act 1: one at a time\n${Figures.print([plays.oneAtATime, plays.naiveLoop])}\n\n${Figures.diagnosis(plays.oneAtATime)}\n`
+  )
+  yield* Console.log(
+    `Act 2: enough at a time\n${Figures.print([plays.enough])}\n\n${Figures.diagnosis(plays.enough)}\n`
+  )
+  yield* Console.log(
+    `Act 3: a slow downstream\n${Figures.print([plays.slowDownstream])}\n\n${Figures.diagnosis(plays.slowDownstream)}\n`
+  )
   yield* Story.writePage(resolve(options.out), Page.html(plays))
   return 0
 })

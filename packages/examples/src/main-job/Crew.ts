@@ -1,7 +1,7 @@
 /** Two consumers, of which the second takes over half-way: the first is drained, as in a deploy. */
 import type { Consumer } from "@millrace/core"
 import { SqsConsumer, type SqsQueue } from "@millrace/sqs"
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
 
 export const make = (
   queue: SqsQueue.SqsQueue,
@@ -13,11 +13,21 @@ export const make = (
 ) =>
   Effect.gen(function* () {
     const { done, maxInFlight, takeOver } = options
-    const first = yield* SqsConsumer.make(queue, { maxInFlight, drainWhen: Effect.raceFirst(takeOver, done) })
-    const second = yield* SqsConsumer.make(queue, { maxInFlight, drainWhen: done })
+    const first = yield* SqsConsumer.make(queue, {
+      name: "first",
+      maxInFlight,
+      drainWhen: Effect.raceFirst(takeOver, done)
+    })
+    const second = yield* SqsConsumer.make(queue, { name: "second", maxInFlight, drainWhen: done })
+    let working = first
+    const takesOver = Effect.sync(() => {
+      working = second
+    })
     return {
-      streams: [first.stream, second.stream] as const,
-      stats: Effect.zipWith(first.stats, second.stats, sum)
+      streams: [first.stream, Stream.onStart(second.stream, takesOver)] as const,
+      stats: Effect.zipWith(first.stats, second.stats, sum),
+      /** Of the one that works. */
+      figures: Effect.suspend(() => working.figures)
     }
   })
 

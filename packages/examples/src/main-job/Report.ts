@@ -1,4 +1,5 @@
 /** What the job prints at its end. */
+import { Diagnosis } from "@millrace/core"
 import { Console, Effect } from "effect"
 import { count, table } from "../Format.js"
 import type { Options } from "./Options.js"
@@ -34,9 +35,15 @@ const figures = ({ summary }: Verdict): string => {
 const checks = (verdict: Verdict): string =>
   verdict.checks.map(({ claim, found, holds }) => `${holds ? "✓" : "✗"} ${claim}: ${found}`).join("\n")
 
-export const print = (tally: Tally.Tally, verdict: Verdict, { json, seed }: Options): Effect.Effect<void> =>
+export const print = (
+  tally: Tally.Tally,
+  verdict: Verdict,
+  diagnosis: Diagnosis.Diagnosis | undefined,
+  { json, seed }: Options
+): Effect.Effect<void> =>
   Effect.gen(function* () {
     yield* Console.log(`\n${result(tally)}\n\n${figures(verdict)}\n\n${checks(verdict)}`)
+    if (diagnosis !== undefined) yield* Console.log(`\nThe diagnosis: ${Diagnosis.render(diagnosis)}\n`)
     yield* Console.log(verdict.holds ? "The verdict: it holds." : "The verdict: it does NOT hold.")
     if (json) {
       const failed = verdict.checks.filter(({ holds }) => !holds).map(({ claim }) => claim)

@@ -4,7 +4,8 @@
  *   npm start -- --help
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Pipeline, RetryPolicy } from "@millrace/core"
+import { Diagnosis, Pipeline, ProcessLoad, RetryPolicy } from "@millrace/core"
+import { SqsBacklog } from "@millrace/sqs"
 import { Console, Duration, Effect, Random, Schedule, Stream } from "effect"
 import * as Cli from "../Cli.js"
 import * as Aws from "./Aws.js"
@@ -48,14 +49,17 @@ const job = (options: Options.Options) =>
       Stream.runFold(Tally.empty, Tally.add)
     )
 
+    const backlog = yield* SqsBacklog.make(queue, { every: "1 second", window: "10 seconds" })
+    const watched = yield* Diagnosis.of(crew.figures, backlog, { every: "1 second" })
     const [tally] = yield* Effect.scoped(
       Effect.zipRight(
         View.live(crew.stats),
         Effect.all([counting, Load.send(queue, messages)], { concurrency: "unbounded" })
       )
     )
+    const diagnosis = yield* watched.now
     const verdict = Verdict.judge(yield* Evidence.gather(crew.stats, tally, maxInFlight))
-    yield* Report.print(tally, verdict, options)
+    yield* Report.print(tally, verdict, diagnosis, options)
     return Verdict.exitCode(verdict)
   }).pipe(Effect.scoped)
 
@@ -65,6 +69,7 @@ const main = Effect.gen(function* () {
   return yield* job(options).pipe(
     options.queue === undefined ? Effect.provide(Emulated.layer(options)) : Effect.provide(Aws.layer(options.queue)),
     Effect.provide(Record.layer),
+    Effect.provide(ProcessLoad.layer),
     Effect.withRandom(Random.make(options.seed))
   )
 })
