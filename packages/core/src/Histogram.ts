@@ -22,7 +22,7 @@ export const empty: Histogram = { count: 0, sum: 0, buckets: [] }
 export const bucketOf = (value: number): number =>
   value <= smallest ? 0 : Math.ceil(Math.log2(value / smallest) * resolution)
 
-/** @internal The middle of a bucket. */
+/** The middle of a bucket, by its place in `buckets`: in milliseconds. */
 export const middleOf = (bucket: number): number => (bucket === 0 ? 0 : smallest * 2 ** ((bucket - 0.5) / resolution))
 
 /** Of these times, in milliseconds. */

@@ -1,3 +1,4 @@
+export * as AdaptiveConcurrency from "./AdaptiveConcurrency.js"
 export * as Alarm from "./Alarm.js"
 export * as Backlog from "./Backlog.js"
 export * as Circuit from "./Circuit.js"

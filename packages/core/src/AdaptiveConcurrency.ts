@@ -1,0 +1,380 @@
+/**
+ * Finds how many handlers to run at once, and follows as that changes: an optional controller of a stage's `concurrency`,
+ * for a downstream whose best is not known or not constant.
+ *
+ * It climbs the hill of throughput, as the thread pool of .NET does. The slots go up and down by an eighth, in turn, and
+ * what the larger number got done is compared with what the smaller one did. While a tenth more slots bring at least 2 %
+ * more, the middle moves up; where they bring less, nothing, or harm, it moves down: so it stays at the knee of a
+ * downstream that only queues, and before the peak of one that becomes slower. Only successes count as done, and the share
+ * of handlers that succeed counts again: more done at the price of more failures is not better.
+ *
+ * Comparing what gets done, not how long it takes, needs no idea of a normal latency (as TCP Vegas and the gradients of
+ * Netflix's concurrency-limits do): work that is slow by nature, or a few handlers that take very long, look alike on both
+ * sides. Differences that could be chance are not acted upon.
+ *
+ * @see https://learn.microsoft.com/en-us/dotnet/core/runtime-config/threading
+ * @see https://github.com/Netflix/concurrency-limits
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Figures from "./Figures.js"
+import * as Histogram from "./Histogram.js"
+import * as InvalidOptions from "./InvalidOptions.js"
+import type * as Tunable from "./Tunable.js"
+
+export interface Options {
+  /** The most handlers at once. The consumer's `maxInFlight` must let so many run. */
+  readonly max: number
+  /** The fewest. Default 1. */
+  readonly min?: number | undefined
+  /**
+   * How long each number of slots is tried: from 1 second, default 10 seconds. Longer by itself where handlers are slow,
+   * so that a few have ended, and where few messages are done.
+   */
+  readonly every?: Duration.DurationInput | undefined
+  /**
+   * Failures that say that the downstream has too much to do, by the tag or name of the error. Where more than `tolerance`
+   * of the handlers end so, the slots go down by three tenths at once. Default: `HandlerTimeout`. Whatever the errors
+   * are, it backs off where more than half of the handlers fail.
+   */
+  readonly overload?: ReadonlyArray<string> | undefined
+  /** A share of the handlers, from 0 to 1. Default 0.05. */
+  readonly tolerance?: number | undefined
+  /** Which of the consumer's stages is controlled, by its place in `Figures.stages`. Default 0, the first. */
+  readonly stage?: number | undefined
+}
+
+/**
+ * What it does, and why.
+ *
+ * - `Climbing`: slots and messages are there, so that numbers of slots can be compared.
+ * - `Held`: they cannot, and the number stays: nothing waits, or something else holds the handlers up.
+ * - `BackedOff`: the downstream had too much to do.
+ */
+export interface State {
+  readonly _tag: "Climbing" | "Held" | "BackedOff"
+  /** The middle of the numbers that it tries; while it holds, the number in force. */
+  readonly concurrency: number
+  /** By which part of a small increase of the slots the throughput grows, as last found; 1: in proportion. */
+  readonly gain: number | undefined
+  readonly reason: string
+}
+
+/** How many slots to use from now on. */
+interface Decision {
+  readonly slots: number
+  readonly state: State
+}
+
+/** The part of an increase that must come out as throughput: beyond it more slots are only a longer queue downstream. */
+const worthwhile = 0.2
+/** Slots go up and down by this ratio, around the middle. */
+const swing = 1.125
+/** So many standard errors from what is worthwhile, a gain is acted upon: a little, or in full. */
+const likely = 1
+const certain = 3
+/** A trial that is off the others by more than this, in logarithms, shows a downstream that has changed: 30 % less. */
+const jump = 0.35
+/** Comparisons that are remembered while none has been acted upon. */
+const memory = 12
+/** Successes that a number of slots must show before it is compared. */
+const enough = 30
+/** How long an overloaded number of slots is not tried again, in milliseconds. */
+const penance = 5 * 60_000
+const backOff = 0.7
+/** Fewer of its slots than this were busy: something else is the limit. */
+const saturated = 0.95
+
+interface Trial {
+  readonly running: number
+  /** Successes a second, times their share. */
+  readonly worth: number
+  readonly successes: number
+}
+
+interface Checked {
+  readonly min: number
+  readonly max: number
+  readonly overload: ReadonlyArray<string>
+  readonly tolerance: number
+  readonly stage: number
+}
+
+/** @internal The controller by itself: told of each interval, it says how many slots to use in the next. */
+export class Climber {
+  readonly #options: Checked
+  /** The middle; not a whole number, so that small steps add up. */
+  #middle: number
+  #upper = false
+  /** Intervals still to be passed over: handlers that began under another number of slots end in them. */
+  #passOver = 0
+  #seconds = 0
+  #successes = 0
+  #done = 0
+  #busyTime = 0
+  #intervals = 0
+  #before: Trial | undefined
+  /** Gains found at about this middle, the surer the heavier. */
+  #gains: ReadonlyArray<{ readonly gain: number; readonly weight: number }> = []
+  /** The logarithm of the throughput of late, and by how much the last trial was off it, where that was a lot. */
+  #usual: number | undefined
+  #shifted = 0
+  #gain: number | undefined
+  #ceiling: number
+  #ceilingUntil = Number.NEGATIVE_INFINITY
+
+  constructor(initial: number, options: Checked) {
+    this.#options = options
+    this.#middle = Math.min(options.max, Math.max(options.min, initial))
+    this.#ceiling = options.max
+  }
+
+  next(interval: Figures.Interval): Decision {
+    const stage = interval.stages[this.#options.stage]
+    const { failed, handled } = interval.stats
+    const overloads = this.#options.overload.reduce((sum, tag) => sum + (interval.failures[tag] ?? 0), 0)
+    if (this.#passOver > 0) {
+      this.#passOver--
+      return this.#decide("Climbing", "what began before the last change comes to its end")
+    }
+    const done = handled + failed
+    if (overloads >= 3 && overloads > this.#options.tolerance * done) {
+      return this.#backOff(interval, `${overloads} of ${done} handlers ended in overload`)
+    }
+    if (failed >= 5 && failed > done / 2) return this.#backOff(interval, `${failed} of ${done} handlers failed`)
+    const held = stage === undefined ? "nothing has run yet" : heldBy(interval, stage)
+    if (held !== undefined || stage === undefined) {
+      this.#forget()
+      this.#gains = []
+      this.#usual = undefined
+      return { slots: this.#whole, state: this.#state("Held", held ?? "") }
+    }
+    this.#seconds += interval.seconds
+    this.#successes += handled
+    this.#done += done
+    this.#busyTime += stage.busyTime
+    this.#intervals++
+    const slow = slowness(interval)
+    if (this.#intervals < Math.ceil(3 * slow) || (this.#successes < enough && this.#intervals < memory)) {
+      return this.#decide("Climbing", "the trial goes on")
+    }
+    const successes = this.#successes + 0.5
+    const trial: Trial = {
+      running: this.#busyTime / this.#seconds / 1000,
+      worth: (successes / this.#seconds) * (successes / (this.#done + 0.5)),
+      successes
+    }
+    const reason = this.#compare(trial, interval.to)
+    this.#startTrial()
+    this.#upper = !this.#upper
+    this.#passOver = passedOver(slow)
+    return this.#decide("Climbing", reason)
+  }
+
+  /** With the trial before, at the other number of slots. */
+  #compare(trial: Trial, now: number): string {
+    const before = this.#before
+    this.#before = trial
+    const rate = Math.log(trial.worth)
+    const shift = this.#usual === undefined ? 0 : rate - this.#usual
+    // The downstream has changed, where it does so twice: no number of slots in question could make such a difference.
+    if (Math.abs(shift) > Math.max(jump, 3 / Math.sqrt(trial.successes))) {
+      const again = this.#shifted * shift > 0
+      this.#shifted = shift
+      if (!again) return "the throughput is not what it was: looking again"
+      this.#move(this.#middle * Math.min(1, Math.max(0.5, Math.exp(shift))), now)
+      return `the throughput has changed by ${((Math.exp(shift) - 1) * 100).toFixed(0)} %`
+    }
+    this.#shifted = 0
+    this.#usual = this.#usual === undefined ? rate : this.#usual + (rate - this.#usual) / 4
+    const more = before === undefined ? 0 : Math.log(trial.running / before.running)
+    if (before === undefined || Math.abs(more) < 0.03) return "a first trial"
+    // Twice, since each trial is in two comparisons.
+    const variance = (2 * (1 / trial.successes + 1 / before.successes)) / more ** 2
+    this.#gains = [
+      ...this.#gains.slice(1 - memory),
+      { gain: Math.log(trial.worth / before.worth) / more, weight: 1 / variance }
+    ]
+    const weight = sum(this.#gains.map((one) => one.weight))
+    const mean = sum(this.#gains.map((one) => one.gain * one.weight)) / weight
+    // What the gains themselves vary by, where that is more than chance in independent counts.
+    const spread =
+      sum(this.#gains.map((one) => (one.gain - mean) ** 2 * one.weight)) / Math.max(1, this.#gains.length - 1)
+    const error = Math.sqrt(Math.max(1, spread) / weight)
+    this.#gain = mean
+    const excess = mean - worthwhile
+    const found = `a tenth more slots bring ${(mean * 10).toFixed(1)} % more`
+    const certainty = Math.abs(excess) / error
+    if (certainty < likely) return `${found}, which may be chance`
+    const step = Math.min(Math.LN2, Math.max(-0.5, excess))
+    if (certainty < certain) {
+      // A little, and what was found so far holds there too.
+      this.#middle = this.#within(this.#middle * Math.exp(step / 4), now)
+    } else {
+      this.#move(this.#middle * Math.exp(step), now)
+    }
+    return found
+  }
+
+  #move(middle: number, now: number): void {
+    this.#middle = this.#within(middle, now)
+    this.#gains = []
+    this.#before = undefined
+    this.#usual = undefined
+  }
+
+  #within(middle: number, now: number): number {
+    const { max, min } = this.#options
+    return Math.max(min, Math.min(max, now < this.#ceilingUntil ? this.#ceiling : max, middle))
+  }
+
+  #backOff(interval: Figures.Interval, reason: string): Decision {
+    const stage = interval.stages[this.#options.stage]
+    const running = Math.min(
+      this.#middle,
+      stage === undefined ? this.#middle : stage.busyTime / interval.seconds / 1000
+    )
+    this.#ceiling = Math.max(this.#options.min, Math.min(this.#whole, Math.max(running, 1)) * 0.9)
+    this.#ceilingUntil = interval.to + penance
+    this.#move(Math.max(running, 1) * backOff, interval.to)
+    this.#forget()
+    this.#passOver = Math.max(1, passedOver(slowness(interval)))
+    return { slots: this.#whole, state: this.#state("BackedOff", reason) }
+  }
+
+  #startTrial(): void {
+    this.#seconds = 0
+    this.#successes = 0
+    this.#done = 0
+    this.#busyTime = 0
+    this.#intervals = 0
+  }
+
+  #forget(): void {
+    this.#startTrial()
+    this.#before = undefined
+  }
+
+  get #whole(): number {
+    return Math.round(this.#middle)
+  }
+
+  #decide(_tag: State["_tag"], reason: string): Decision {
+    const { max, min } = this.#options
+    // At a bound the other side goes further, so that there is enough between them to tell.
+    const middle = Math.max(min * swing, Math.min(max / swing, this.#middle))
+    const lower = Math.max(min, Math.min(max - 1, Math.round(middle / swing)))
+    const upper = Math.min(max, Math.max(lower + 1, Math.round(middle * swing)))
+    return { slots: this.#upper ? upper : lower, state: this.#state(_tag, reason) }
+  }
+
+  #state(_tag: State["_tag"], reason: string): State {
+    return { _tag, concurrency: this.#whole, gain: this.#gain, reason }
+  }
+}
+
+const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((a, b) => a + b, 0)
+
+/** A handler's time, in intervals; the few that take very long do not count. */
+const slowness = ({ handler, seconds }: Figures.Interval): number =>
+  Math.min(Histogram.mean(handler) ?? 0, 2 * (Histogram.quantile(handler, 0.5) ?? 0)) / (seconds * 1000)
+
+const passedOver = (slow: number): number => (slow < 0.2 ? 0 : Math.min(memory, Math.ceil(slow)))
+
+/** What, other than its slots, limits the stage. */
+const heldBy = (interval: Figures.Interval, stage: Figures.StageInterval): string | undefined =>
+  interval.paused
+    ? "the consumer is paused"
+    : stage.circuit === "none" || stage.circuit === "probes"
+      ? "the circuit is not closed"
+      : stage.busy >= saturated
+        ? undefined
+        : interval.fullFor > interval.seconds * 500
+          ? "all permits are taken and slots are free: a larger maxInFlight, or more groups, would use them"
+          : "not all slots were busy: too little waits for them"
+
+const check = (options: Options) =>
+  Effect.gen(function* () {
+    const max = yield* InvalidOptions.wholeNumber("max", options.max, { min: 2 })
+    return {
+      max,
+      min: yield* InvalidOptions.wholeNumber("min", options.min ?? 1, { min: 1, max: max - 1 }),
+      every: yield* InvalidOptions.duration("every", options.every ?? "10 seconds", { min: "1 second", max: "1 hour" }),
+      overload: options.overload ?? ["HandlerTimeout"],
+      tolerance: yield* InvalidOptions.number("tolerance", options.tolerance ?? 0.05, { min: 0, max: 1 }),
+      stage: yield* InvalidOptions.wholeNumber("stage", options.stage ?? 0, { min: 0 })
+    }
+  })
+
+/** @internal */
+export const climber = (initial: number, options: Options): Effect.Effect<Climber, InvalidOptions.InvalidOptions> =>
+  Effect.map(check(options), (checked) => new Climber(initial, checked))
+
+export interface AdaptiveConcurrency {
+  readonly state: Effect.Effect<State>
+  /** The present state, and each that follows, one each `every`. */
+  readonly changes: Stream.Stream<State>
+}
+
+/**
+ * Controls a stage's `concurrency` by the figures of its consumer, for as long as the scope lasts; afterwards the number
+ * stays as it is. It begins at the number that the tunable has. Costs no call.
+ *
+ * It sees one consumer. Several that share a downstream each find that more slots of their own help them, at the others'
+ * cost: give each its part of what the downstream bears as `max`.
+ *
+ * Fails with `InvalidOptions` where an option cannot work, or the tunable refuses a number from `min` to `max`.
+ *
+ * @example
+ * const concurrency = yield* Tunable.make("concurrency", 8)
+ * const consumer = yield* SqsConsumer.make("orders", { maxInFlight: 200 })
+ * yield* AdaptiveConcurrency.make(concurrency, consumer.figures, { max: 64 })
+ * yield* consumer.stream.pipe(Pipeline.process(fulfil, { concurrency }), Stream.runDrain)
+ */
+export const make = (
+  concurrency: Tunable.Tunable,
+  figures: Effect.Effect<Figures.Figures>,
+  options: Options
+): Effect.Effect<AdaptiveConcurrency, InvalidOptions.InvalidOptions, Scope.Scope> =>
+  Effect.gen(function* () {
+    const checked = yield* check(options)
+    const before = yield* concurrency.get
+    const initial = Math.min(checked.max, Math.max(checked.min, Math.round(before)))
+    // Refused by the tunable here, rather than in the middle of its work.
+    yield* Effect.forEach([checked.min, checked.max, initial], (value) => concurrency.set(value)).pipe(
+      Effect.tapError(() => Effect.ignore(concurrency.set(before)))
+    )
+    const controller = new Climber(initial, checked)
+    const state = yield* SubscriptionRef.make<State>({
+      _tag: "Held",
+      concurrency: initial,
+      gain: undefined,
+      reason: "nothing has been measured yet"
+    })
+    const step = (interval: Figures.Interval) =>
+      Effect.gen(function* () {
+        const decision = controller.next(interval)
+        const last = yield* state.get
+        yield* concurrency.set(decision.slots)
+        yield* SubscriptionRef.set(state, decision.state)
+        if (decision.state._tag === "BackedOff") {
+          yield* Effect.logWarning(
+            `${interval.consumer}: ${decision.state.reason}; concurrency goes from ${last.concurrency} to ${decision.state.concurrency}`
+          )
+        } else if (decision.state.concurrency !== last.concurrency) {
+          yield* Effect.logDebug(
+            `${interval.consumer}: ${decision.state.reason}; concurrency goes from ${last.concurrency} to ${decision.state.concurrency}`
+          )
+        }
+      })
+    // Bounds and interval were checked.
+    yield* Figures.intervals(figures, { every: Duration.millis(Duration.toMillis(checked.every)) }).pipe(
+      Stream.runForEach(step),
+      Effect.orDie,
+      Effect.forkScoped
+    )
+    return { state: state.get, changes: state.changes }
+  })
