@@ -22,8 +22,19 @@ export interface Hold {
   readonly clearFor?: Duration.DurationInput | undefined
 }
 
+/** What an alarm is about, as data: for a service that is to watch the same. Ages and times in milliseconds. */
+export type Rule =
+  | { readonly _tag: "Backlog"; readonly above: number; readonly growingBy: number }
+  | { readonly _tag: "Oldest"; readonly above: number }
+  | { readonly _tag: "TimeToDrain"; readonly above: number; readonly atLeast: number }
+  | { readonly _tag: "DeadLetters"; readonly above: number }
+  | { readonly _tag: "InFlight"; readonly above: number }
+  | { readonly _tag: "NoProgress" }
+
 /** How an alarm judges, and what it says of a sample. */
 export interface Judge {
+  /** `undefined`: only `judge` can tell. */
+  readonly rule?: Rule | undefined
   readonly judge: (sample: Backlog.Fresh) => Verdict
   readonly describe: (sample: Backlog.Fresh) => string
 }
@@ -31,7 +42,7 @@ export interface Judge {
 /** A value: it can be used on many backlogs, on each of which it fires and clears by itself. */
 export interface Alarm {
   readonly name: string
-  /** @internal Refuses options that cannot work. */
+  /** How it judges; `for` and `clearFor` in milliseconds. Refuses options that cannot work. */
   readonly ready: Effect.Effect<
     Judge & { readonly for: number; readonly clearFor: number },
     InvalidOptions.InvalidOptions
@@ -102,6 +113,7 @@ export const backlog = (
       const level = yield* levels("backlog", options.above, options.clearAt)
       const growingBy = yield* InvalidOptions.number("backlog: growingBy", options.growingBy ?? 0, { min: 0 })
       return {
+        rule: { _tag: "Backlog", above: options.above, growingBy },
         judge: ({ growth, visible }) => {
           const verdict = level(visible)
           if (verdict !== "wrong") return verdict
@@ -133,6 +145,7 @@ export const oldest = (
           : yield* InvalidOptions.duration("oldest: clearAt", options.clearAt, { max: above })
       const level = yield* levels("oldest", Duration.toMillis(above), Duration.toMillis(clearAt))
       return {
+        rule: { _tag: "Oldest", above: Duration.toMillis(above) },
         judge: ({ oldest }) => oldest && level(Duration.toMillis(oldest.duration)),
         describe: ({ oldest }) =>
           oldest === undefined
@@ -165,6 +178,7 @@ export const timeToDrain = (
       const level = yield* levels("time to drain", Duration.toMillis(above), Duration.toMillis(clearAt))
       const atLeast = yield* InvalidOptions.number("time to drain: atLeast", options.atLeast ?? 100, { min: 0 })
       return {
+        rule: { _tag: "TimeToDrain", above: Duration.toMillis(above), atLeast },
         judge: ({ timeToDrain, visible }) =>
           visible < atLeast ? "well" : timeToDrain && level(Duration.toMillis(timeToDrain)),
         describe: ({ growth, timeToDrain, visible }) =>
@@ -187,6 +201,7 @@ export const deadLetters = (
     "dead letters",
     options,
     Effect.map(levels("dead letters", above, options.clearAt ?? above), (level) => ({
+      rule: { _tag: "DeadLetters", above } as const,
       judge: ({ deadLetters }) => deadLetters && level(deadLetters.visible),
       describe: ({ deadLetters }) =>
         `the dead-letter queue holds ${deadLetters?.visible ?? "an unknown number of"} messages; the limit is ${above}`
@@ -218,6 +233,7 @@ export const inFlight = (
       const above = yield* InvalidOptions.number("in flight: above", options.above ?? 0.9, { min: 0, max: 1 })
       const level = yield* levels("in flight", above, options.clearAt)
       return {
+        rule: { _tag: "InFlight", above: limit * above },
         judge: ({ inFlight }) => level(inFlight / limit),
         describe: ({ inFlight }) => `${inFlight} messages are in flight; the queue allows ${limit}`
       }
@@ -233,6 +249,7 @@ export const noProgress = (options: Hold = {}): Alarm =>
     "no progress",
     options,
     Effect.succeed<Judge>({
+      rule: { _tag: "NoProgress" },
       judge: ({ departures, growth, inFlight, visible }) => {
         if (visible === 0) return "well"
         if (departures?.kind === "counted") return departures.perSecond > 0 ? "well" : "wrong"

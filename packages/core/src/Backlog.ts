@@ -41,7 +41,8 @@ export interface Source<E> {
  */
 export interface AgeSource {
   readonly kind: "reported" | "estimated"
-  readonly age: Effect.Effect<Duration.Duration | undefined>
+  /** An `Age` where this one is of another kind, as when a source falls back on another. */
+  readonly age: Effect.Effect<Duration.Duration | Age | undefined>
 }
 
 export interface Options {
@@ -183,7 +184,9 @@ class History {
     if (reading.visible + reading.inFlight + reading.delayed === 0) this.#emptyAt = reading.at
   }
 
-  age(now: number, kind: AgeSource["kind"], age: Duration.Duration | undefined): Age | undefined {
+  age(now: number, source: AgeSource["kind"], read: Duration.Duration | Age | undefined): Age | undefined {
+    const kind = read === undefined || Duration.isDuration(read) ? source : read.kind
+    const age = read === undefined || Duration.isDuration(read) ? read : read.duration
     if (kind === "reported") return age && { duration: age, kind }
     // Nothing waits for longer than since the queue was empty, whatever was received before.
     const sinceEmpty = now - this.#emptyAt

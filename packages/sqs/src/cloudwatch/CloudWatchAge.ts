@@ -1,0 +1,102 @@
+/**
+ * The age of a queue's oldest message as CloudWatch reports it, `ApproximateAgeOfOldestMessage`: an `AgeSource` for
+ * `SqsBacklog`.
+ *
+ * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+ */
+import type * as Backlog from "@millrace/core/Backlog"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as SqsQueue from "../SqsQueue.js"
+import { CloudWatchClient } from "./CloudWatchClient.js"
+
+export interface Options {
+  /** What to go by where CloudWatch cannot be read, or has nothing: `Backlog.ageEstimate`. Default: the age is not known. */
+  readonly otherwise?: Backlog.AgeSource | undefined
+}
+
+/** The metric comes once a minute, and a minute or two late. */
+const freshFor = 60_000
+const lookBack = 5 * 60_000
+/** Where permission is missing, it is asked for again after this. */
+const deniedFor = 10 * 60_000
+
+/**
+ * The age as CloudWatch reports it, read at most once a minute; by `otherwise` where there is no permission, no answer, or no
+ * value of the last five minutes. Each sample's `oldest.kind` says which it is, and the log says once that CloudWatch cannot
+ * be read. What is reported grows until the next reading, as the age does.
+ *
+ * Cost: one `GetMetricStatistics` a minute while the backlog is read. Needs `cloudwatch:GetMetricStatistics`, which AWS
+ * allows on all metrics or none.
+ *
+ * @example
+ * const estimate = yield* Backlog.ageEstimate
+ * const oldest = yield* CloudWatchAge.make("orders", { otherwise: estimate })
+ * const backlog = yield* SqsBacklog.make("orders", { oldest })
+ */
+export const make = (
+  queue: string | SqsQueue.SqsQueue,
+  options: Options = {}
+): Effect.Effect<Backlog.AgeSource, SqsQueue.InvalidQueue, CloudWatchClient> =>
+  Effect.gen(function* () {
+    const client = yield* CloudWatchClient
+    const { otherwise } = options
+    const name = typeof queue === "string" ? (yield* SqsQueue.parse(queue)).name : queue.name
+    let read: { readonly at: number; readonly age: number | undefined } | undefined
+    let notBefore = Number.NEGATIVE_INFINITY
+    let failing = false
+
+    const refresh = Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      if (now < notBefore) return
+      notBefore = now + freshFor
+      const points = yield* Effect.either(
+        client.getMaximums({
+          Namespace: "AWS/SQS",
+          MetricName: "ApproximateAgeOfOldestMessage",
+          Dimensions: [{ Name: "QueueName", Value: name }],
+          StartTime: now - lookBack,
+          EndTime: now + 60_000,
+          Period: 60
+        })
+      )
+      if (points._tag === "Left") {
+        if (points.left.kind === "fatal") notBefore = now + deniedFor
+        if (!failing) {
+          failing = true
+          yield* Effect.logWarning(
+            `the age of the oldest message of ${name} cannot be read from CloudWatch, and is ${otherwise === undefined ? "not known" : "estimated"}: ${points.left.message}`
+          )
+        }
+        return
+      }
+      if (failing) yield* Effect.logInfo(`the age of the oldest message of ${name} is read from CloudWatch again`)
+      failing = false
+      const latest = points.right.reduce<(typeof points.right)[number] | undefined>(
+        (last, point) => (last === undefined || point.at > last.at ? point : last),
+        undefined
+      )
+      read = latest && { at: latest.at, age: latest.maximum }
+    })
+
+    const source: Backlog.AgeSource = {
+      kind: "reported",
+      age: Effect.gen(function* () {
+        yield* refresh
+        const now = yield* Clock.currentTimeMillis
+        if (read?.age !== undefined && now - read.at <= lookBack) {
+          // Zero: nothing waited. Anything else goes on waiting, as far as is known.
+          const since = read.age === 0 ? 0 : Math.max(0, now - read.at - 60_000)
+          return Duration.millis(read.age * 1000 + since)
+        }
+        const age = otherwise && (yield* otherwise.age)
+        return age === undefined || otherwise === undefined
+          ? undefined
+          : Duration.isDuration(age)
+            ? { duration: age, kind: otherwise.kind }
+            : age
+      })
+    }
+    return source
+  })
