@@ -121,6 +121,61 @@ describe("SqsBacklog", () => {
       }).pipe(Effect.scoped)
     ))
 
+  it("of two queues, alarms on what is stuck, dead or nearly full fire once and clear once, each on its own queue", () =>
+    emulated(
+      Effect.gen(function* () {
+        const sqs = yield* SqsEmulator.SqsEmulator
+        const [stuck, other] = yield* Effect.all([
+          SqsBacklog.make(queue, { deadLetters: true }),
+          SqsBacklog.make("other")
+        ])
+        const heard: Array<string> = []
+        yield* Effect.fork(
+          Backlog.all([stuck, other]).pipe(
+            Alarm.watch(
+              [
+                Alarm.noProgress(),
+                Alarm.deadLetters(),
+                Alarm.inFlight({ limit: 20 }),
+                Alarm.timeToDrain({ above: "10 minutes" })
+              ],
+              ({ _tag, alarm, queue }) => Effect.sync(() => heard.push(`${queue}: ${alarm} ${_tag}`))
+            )
+          )
+        )
+        // Nobody receives, and a message is dead; of the other queue 19 of 20 are in flight.
+        yield* sqs.send(queue, numbered(200))
+        yield* sqs.send("orders-dlq", ["dead"])
+        yield* sqs.send("other", numbered(19))
+        const held = yield* Effect.fork(
+          SqsConsumer.stream("other", { maxInFlight: 19 }).pipe(
+            Pipeline.process(() => Effect.sleep("8 minutes"), { concurrency: 19 }),
+            Stream.runDrain
+          )
+        )
+        yield* Effect.sleep("10 minutes")
+        assert.deepStrictEqual([...heard].sort(), [
+          "orders: dead letters Fired",
+          "orders: no progress Fired",
+          "orders: time to drain Fired",
+          "other: in flight Fired"
+        ])
+        yield* Fiber.interrupt(held)
+        yield* sqs.client.purgeQueue({ QueueUrl: sqs.queueUrl("orders-dlq") })
+        const working = yield* Effect.fork(
+          SqsConsumer.stream(queue).pipe(
+            Pipeline.process(() => Effect.sleep("1 second")),
+            Stream.runDrain
+          )
+        )
+        yield* Effect.sleep("10 minutes")
+        yield* Fiber.interrupt(working)
+        assert.strictEqual(new Set(heard).size, heard.length)
+        assert.strictEqual(heard.length, 8)
+      }).pipe(Effect.scoped),
+      { queues: { [queue]: { deadLetter: { queue: "orders-dlq", maxReceiveCount: 1 } }, other: {} } }
+    ))
+
   it("a producer throttled by the queue's backlog keeps it at its target", () =>
     emulated(
       Effect.gen(function* () {
