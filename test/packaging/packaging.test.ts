@@ -61,11 +61,9 @@ beforeAll(async () => {
   }
 
   // The peers are installed as npm chooses them for a newcomer, but at the versions of this repository, or the lowest.
-  // Optional ones are not there: nothing may need them but the paths that are named for them.
-  const { peerDependencies, peerDependenciesMeta = {} } = await manifest(join(root, "packages/sqs"))
+  const { peerDependencies } = await manifest(join(root, "packages/sqs"))
   const peers: Record<string, string> = {}
   for (const [name, range] of Object.entries(peerDependencies)) {
-    if (peerDependenciesMeta[name]?.optional === true && !lowestPeers) continue
     peers[name] = lowestPeers
       ? range.replace(/^[\^~]|^>=/, "")
       : (await manifest(join(root, "node_modules", name))).version
