@@ -9,7 +9,6 @@
  *   const claimCheck = yield* SqsClaimCheck.make({ bucket: "order-bodies" })
  * }).pipe(Effect.provide(S3ObjectStore.layer()))
  */
-import { Readable } from "node:stream"
 import { DeleteObjectCommand, GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3"
 import { InvalidOptions } from "@millrace/core/InvalidOptions"
 import * as Duration from "effect/Duration"
@@ -92,6 +91,10 @@ const textOf = async (body: AsyncIterable<Uint8Array>, maxBytes: number): Promis
   return utf8.decode(Buffer.concat(chunks))
 }
 
+/** Node's streams are, and so are those of clients over fetch. */
+const isChunks = (body: unknown): body is AsyncIterable<Uint8Array> =>
+  typeof body === "object" && body !== null && Symbol.asyncIterator in body
+
 /**
  * Over a client of yours; give it `maxAttempts: 1`, since retrying is done here. Fails with `InvalidOptions` where
  * `timeout` is no time.
@@ -129,7 +132,8 @@ export const make = (
       call(async (abortSignal) => {
         const input = { Bucket: object.bucket, Key: object.key }
         const { Body } = await client.send(new GetObjectCommand(input), { abortSignal })
-        return Body instanceof Readable ? textOf(Body, maxBytes) : ""
+        if (!isChunks(Body)) throw new Error("the answer has no body")
+        return textOf(Body, maxBytes)
       }).pipe(
         Effect.mapError((cause) =>
           cause instanceof TooLarge

@@ -99,19 +99,24 @@ const closingTime = "5 seconds"
 const defaultRetry = Schedule.exponential("100 millis").pipe(Schedule.jittered, Schedule.intersect(Schedule.recurs(4)))
 
 const check = (options: Options): Effect.Effect<void, InvalidOptions> => {
+  const { above = 0, bucket, maxBytes = 1, prefix = "" } = options
   const refuse = (option: keyof Options, message: string) =>
     new InvalidOptions({ option, message: `${option} ${message}` })
-  const bytes = ({ above = 0, maxBytes = 1 } = options) =>
-    !Number.isInteger(above) || above < 0
-      ? refuse("above", `is ${above}; write a whole number of at least 0`)
-      : !Number.isInteger(maxBytes) || maxBytes < 1 || maxBytes > 2 ** 29
-        ? refuse("maxBytes", `is ${maxBytes}; write a whole number from 1 to ${2 ** 29}`)
-        : Effect.void
-  if (options.bucket === "") return refuse("bucket", "is empty; write the name of a bucket")
-  return /^[A-Za-z0-9./_-]{0,900}$/.test(options.prefix ?? "")
-    ? bytes()
-    : refuse("prefix", "has other characters than letters, digits, `.`, `/`, `_` and `-`, or more than 900 of them")
+  if (bucket === "") return refuse("bucket", "is empty; write the name of a bucket")
+  if (!/^[A-Za-z0-9./_-]{0,900}$/.test(prefix)) {
+    return refuse("prefix", `is "${prefix}"; write at most 900 letters, digits, ".", "/", "_" and "-"`)
+  }
+  if (!Number.isInteger(above) || above < 0) {
+    return refuse("above", `is ${above}; write a whole number of at least 0`)
+  }
+  if (!Number.isInteger(maxBytes) || maxBytes < 1 || maxBytes > longestText) {
+    return refuse("maxBytes", `is ${maxBytes}; write a whole number from 1 to ${longestText}`)
+  }
+  return Effect.void
 }
+
+/** Node has no longer ones. */
+const longestText = 2 ** 29
 
 /**
  * Closing the scope waits up to 5 seconds for deletes that are under way. Fails with `InvalidOptions`.
