@@ -233,7 +233,7 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
 
   const arm = () => {
     if (unanswered >= concurrency) return // the next answer looks again
-    const due = Math.min(...operations.map((operation) => batches[operation].due))
+    const due = Math.min(batches.Ack.due, batches.SetLease.due, batches.DeadLetter.due)
     if (due === Number.POSITIVE_INFINITY || (timer !== undefined && timer.at <= due)) return
     timer?.fiber.unsafeInterruptAsFork(FiberId.none)
     const wait = Math.ceil(due - now())

@@ -182,7 +182,11 @@ const annotatedFork = <R>(runtime: Runtime.Runtime<R>): RunFork<R> => {
     message === undefined
       ? runFork(effect)
       : runFork(effect, {
-          updateRefs: (refs, fiberId) => FiberRefs.updateAs(refs, { fiberId, fiberRef, value: annotations(message) })
+          // The new fiber's own: `FiberRefs.updateAs` would copy all of them once more for each message.
+          updateRefs: (refs, fiberId) => {
+            refs.locals.set(fiberRef, [[fiberId, annotations(message)]])
+            return refs
+          }
         })
 }
 
