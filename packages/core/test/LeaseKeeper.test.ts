@@ -272,10 +272,6 @@ describe("many leases", () => {
         // The ticker, and the calls that are in the air just then.
         assert.strictEqual(Math.min(...samples), 1)
         assert.isAtMost(Math.max(...samples), 17)
-        console.log(
-          sent.length,
-          sent.reduce((n, c) => n + c.entries.length, 0)
-        )
         assert.isAtMost(sent.length, rounds * (leases / 10) * 1.05)
         assert.deepStrictEqual(lost, [])
         assert.strictEqual((yield* memory.stats).expired, 0)
@@ -415,6 +411,65 @@ describe("a lost lease", () => {
 })
 
 describe("a retry, a release", () => {
+  // An extension takes 8 seconds; one second after it was sent, its delivery ends.
+  const endings: Readonly<Record<string, (consumer: Consumer.Consumer<unknown>) => Effect.Effect<unknown, unknown>>> = {
+    "an ack": () => Effect.void,
+    "a retry": () => Effect.fail("retry"),
+    "a dead letter": () => Effect.fail("deadLetter"),
+    "a leave": () => Effect.fail("leave"),
+    "a defect": () => Effect.dieMessage("a bug"),
+    "its own interruption": () => Effect.interrupt,
+    "a drain": (consumer) => Effect.zipRight(Effect.forkDaemon(consumer.drain({ deadline: 0 })), Effect.never),
+    "the end of the stream": () => Effect.never
+  }
+  for (const [how, end] of Object.entries(endings)) {
+    it(
+      `never outlives the delivery: ${how}`,
+      simulated(
+        Effect.gen(function* () {
+          const memory = yield* MemoryQueue.make()
+          const { calls, queue } = recorded(memory)
+          yield* memory.send(["a"])
+          yield* memory.inject("setLease", { delay: "8 seconds" })
+          const consumer = yield* Consumer.make(queue, { linger: 0 })
+          const fiber = yield* consumer.stream.pipe(
+            Pipeline.process(
+              () =>
+                consumer.pause.pipe(
+                  Effect.zipRight(Effect.sleep("17 seconds")),
+                  Effect.zipRight(Effect.mapError(end(consumer), String))
+                ),
+              {
+                retry: (failure) =>
+                  failure === "retry"
+                    ? RetryPolicy.redeliver(Schedule.spaced("3 seconds"))
+                    : failure === "leave"
+                      ? RetryPolicy.leave
+                      : RetryPolicy.deadLetter
+              }
+            ),
+            Stream.runDrain,
+            Effect.fork
+          )
+          yield* Effect.sleep("17 seconds")
+          const [extension] = extensions(calls, "30 seconds")
+          assert.isBelow(extension?.at ?? Number.NaN, 17_000)
+          if (how === "the end of the stream") yield* Effect.forkDaemon(Fiber.interrupt(fiber))
+          yield* Effect.sleep("2 minutes")
+          // Once: but for a leave, which asks for the same time.
+          assert.lengthOf(extensions(calls, "30 seconds"), how === "a leave" ? 2 : 1)
+          const others = calls.all.filter(({ operation, at }) => operation !== "receive" && at >= 17_000)
+          assert.lengthOf(others, 1)
+          // It is waited for, where it would undo what follows.
+          if (how !== "an ack") assert.isAtLeast(others[0]?.at ?? 0, (extension?.at ?? 0) + 8000)
+          const { inFlight } = yield* consumer.stats
+          assert.strictEqual(inFlight, 0)
+          yield* Fiber.interrupt(fiber)
+        })
+      )
+    )
+  }
+
   it(
     "waits for the extension that is in the air, so that it cannot be overwritten by it; and none follows",
     simulated(
