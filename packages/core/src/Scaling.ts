@@ -155,9 +155,25 @@ export interface Advice {
   readonly sample: Backlog.Fresh | undefined
 }
 
-/** Messages that wait, for each consumer that runs: what AWS's target tracking looks at. */
-export const backlogOf = ({ running, sample }: Advice): number | undefined =>
-  sample && sample.visible / Math.max(1, running)
+/** One value of an advice. */
+export interface Measured {
+  readonly name: "WantedInstances" | "RunningInstances" | "BacklogPerInstance"
+  readonly unit: "Count"
+  readonly value: number
+}
+
+/**
+ * An advice as metrics, to be published where an autoscaler looks for them. `BacklogPerInstance` is the messages that wait for
+ * each consumer that runs, which AWS's target tracking goes by; where the queue could not be read it is left out, rather than
+ * told anew from an old reading.
+ */
+export const metricsOf = ({ at, running, sample, wanted }: Advice): ReadonlyArray<Measured> => [
+  { name: "WantedInstances", unit: "Count", value: wanted },
+  { name: "RunningInstances", unit: "Count", value: running },
+  ...(sample?.at === at
+    ? [{ name: "BacklogPerInstance", unit: "Count", value: sample.visible / Math.max(1, running) } as const]
+    : [])
+]
 
 /** What is remembered from one reading to the next. Times are in milliseconds. */
 export interface State {

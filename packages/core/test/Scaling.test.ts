@@ -315,6 +315,23 @@ describe("a decision", () => {
     assert.strictEqual(advice.find(({ _tag }) => _tag === "In")?.at, 340_000)
   })
 
+  it("is told as metrics: how many are wanted and run, and what waits for each, unless that could not be read", () => {
+    const [none, fresh, unread] = advised(
+      perTen({ min: 0 }),
+      [
+        { sample: sample(0, { visible: 7 }), running: 0 },
+        { sample: sample(60, { visible: 90 }), running: 4 },
+        {
+          sample: { _tag: "Stale", queue: "orders", at: 70_000, error: "no network", last: sample(60, { visible: 90 }) }
+        }
+      ],
+      0
+    ).map((advice) => Object.fromEntries(Scaling.metricsOf(advice).map(({ name, value }) => [name, value])))
+    assert.deepStrictEqual(none, { WantedInstances: 1, RunningInstances: 0, BacklogPerInstance: 7 })
+    assert.deepStrictEqual(fresh, { WantedInstances: 9, RunningInstances: 4, BacklogPerInstance: 22.5 })
+    assert.deepStrictEqual(unread, { WantedInstances: 9, RunningInstances: 9 })
+  })
+
   it("says why", () => {
     const reasons = advised(perTen({ groupsPerConsumer: 2 }), [
       { sample: sample(0, { visible: 41 }) },

@@ -86,6 +86,9 @@ const through = <A, E>(
   })
 
 class OutOfStock extends Data.TaggedError("OutOfStock") {}
+class Unreadable extends Error {
+  override readonly name = "Unreadable"
+}
 
 const ofProcess = {
   "messaging.system": "memory",
@@ -129,7 +132,7 @@ describe("a span for each run of a handler", () => {
 
   it.each([
     ["an error's tag", Effect.fail(new OutOfStock()), "OutOfStock"],
-    ["an error's name", Effect.fail(new TypeError("no")), "TypeError"],
+    ["an error's name", Effect.fail(new Unreadable()), "Unreadable"],
     ["the conventions' word for what has neither", Effect.fail("no"), "_OTHER"],
     ["a defect", Effect.die("no"), "HandlerDefect"],
     ["a timeout", Effect.never, "HandlerTimeout"]
