@@ -227,7 +227,8 @@ const refuse = (option: string, message: string) => new InvalidOptions({ option,
 /** Names and values of dimensions: ASCII that can be seen, 1 to 255 (1,024) characters, no colon at the start. */
 const visibleAscii = /^(?!:)[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*$/
 
-const check = (options: Options) =>
+/** @internal */
+export const check = (options: Options) =>
   Effect.gen(function* () {
     const namespace = options.namespace ?? "Millrace"
     if (!/^[0-9A-Za-z.\-_/#:]{1,255}$/.test(namespace) || namespace.startsWith(":") || namespace.startsWith("AWS/")) {
