@@ -24,6 +24,8 @@ interface Downstream {
   readonly servers?: number | undefined
   /** The share of calls that is refused where so many run. */
   readonly refused?: ((n: number) => number) | undefined
+  /** The share of calls that takes a minute where so many run. */
+  readonly hanging?: ((n: number) => number) | undefined
   /** Of mean 1: by what a call differs from others. */
   readonly noise: Effect.Effect<number>
 }
@@ -73,10 +75,10 @@ const running = (
     let calls = 0
     const freeAt: Array<number> = []
     const call = Effect.gen(function* () {
-      const { alone, noise, refused, servers, slowness } = yield* downstream.get
+      const { alone, hanging, noise, refused, servers, slowness } = yield* downstream.get
       calls++
-      const share = refused?.(calls) ?? 0
-      if ((yield* Random.next) < share) return yield* new Overloaded()
+      if ((yield* Random.next) < (refused?.(calls) ?? 0)) return yield* new Overloaded()
+      if ((yield* Random.next) < (hanging?.(calls) ?? 0)) return yield* Effect.sleep("1 minute")
       const work = 1000 * alone * slowness(calls) * (yield* noise)
       if (servers === undefined) return yield* Effect.sleep(work)
       // First come, first served, by the server that is free first.
@@ -224,12 +226,19 @@ describe("errors", () => {
     "of timeouts need not be named",
     overSeeds(2, () =>
       Effect.gen(function* () {
-        // Over 12 at once, a call takes so long that it times out.
+        // Over 12 at once, some calls hang: too few of them for the throughput to tell.
         const run = yield* running(
-          { alone: 0.5, slowness: (n) => (n > 12 ? 8 : 1), noise: even },
-          { from: 30, timeout: "2 seconds" }
+          { alone: 0.5, slowness: () => 1, noise: even, hanging: (n) => (n > 12 ? 0.1 : 0) },
+          { from: 30, timeout: "1 second" }
         )
-        yield* Effect.sleep("1 minute")
+        const reasons: Array<string> = []
+        yield* Effect.forkScoped(
+          Stream.runForEach(run.adaptive.changes, ({ _tag, reason }) =>
+            Effect.sync(() => (_tag === "BackedOff" ? reasons.push(reason) : 0))
+          )
+        )
+        yield* Effect.sleep("2 minutes")
+        assert.match(reasons[0] ?? "", /ended in overload/)
         assert.isAtMost((yield* run.adaptive.state).concurrency, 14)
         yield* Effect.sleep("5 minutes")
         assert.isAtLeast(yield* run.throughput("5 minutes"), 0.6 * (12 / 0.5))

@@ -9,6 +9,7 @@ import { InvalidOptions } from "@millrace/core/InvalidOptions"
 import type { ErrorKind } from "@millrace/core/LeaseQueue"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -138,6 +139,8 @@ const fromThrown =
 
 const invalid = (option: string, message: string) => new InvalidOptions({ option, message: `${option} ${message}` })
 
+const dateOf = (millis: number) => DateTime.toDateUtc(DateTime.unsafeMake(millis))
+
 /** What the SDK takes is mutable, and knows no `undefined`. */
 const dimensionsOf = (dimensions: ReadonlyArray<Dimension> | undefined): Array<Sdk.Dimension> =>
   (dimensions ?? []).map(({ Name, Value }) => ({ Name, Value }))
@@ -145,7 +148,7 @@ const dimensionsOf = (dimensions: ReadonlyArray<Dimension> | undefined): Array<S
 const datumOf = ({ Counts, Dimensions, Timestamp, Value, Values, ...rest }: MetricDatum): Sdk.MetricDatum => ({
   ...rest,
   Dimensions: dimensionsOf(Dimensions),
-  Timestamp: new Date(Timestamp),
+  Timestamp: dateOf(Timestamp),
   ...(Value === undefined ? {} : { Value }),
   ...(Values === undefined ? {} : { Values: [...Values] }),
   ...(Counts === undefined ? {} : { Counts: [...Counts] })
@@ -239,8 +242,8 @@ const service = (client: Sdk.CloudWatchClient, timeout: Duration.Duration): Serv
           new Sdk.GetMetricStatisticsCommand({
             ...rest,
             Dimensions: dimensionsOf(Dimensions),
-            StartTime: new Date(StartTime),
-            EndTime: new Date(EndTime),
+            StartTime: dateOf(StartTime),
+            EndTime: dateOf(EndTime),
             Statistics: ["Maximum"]
           }),
           { abortSignal }
