@@ -7,6 +7,7 @@ import { SQSService } from "@effect-aws/client-sqs"
 import {
   ConfigProvider,
   Context,
+  DateTime,
   Deferred,
   Duration,
   Effect,
@@ -514,7 +515,7 @@ describe("SqsClient", () => {
             credentials: async () => ({
               accessKeyId: `key-${++asked}`,
               secretAccessKey: "secret",
-              expiration: new Date(0)
+              expiration: DateTime.toDateUtc(DateTime.unsafeMake(0))
             }),
             maxSockets: 1
           })

@@ -1,6 +1,6 @@
 import { SQSClient } from "@aws-sdk/client-sqs"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { DateTime, Effect } from "effect"
 import * as Signature from "../src/internal/signature.js"
 
 /** What the SDK's own signer writes for the same request, time and credentials. */
@@ -26,6 +26,8 @@ const bySdk = (request: Signature.Signable, credentials: Signature.Credentials, 
     return signed.headers
   })
 
+const at = (time: string) => DateTime.toDateUtc(DateTime.unsafeMake(time))
+
 const request = (body: string | Uint8Array, host = "sqs.eu-west-3.amazonaws.com"): Signature.Signable => ({
   headers: {
     "content-type": "application/x-amz-json-1.0",
@@ -42,7 +44,7 @@ describe("signature", () => {
   it.effect("is the one that the SDK's signer writes, over days, regions, keys, tokens and bodies", () =>
     Effect.gen(function* () {
       const sign = Signature.make()
-      const day = new Date("2026-11-22T00:00:00.001Z")
+      const day = at("2026-11-22T00:00:00.001Z")
       const key = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY" }
       const cases: ReadonlyArray<readonly [Signature.Signable, Signature.Credentials, string, Date]> = [
         [request("{}"), key, "eu-west-3", day],
@@ -51,7 +53,7 @@ describe("signature", () => {
         [request("{}"), { ...key, sessionToken: "a/token+of==" }, "eu-west-3", day],
         [request("{}", "localhost:4566"), key, "us-east-1", day],
         [request("{}"), { ...key, secretAccessKey: "another" }, "us-east-1", day],
-        [request("{}"), key, "us-east-1", new Date("2026-11-23T23:59:59.999Z")],
+        [request("{}"), key, "us-east-1", at("2026-11-23T23:59:59.999Z")],
         [request("{}"), key, "us-east-1", day]
       ]
       for (const [one, credentials, region, date] of cases) {

@@ -1,6 +1,7 @@
 /** The AWS SDK for JavaScript v3 behind `Api`. The only file that knows its classes. */
 import { hash } from "node:crypto"
 import * as Sdk from "@aws-sdk/client-sqs"
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { SqsError } from "../SqsError.js"
@@ -66,7 +67,7 @@ const signing = (config: Sdk.SQSClient["config"], otherwise: RequestSigner): Req
         return otherwise.sign(request, options)
       }
       const [credentials, region] = await Promise.all([config.credentials(), options?.signingRegion ?? config.region()])
-      sign(request, credentials, region, new Date(date))
+      sign(request, credentials, region, DateTime.toDateUtc(DateTime.unsafeMake(date)))
       return request
     }
   }
