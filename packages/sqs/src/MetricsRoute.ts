@@ -127,7 +127,7 @@ export const toText = (metrics: Iterable<MetricPair.MetricPair.Untyped>): string
     for (const [suffix, more, value] of samplesOf(metricState)) {
       const all = [...labels, ...more].map(([label, text]) => `${label}="${escapeValue(text)}"`).join(",")
       const series = `${name}${suffix}${all === "" ? "" : `{${all}}`}`
-      if (!family.lines.has(series)) family.lines.set(series, `${series} ${number(value)}\n`)
+      family.lines.set(series, `${series} ${number(value)}\n`)
     }
   }
   let text = ""
