@@ -14,6 +14,7 @@ const withoutNotice = { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true"
 export default defineWorkspace([
   project("core", "packages/core"),
   project("sqs", "packages/sqs", withoutNotice),
+  project("dashboard", "packages/dashboard"),
   project("examples", "packages/examples"),
   { ...project("docs", "test/docs"), plugins: [plugin()] },
   // No alias: what is tested is the tarballs.

@@ -28,7 +28,7 @@ const errorsOf = (modules: ReadonlyMap<string, Module>): ReadonlyArray<ts.Diagno
     noUnusedParameters: false,
     verbatimModuleSyntax: false,
     paths: Object.fromEntries(
-      ["core", "sqs"].flatMap((name) => [
+      ["core", "sqs", "dashboard"].flatMap((name) => [
         [`@millrace/${name}`, [`${root}packages/${name}/src/index.ts`]],
         [`@millrace/${name}/testing`, [`${root}packages/${name}/src/testing/index.ts`]],
         [`@millrace/${name}/emulator`, [`${root}packages/${name}/src/emulator/index.ts`]],
@@ -153,7 +153,7 @@ describe.each(all.map((page) => [page.path, page] as const))("%s", (path, page) 
     expect(unlike).toEqual([])
   })
 
-  if (/^packages\/(core|sqs)\//.test(path)) {
+  if (/^packages\/(core|sqs|dashboard)\//.test(path)) {
     it("has no link that npm would break", () => {
       expect(links.filter((link) => !urls.test(link))).toEqual([])
     })

@@ -1,5 +1,5 @@
 /**
- * What npm would publish, as a stranger meets it: both packages are built, packed, installed into an empty project and
+ * What npm would publish, as a stranger meets it: the packages are built, packed, installed into an empty project and
  * used there. With PEERS=lowest that project gets the lowest version of every peer range.
  */
 import { execFile, spawn } from "node:child_process"
@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const lowestPeers = process.env["PEERS"] === "lowest"
-const packages = ["core", "sqs"]
+const packages = ["core", "sqs", "dashboard"]
 
 interface Manifest {
   readonly version: string
@@ -53,7 +53,7 @@ const tarballs: Record<string, string> = {}
 beforeAll(async () => {
   temporary = await mkdtemp(join(tmpdir(), "millrace-packaging-"))
   consumer = join(temporary, "consumer")
-  await tool(root, tsc, "-b", "packages/core", "packages/sqs")
+  await tool(root, tsc, "-b", ...packages.map((name) => `packages/${name}`))
   for (const name of packages) {
     const folder = join(root, "packages", name)
     await run(folder, "npm", "pack", "--silent", "--pack-destination", temporary)
@@ -126,7 +126,7 @@ describe.each(packages)("the tarball of %s", (name) => {
     const program = `import { register } from "node:module"
       register("data:text/javascript," + encodeURIComponent(${JSON.stringify(hooks)}))
       await import("@millrace/${name}")
-      await import("@millrace/${name}/${name === "sqs" ? "emulator" : "testing"}")
+      await import("@millrace/${name}${{ core: "/testing", sqs: "/emulator" }[name] ?? ""}")
       for (const peer of ${JSON.stringify(optional)})
         await import(peer).then(() => console.log(peer), () => {})`
     expect(await run(consumer, process.execPath, "--input-type=module", "--eval", program)).toBe("")
@@ -171,6 +171,26 @@ describe("a project with the tarballs", () => {
     await tool(consumer, tsc, "-p", "tsconfig.readme.json")
     const lines = (await run(consumer, process.execPath, "readme.js")).trim().split("\n")
     expect(lines.sort()).toEqual(["sprocket shipped", "widget shipped"])
+  })
+
+  it("serves the dashboard's page, and every file that it asks for", async () => {
+    const program = `import { Dashboard } from "@millrace/dashboard"
+      import { Effect } from "effect"
+      const names = (text) => [...text.matchAll(/(?:src|href|from)=?\\s*"\\.?(\\/[\\w.]+)"/g)].map(([, name]) => name)
+      await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
+        const { url } = yield* Dashboard.make({ port: 0, consumers: Effect.succeed({}) })
+        yield* Effect.promise(async () => {
+          const asked = new Set(["/"])
+          for (const path of asked) {
+            const answer = await fetch(url + path)
+            console.log(path, answer.status)
+            for (const name of names(await answer.text())) asked.add(name)
+          }
+        })
+      })))`
+    const lines = (await run(consumer, process.execPath, "--input-type=module", "--eval", program)).trim().split("\n")
+    const files = ["charts.js", "format.js", "icon.svg", "main.js", "style.css", "uplot.css", "uplot.js"]
+    expect(lines.sort()).toEqual(["/ 200", ...files.map((file) => `/${file} 200`)])
   })
 
   it("runs the emulator by its one command", async () => {

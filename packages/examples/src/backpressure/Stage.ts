@@ -1,6 +1,6 @@
 /** Plays an act and writes down, once a second, what the queue and the handler show. */
-import { Diagnosis } from "@millrace/core"
-import { SqsBacklog } from "@millrace/sqs"
+import { type Backlog, Diagnosis } from "@millrace/core"
+import { SqsBacklog, type SqsError } from "@millrace/sqs"
 import { SqsEmulator } from "@millrace/sqs/emulator"
 import { Clock, Effect } from "effect"
 import type { Scenario } from "./Acts.js"
@@ -33,7 +33,16 @@ export interface Played {
   readonly diagnosis: Diagnosis.Diagnosis | undefined
 }
 
-export const play = (scenario: Scenario, onSample: (sample: Sample) => Effect.Effect<void> = () => Effect.void) =>
+export interface Shown {
+  readonly consumer: Parameters<Watch>[0]
+  readonly backlog: Backlog.Backlog<SqsError.SqsError>
+}
+
+export const play = (
+  scenario: Scenario,
+  onSample: (sample: Sample) => Effect.Effect<void> = () => Effect.void,
+  onConsumer: (shown: Shown) => Effect.Effect<unknown> = () => Effect.void
+) =>
   Effect.gen(function* () {
     const sqs = yield* SqsEmulator.SqsEmulator
     const begunAt = yield* Clock.currentTimeMillis
@@ -73,8 +82,9 @@ export const play = (scenario: Scenario, onSample: (sample: Sample) => Effect.Ef
     const diagnose: Watch = (consumer) =>
       Effect.gen(function* () {
         const { diagnosedAt } = scenario
-        if (diagnosedAt === undefined) return
         const backlog = yield* SqsBacklog.make(Orders.queue, { every: "1 second", window: "10 seconds" })
+        yield* onConsumer({ consumer, backlog })
+        if (diagnosedAt === undefined) return
         const watched = yield* Diagnosis.of(consumer, backlog, { window: "10 seconds", every: "2 seconds" })
         yield* Effect.forkScoped(
           Effect.gen(function* () {

@@ -10,10 +10,12 @@ import { NodeRuntime } from "@effect/platform-node"
 import { ProcessLoad } from "@millrace/core"
 import { Console, Effect } from "effect"
 import * as Cli from "../Cli.js"
+import * as Monitor from "../Monitor.js"
 import * as Story from "../Story.js"
 import { acts, type Scenario } from "./Acts.js"
 import * as Figures from "./Figures.js"
 import * as Page from "./Page.js"
+import * as Replay from "./Replay.js"
 import * as Stage from "./Stage.js"
 
 const usage = `Usage: npm run backpressure -- [options]
@@ -23,7 +25,9 @@ and writes a page with the charts.
 
   --out <file>  where the page goes (default backpressure.html)
   --live        on the wall clock: nine minutes
-  --help        this text`
+  --help        this text
+${Monitor.usage}
+                    (played once more, ten times as fast; with --live in real time)`
 
 const read = Effect.try({
   try: () =>
@@ -31,6 +35,7 @@ const read = Effect.try({
       options: {
         out: { type: "string", default: "backpressure.html" },
         live: { type: "boolean", default: false },
+        ...Monitor.options,
         help: { type: "boolean", default: false }
       }
     }).values,
@@ -54,12 +59,14 @@ const simulated = (scenario: Scenario) =>
 const main = Effect.gen(function* () {
   const options = yield* read
   if (options.help) return yield* Effect.as(Console.log(usage), 0)
+  const port = yield* Monitor.read(options)
+  const perform = options.live && port === undefined ? live : simulated
   const plays = yield* Effect.all(
     {
-      oneAtATime: (options.live ? live : simulated)(acts.oneAtATime),
-      naiveLoop: (options.live ? live : simulated)(acts.naiveLoop),
-      enough: (options.live ? live : simulated)(acts.enough),
-      slowDownstream: (options.live ? live : simulated)(acts.slowDownstream)
+      oneAtATime: perform(acts.oneAtATime),
+      naiveLoop: perform(acts.naiveLoop),
+      enough: perform(acts.enough),
+      slowDownstream: perform(acts.slowDownstream)
     },
     { concurrency: "unbounded" }
   )
@@ -73,6 +80,7 @@ const main = Effect.gen(function* () {
     `Act 3: a slow downstream\n${Figures.print([plays.slowDownstream])}\n\n${Figures.diagnosis(plays.slowDownstream)}\n`
   )
   yield* Story.writePage(resolve(options.out), Page.html(plays))
+  if (port !== undefined) yield* Replay.onDashboard(port, options.live ? 1 : 10)
   return 0
 })
 

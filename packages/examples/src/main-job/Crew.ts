@@ -24,12 +24,15 @@ export const make = (
       working = second
     })
     return {
+      consumers: { first, second },
       streams: [first.stream, Stream.onStart(second.stream, takesOver)] as const,
       stats: Effect.zipWith(first.stats, second.stats, sum),
       /** Of the one that works. */
       figures: Effect.suspend(() => working.figures)
     }
   })
+
+export type Crew = Effect.Effect.Success<ReturnType<typeof make>>
 
 export type Figures = Pick<
   Consumer.Stats,

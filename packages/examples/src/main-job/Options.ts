@@ -2,6 +2,7 @@ import { parseArgs } from "node:util"
 import { SqsQueue } from "@millrace/sqs"
 import { Effect, Either } from "effect"
 import { BadArguments } from "../Cli.js"
+import * as Monitor from "../Monitor.js"
 
 export const usage = `Usage: npm start -- [options]
 
@@ -15,6 +16,7 @@ on the embedded emulator unless told otherwise. Exits with 1 where its own verdi
                     as for any AWS tool (AWS_PROFILE, AWS_REGION, …)
   --seed <n>        which webhooks are slow and which fail (default 1)
   --json            one line of JSON at the end
+${Monitor.usage}
   --help            this text`
 
 export interface Options {
@@ -26,6 +28,8 @@ export interface Options {
   readonly queue: string | undefined
   readonly seed: number
   readonly json: boolean
+  /** The port of the dashboard; `undefined` where there is to be none. */
+  readonly dashboard: number | undefined
 }
 
 const parse = (args: ReadonlyArray<string>) =>
@@ -40,6 +44,7 @@ const parse = (args: ReadonlyArray<string>) =>
           queue: { type: "string" },
           seed: { type: "string", default: "1" },
           json: { type: "boolean", default: false },
+          ...Monitor.options,
           help: { type: "boolean", default: false }
         }
       }).values,
@@ -49,8 +54,9 @@ const parse = (args: ReadonlyArray<string>) =>
 /** `undefined` where the usage was asked for. */
 export const read = (args: ReadonlyArray<string>): Effect.Effect<Options | undefined, BadArguments> =>
   Effect.gen(function* () {
-    const { fast, faults, fifo, help, json, queue, seed } = yield* parse(args)
+    const { fast, faults, fifo, help, json, queue, seed, ...asked } = yield* parse(args)
     if (help) return undefined
+    const dashboard = yield* Monitor.read(asked)
     if (!/^\d{1,15}$/.test(seed)) {
       return yield* new BadArguments({ message: `--seed is "${seed}"; write a whole number, such as --seed 7` })
     }
@@ -73,6 +79,7 @@ export const read = (args: ReadonlyArray<string>): Effect.Effect<Options | undef
       faults: Number(faults),
       queue,
       seed: Number(seed),
-      json
+      json,
+      dashboard
     }
   })

@@ -8,6 +8,7 @@ import { Diagnosis, Pipeline, ProcessLoad, RetryPolicy } from "@millrace/core"
 import { SqsBacklog } from "@millrace/sqs"
 import { Console, Duration, Effect, Random, Schedule, Stream } from "effect"
 import * as Cli from "../Cli.js"
+import * as Monitor from "../Monitor.js"
 import * as Aws from "./Aws.js"
 import * as Crew from "./Crew.js"
 import * as Emulated from "./Emulated.js"
@@ -51,6 +52,16 @@ const job = (options: Options.Options) =>
 
     const backlog = yield* SqsBacklog.make(queue, { every: "1 second", window: "10 seconds" })
     const watched = yield* Diagnosis.of(crew.figures, backlog, { every: "1 second" })
+    const entry = (consumer: Crew.Crew["consumers"]["first"]) => ({ consumer, backlog, controls: { pause: true } })
+    const { first, second } = crew.consumers
+    const monitor =
+      options.dashboard === undefined
+        ? undefined
+        : yield* Monitor.serve({
+            port: options.dashboard,
+            every: "500 millis",
+            consumers: Effect.succeed({ first: entry(first), second: entry(second) })
+          })
     const [tally] = yield* Effect.scoped(
       Effect.zipRight(
         View.live(crew.stats),
@@ -60,6 +71,7 @@ const job = (options: Options.Options) =>
     const diagnosis = yield* watched.now
     const verdict = Verdict.judge(yield* Evidence.gather(crew.stats, tally, maxInFlight))
     yield* Report.print(tally, verdict, diagnosis, options)
+    if (monitor !== undefined) yield* Monitor.stay(monitor)
     return Verdict.exitCode(verdict)
   }).pipe(Effect.scoped)
 

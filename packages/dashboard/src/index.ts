@@ -1,0 +1,2 @@
+export * as Bodies from "./Bodies.js"
+export * as Dashboard from "./Dashboard.js"
