@@ -190,6 +190,7 @@ class Engine<E> implements Custodian {
   /** Warned about once a streak: the rest is at debug. */
   #receiveFails = false
   #sourceClosed = false
+  draining = false
   #watch: Fiber.RuntimeFiber<void> | undefined
   #lastEnd: number
   #waiters: Array<{ readonly done: () => boolean; readonly wake: () => void }> = []
@@ -632,6 +633,7 @@ class Engine<E> implements Custodian {
   drain(deadline: Duration.Duration): Effect.Effect<DrainReport> {
     return Effect.suspend(() => {
       const before = { ...this.metrics.counts }
+      this.draining = true
       return this.stopReceiving.pipe(
         Effect.zipRight(Effect.sync(() => this.#release(waits))),
         Effect.zipRight(

@@ -400,6 +400,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
     const delay = remaining ?? 0
     if (
       after.defer !== undefined &&
+      !held.custodian.draining &&
       delay <= holdLimit &&
       held.custodian.now() + delay < held.custodian.keptUntil(held)
     ) {
@@ -463,7 +464,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
       }
       const delay = decision._tag === "Retry" ? Duration.toMillis(decision.delay) : Number.POSITIVE_INFINITY
       const now = held.custodian.now()
-      const mayHold = after.hold !== undefined && !held.runsElsewhere
+      const mayHold = after.hold !== undefined && !held.runsElsewhere && !held.custodian.draining
       if (mayHold && delay <= holdLimit && now + delay < held.custodian.keptUntil(held)) {
         held.holds++
         held.retriesInARow = 0

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type Delivery, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import { Chunk, Clock, Deferred, Effect, Fiber, Schedule, Stream } from "effect"
+import { Chunk, Clock, Deferred, Duration, Effect, Fiber, Schedule, Stream } from "effect"
 import { grouped, type Line, logged, numbered, recorded, type Stage, simulated } from "./support/index.js"
 
 const receivedOf = (memory: MemoryQueue.MemoryQueue) =>
@@ -368,6 +368,36 @@ describe("a drain", () => {
         const released = calls.of("setLease").filter(({ entries }) => entries.some(({ millis }) => millis === 0))
         assert.isAtMost(Math.max(...released.map(({ at }) => at)), 5500)
         assert.isAtMost(Math.max(...calls.of("receive").map(({ at }) => at)), 5000)
+      })
+    )
+  )
+
+  it(
+    "does not wait for the retry of what fails meanwhile: it goes back with its group, behind its delay",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ ordered: true })
+        const { calls, queue } = recorded(memory)
+        yield* memory.send(grouped("a1", "a2", "a3"))
+        const consumer = yield* Consumer.make(queue)
+        const fiber = yield* consumer.stream.pipe(
+          Pipeline.process(() => Effect.zipRight(Effect.sleep("2 seconds"), Effect.fail("no")), {
+            retry: RetryPolicy.redeliver(Schedule.spaced("15 seconds"))
+          }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("1 second")
+        const [took, report] = yield* Effect.timed(consumer.drain({ deadline: "20 seconds" }))
+        yield* Fiber.join(fiber)
+        assert.isAtMost(Duration.toMillis(took), 2000)
+        assert.deepStrictEqual(report, { finished: 1, released: 2, lost: 0, stranded: 0 })
+        const given = calls.of("setLease").flatMap(({ entries }) => entries.map(({ id, millis }) => [id, millis]))
+        assert.deepStrictEqual(given, [
+          ["memory-3", 0],
+          ["memory-2", 0],
+          ["memory-1", 15_000]
+        ])
       })
     )
   )

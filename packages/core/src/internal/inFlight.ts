@@ -33,6 +33,8 @@ export interface Custodian {
   readonly keptUntil: (delivery: InFlight) => number
   /** Messages in flight, at most. */
   readonly maxInFlight: number
+  /** It gives back what does not run: nothing is held for later. */
+  readonly draining: boolean
   /** On a clock that never goes back, in milliseconds. */
   readonly now: () => number
   /** A time of that clock, since the epoch. */
