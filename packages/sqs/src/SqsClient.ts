@@ -6,6 +6,7 @@
  */
 import type { SQSClient } from "@aws-sdk/client-sqs"
 import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import type { Connections } from "@millrace/core/LeaseQueue"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -17,6 +18,7 @@ import * as Redacted from "effect/Redacted"
 import { type Api, service } from "./internal/api.js"
 import * as Deadlines from "./internal/deadlines.js"
 import { fromThrown, timedOut } from "./internal/errors.js"
+import * as Http from "./internal/http.js"
 import * as sdk from "./internal/sdk.js"
 import type { SqsError } from "./SqsError.js"
 
@@ -113,6 +115,8 @@ export interface MoveTask {
 
 /** Interrupting an operation aborts its request. None of them retries by itself. */
 export interface Service {
+  /** Connections in use, and calls that wait for one: known of a client of `layer` or `layerConfig`. */
+  readonly connections?: Effect.Effect<Connections> | undefined
   readonly sendMessage: (request: SendMessageRequest) => Effect.Effect<SendMessageResult, SqsError>
   readonly sendMessageBatch: (
     request: BatchRequest<SendFields>
@@ -233,6 +237,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   if (endpoint !== undefined && !(/^https?:[^?#]*$/i.test(endpoint) && URL.canParse(endpoint))) {
     return yield* invalid("endpoint", `is "${endpoint}"; write a URL such as "http://localhost:4566"`)
   }
+  const requestHandler = Http.make(maxSockets)
   const client = yield* Effect.acquireRelease(
     Effect.sync(() =>
       sdk.makeClient({
@@ -243,7 +248,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
           secretAccessKey: Redacted.value(credentials.secretAccessKey),
           ...(credentials.sessionToken && { sessionToken: Redacted.value(credentials.sessionToken) })
         },
-        maxSockets
+        requestHandler
       })
     ),
     (client) => Effect.sync(() => client.destroy())
@@ -255,7 +260,10 @@ const make = Effect.fnUntraced(function* (options: Options) {
         ? invalid("region", "is not given: write `region`, set AWS_REGION, or put it in the profile")
         : invalid("region", `is "${options.region}"; write one such as "us-east-1"`)
   })
-  return service(sdk.api(client, sdk.ofOurs(client), yield* Deadlines.make, timeout))
+  return {
+    ...service(sdk.api(client, sdk.ofOurs(client), yield* Deadlines.make, timeout)),
+    connections: Effect.sync(requestHandler.connections)
+  }
 })
 
 /**

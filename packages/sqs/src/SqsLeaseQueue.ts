@@ -257,6 +257,7 @@ export const make = Effect.fnUntraced(function* (
     limits,
     leaseDuration,
     maxAttempts: resolved.deadLetter?.maxReceiveCount,
+    connections: client.connections,
     receive: ({ attemptId, max, stop, wait }) =>
       Effect.map(
         client.receiveMessage(

@@ -22,6 +22,7 @@ import {
   TestServices
 } from "effect"
 import { SqsClient, SqsError } from "../src/index.js"
+import * as Http from "../src/internal/http.js"
 import { makeClient } from "../src/internal/sdk.js"
 import * as FakeServer from "./support/FakeServer.js"
 
@@ -517,7 +518,7 @@ describe("SqsClient", () => {
               secretAccessKey: "secret",
               expiration: DateTime.toDateUtc(DateTime.unsafeMake(0))
             }),
-            maxSockets: 1
+            requestHandler: Http.make(1)
           })
         ),
         (client) => Effect.sync(() => client.destroy())
@@ -582,7 +583,7 @@ describe("SqsClient", () => {
     Effect.promise(async () => {
       const hostOf = async (endpoint: string | undefined) => {
         const credentials = { accessKeyId: "test", secretAccessKey: "test" }
-        const client = makeClient({ region: "eu-west-3", endpoint, credentials, maxSockets: 1 })
+        const client = makeClient({ region: "eu-west-3", endpoint, credentials, requestHandler: Http.make(1) })
         const hosts: Array<unknown> = []
         client.middlewareStack.add(
           () => (args) => {
@@ -598,6 +599,30 @@ describe("SqsClient", () => {
       }
       assert.deepStrictEqual(await hostOf(undefined), ["sqs.eu-west-3.amazonaws.com"])
       assert.deepStrictEqual(await hostOf("http://localhost:4566"), ["localhost"])
+    })
+  )
+
+  it.scopedLive("it tells how many calls wait for a connection", () =>
+    Effect.gen(function* () {
+      const arrived = yield* Deferred.make<void>()
+      const server = yield* FakeServer.make(() => {
+        Deferred.unsafeDone(arrived, Exit.void)
+        return undefined
+      })
+      const sqs = yield* SqsClient.SqsClient.pipe(
+        Effect.provide(yield* Layer.build(SqsClient.layer({ ...FakeServer.options(server.url), maxSockets: 1 })))
+      )
+      const connections = sqs.connections ?? Effect.dieMessage("it tells nothing")
+      assert.deepStrictEqual(yield* connections, { max: 1, open: 0, waiting: 0 })
+      const poll = yield* Effect.fork(sqs.receiveMessage({ QueueUrl }))
+      yield* Deferred.await(arrived)
+      assert.deepStrictEqual(yield* connections, { max: 1, open: 1, waiting: 0 })
+      const ack = yield* Effect.fork(sqs.deleteMessageBatch({ QueueUrl, Entries: [{ Id: "0", ReceiptHandle: "r" }] }))
+      yield* Effect.repeat(Effect.delay(connections, "5 millis"), { until: ({ waiting }) => waiting === 1 })
+      yield* Fiber.interrupt(ack)
+      yield* Effect.repeat(Effect.delay(connections, "5 millis"), { until: ({ waiting }) => waiting === 0 })
+      yield* Fiber.interrupt(poll)
+      yield* Effect.repeat(Effect.delay(connections, "5 millis"), { until: ({ open }) => open === 0 })
     })
   )
 

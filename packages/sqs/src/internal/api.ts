@@ -60,7 +60,8 @@ interface Task {
 
 /** AWS's inputs may leave anything out. */
 type Loose<A> = A extends Uint8Array ? A : { readonly [K in keyof A]?: Loose<A[K]> | undefined }
-type Input<Name extends keyof Client.Service> = Loose<Parameters<Client.Service[Name]>[0]>
+type Operation = Exclude<keyof Client.Service, "connections">
+type Input<Name extends Operation> = Loose<Parameters<Client.Service[Name]>[0]>
 
 /** Methods, not functions: AWS's inputs differ otherwise in name only (mutable arrays, enums of strings). */
 export interface Api<E> {

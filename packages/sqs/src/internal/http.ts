@@ -5,6 +5,7 @@
  */
 import * as Http from "node:http"
 import * as Https from "node:https"
+import type { Connections } from "@millrace/core/LeaseQueue"
 
 /** Ends one call before its answer. What the SDK calls an abort signal, without its event target. */
 export class Abort {
@@ -82,7 +83,17 @@ export const make = (maxSockets: number) => {
       request.end(body)
     })
 
+  const all = <A>(of: (agent: Http.Agent) => NodeJS.ReadOnlyDict<ReadonlyArray<A>>): ReadonlyArray<A> =>
+    [plain, secure].flatMap((agent) => Object.values(of(agent))).flatMap((each) => each ?? [])
+
   return {
+    /** Those that a call has now; what is kept alive beside them is free. */
+    connections: (): Connections => ({
+      max: maxSockets,
+      open: all(({ sockets }) => sockets).length,
+      // The agent keeps aborted ones until their turn.
+      waiting: all<Http.ClientRequest>(({ requests }) => requests).filter(({ destroyed }) => !destroyed).length
+    }),
     metadata: { handlerProtocol: "http/1.1" },
     handle,
     destroy: () => {
@@ -94,3 +105,5 @@ export const make = (maxSockets: number) => {
     httpHandlerConfigs: () => ({})
   }
 }
+
+export type Handler = ReturnType<typeof make>

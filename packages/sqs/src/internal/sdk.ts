@@ -8,14 +8,14 @@ import type { SqsError } from "../SqsError.js"
 import type { Api } from "./api.js"
 import type { Deadlines } from "./deadlines.js"
 import { fromThrown, timedOut } from "./errors.js"
-import * as Http from "./http.js"
+import { Abort, type Handler } from "./http.js"
 import * as Signature from "./signature.js"
 
 export interface Settings {
   readonly region: string | undefined
   readonly endpoint: string | undefined
   readonly credentials: Sdk.SQSClientConfig["credentials"] | undefined
-  readonly maxSockets: number
+  readonly requestHandler: Handler
 }
 
 /** How calls go through a client. */
@@ -90,7 +90,7 @@ export const makeClient = (settings: Settings): Sdk.SQSClient => {
         useQueueUrlAsEndpoint: false,
         // Checked here instead: one call of OpenSSL for a body takes a quarter of the time.
         md5: false,
-        requestHandler: Http.make(settings.maxSockets)
+        requestHandler: settings.requestHandler
       })
   )
   const { config, middlewareStack } = client
@@ -120,7 +120,7 @@ export const makeClient = (settings: Settings): Sdk.SQSClient => {
   return client
 }
 
-type HttpRequest = Parameters<ReturnType<typeof Http.make>["handle"]>[0]
+type HttpRequest = Parameters<Handler["handle"]>[0]
 
 /**
  * For a client of `makeClient`. The SDK uses its cached middleware only for calls without options, and drops the cache
@@ -128,7 +128,7 @@ type HttpRequest = Parameters<ReturnType<typeof Http.make>["handle"]>[0]
  * middleware that hands it to the request handler.
  */
 export const ofOurs = (client: Sdk.SQSClient): Way => {
-  const aborts = new WeakMap<object, Http.Abort>()
+  const aborts = new WeakMap<object, Abort>()
   client.middlewareStack.add(
     (next) => (args) => {
       const abortSignal = aborts.get(args.input)
@@ -142,7 +142,7 @@ export const ofOurs = (client: Sdk.SQSClient): Way => {
   )
   return {
     send: (input, send) => {
-      const call = new Http.Abort()
+      const call = new Abort()
       aborts.set(input, call)
       return { answer: send(input), call }
     },
