@@ -1,7 +1,7 @@
 import type { Cause } from "../Diagnosis.js"
 import type * as Figures from "../Figures.js"
 import * as Histogram from "../Histogram.js"
-import { type Lag, meanTime } from "./lag.js"
+import { type Lag, meanTime, millisOf, quickest } from "./lag.js"
 
 /**
  * Where the slots' time went. All is counted in slots: so many were taken by useful work, so many stood idle for want of
@@ -24,8 +24,6 @@ const clamp = (part: number): number => Math.min(1, Math.max(0, part))
 
 /** From 0 at `from` to 1 at `to`: no threshold that noise could trip over. */
 const ramp = (value: number, from: number, to: number): number => clamp((value - from) / (to - from))
-
-const millisOf = ({ seconds }: Figures.Interval): number => seconds * 1000
 
 export const cpuBound = ({ load }: Lag): number =>
   load === undefined ? 0 : Math.max(ramp(load.utilization, 0.8, 0.95), ramp(load.delay, 30, 150))
@@ -53,36 +51,9 @@ export const occupancy = ({ now }: Lag): number => {
   return Math.max(now.fullFor / millisOf(now), (received * held) / millisOf(now) / maxInFlight)
 }
 
-/** From which age on a head is stuck, in milliseconds: far beyond what handlers take. */
-export const stuckAfter = ({ before, now, usualTime }: Lag): number =>
-  Math.max(30_000, 10 * (usualTime ?? Histogram.quantile((before ?? now).handler, 0.5) ?? 0))
-
-export interface Stuck extends Figures.Group {
-  readonly age: number
-  readonly failures: number
-}
-
-/** Groups whose head does not get done: it has been here too long, or it has failed again and again. */
-export const stuckGroups = (lag: Lag): ReadonlyArray<Stuck> => {
-  const { earlier, now } = lag
-  const failures = [...earlier, ...lag.intervals.filter(({ to }) => to > (earlier.at(-1)?.to ?? 0))].flatMap(
-    ({ recentFailures }) => recentFailures
-  )
-  return now.groups
-    .map((group) => {
-      const ofHead = failures.filter(({ messageId }) => messageId === group.head.messageId)
-      const since = Math.min(group.head.receivedAt, ...ofHead.map(({ at }) => at))
-      return { ...group, age: now.to - since, failures: ofHead.length }
-    })
-    .filter(({ age, failures, head }) => age >= stuckAfter(lag) && (head.running || failures >= 2 || head.attempt > 1))
-    .sort((a, b) => b.age - a.age)
-}
-
 /** How many groups had something in flight, on average, as the intervals ended. */
-export const activeGroups = ({ earlier, intervals }: Lag): number => {
-  const recent = intervals.slice(earlier.length)
-  return recent.reduce((sum, { groupsInFlight }) => sum + groupsInFlight, 0) / Math.max(1, recent.length)
-}
+export const activeGroups = ({ recent }: Lag): number =>
+  recent.reduce((sum, { groupsInFlight }) => sum + groupsInFlight, 0) / Math.max(1, recent.length)
 
 /** Messages of one id that failed again and again. */
 export const repeated = ({ now }: Lag): ReadonlyArray<{ readonly messageId: string; readonly failures: number }> => {
@@ -94,20 +65,14 @@ export const repeated = ({ now }: Lag): ReadonlyArray<{ readonly messageId: stri
     .sort((a, b) => b.failures - a.failures)
 }
 
-export const connectionsFull = ({ now: { connections } }: Lag): boolean =>
-  connections !== undefined && (connections.waiting > 0 || connections.open >= connections.max)
-
-/** What handlers took before that had about so many beside them: over all that is known, or in its first half. */
+/** What handlers took that had about so many beside them, in the first half of what is known: the rest may be like now. */
 const usualAt = ({ earlier }: Lag, running: number): number | undefined => {
-  const of = (intervals: ReadonlyArray<Figures.Interval>) => {
-    const alike = intervals.flatMap(({ byRunning }) =>
-      byRunning.filter((level) => level.running >= 0.7 * running && level.running <= 1.5 * running)
-    )
-    const handlers = alike.reduce((sum, level) => sum + level.handlers, 0)
-    return handlers < 8 ? [] : [alike.reduce((sum, level) => sum + level.time, 0) / handlers]
-  }
-  const means = [...of(earlier), ...of(earlier.slice(0, Math.ceil(earlier.length / 2)))]
-  return means.length === 0 ? undefined : Math.min(...means)
+  const alike = earlier
+    .slice(0, Math.ceil(earlier.length / 2))
+    .flatMap(({ byRunning }) => byRunning)
+    .filter((level) => level.running >= 0.7 * running && level.running <= 1.5 * running)
+  const handlers = alike.reduce((sum, level) => sum + level.handlers, 0)
+  return handlers < 8 ? undefined : alike.reduce((sum, level) => sum + level.time, 0) / handlers
 }
 
 /** How much longer a handler takes now than before: by time passed, and by how many run beside it. */
@@ -126,6 +91,9 @@ export const stretched = (lag: Lag): { readonly byTime: number; readonly byCompa
     const byTime = Math.min(overUsual, surely < 1.15 * then ? 1 : handlerTime / then)
     return { byTime, byCompany: Math.max(1, overQuick / byTime) }
   }
+  // So does company that changes meanwhile.
+  const near = quickest(now.byRunning, running)
+  if (near !== undefined && near.time >= 0.85 * handlerTime) return { byTime: overUsual, byCompany: 1 }
   // Otherwise by the rate: more at once at a downstream that is full give the same rate, at one that is slow a lower one.
   const rateBefore = Math.max(...lag.earlier.map(({ handler, seconds }) => handler.count / seconds))
   const rateNow = now.handler.count / now.seconds
@@ -134,62 +102,143 @@ export const stretched = (lag: Lag): { readonly byTime: number; readonly byCompa
     : { byTime: 1, byCompany: Math.max(overQuick, overUsual) }
 }
 
+/** From the end of a handler to the confirmed ack, its wait for company included. */
+const ackTime = ({ now }: Lag): number =>
+  Math.max(
+    0,
+    (Histogram.mean(now.settled) ?? 0) - (Histogram.mean(now.waited) ?? 0) - (Histogram.mean(now.handler) ?? 0)
+  )
+
+/** Of a message's time with the calls that receive and ack it, the calls' part; all, where permits would do without it. */
+const ofCalls = ({ callTime, handlerTime = 0, now }: Lag, enough: number): number => {
+  const part = callTime / Math.max(1, callTime + handlerTime)
+  const wouldDo = ramp(part, 0.1, 0.4) * ramp(now.stats.maxInFlight / Math.max(1, enough), 1, 1.3)
+  return ramp(callTime, 30, 100) * (part + (1 - part) * wouldDo)
+}
+
+/** In how many of the intervals calls waited for a connection. */
+const connectionsFull = (recent: ReadonlyArray<Figures.Interval>): number =>
+  recent.filter(
+    ({ connections }) => connections !== undefined && connections.waiting > 0 && connections.open >= connections.max
+  ).length / Math.max(1, recent.length)
+
+/** How near the queue is to what it allows in flight. */
+const windowFull = ({ inFlightLimit, now, samples }: Lag): number => {
+  const recent = samples.filter(({ at }) => at >= now.from - 1)
+  const inFlight = recent.reduce((sum, sample) => sum + sample.inFlight, 0) / Math.max(1, recent.length)
+  return ramp(inFlight / inFlightLimit, 0.85, 0.95)
+}
+
+const hottestShare = ({ recent, stuck }: Lag): number =>
+  recent
+    .flatMap(({ groups }) => groups)
+    .filter(({ group }) => !stuck.some((other) => other.group === group))
+    .reduce((most, { share }) => Math.max(most, share), 0)
+
 /** Shares out idle slots, the surest cause first; each takes a part of what those before it have left. */
-const idleCauses = (lag: Lag): Array<readonly [Cause, number]> => {
-  const { callTime, handlerTime, intervals, last, now, slots } = lag
-  const recent = intervals.slice(lag.earlier.length)
-  const idle = Math.max(0.01, 1 - lag.running / slots)
+const idleCauses = (lag: Lag, best: number, enough: number): Array<readonly [Cause, number]> => {
+  const { now, recent, slots, stuck } = lag
+  const { maxInFlight } = now.stats
+  const { ordered } = now.settings
+  const idle = Math.max(0.01, lag.idle / slots)
   const partOfIdle = (millis: number) => clamp(millis / millisOf(now) / idle)
-  const throttledCalls = throttledShare(lag)
-  const full = occupancy(lag) >= 0.7
+  const full = ramp(occupancy(lag), 0.5, 0.75)
   const shut = recent.filter(({ stages }) =>
     stages.some(({ circuit }) => circuit !== undefined && circuit !== "all")
   ).length
-  const stuck = stuckGroups(lag)
+  // Messages wait in the queue and it gives none, or they wait here for their turn.
+  const answered = Math.max(1, now.stats.polls - now.stats.receiveErrors)
+  const withheld = (1 - full) * (1 - now.fullReceives / answered)
+  const waiting = (Histogram.mean(now.waited) ?? 0) * now.waited.count
+  const inLanes = ramp(waiting / millisOf(now) / maxInFlight, 0.1, 0.4)
   const groups = Math.max(0, activeGroups(lag) - stuck.length)
-  const few = now.settings.ordered && groups < 0.9 * Math.min(slots, now.stats.maxInFlight)
-  const lanes = !now.settings.ordered && lag.waiting >= now.stats.maxInFlight / 3
-  const ofCalls = ramp(callTime, 30, 100) * (callTime / Math.max(1, callTime + (handlerTime ?? 0)))
-  const hottest = Math.max(
-    0,
-    ...now.groups.filter((group) => !stuck.some((s) => s.group === group.group)).map((g) => g.share)
-  )
-  const windowFull = last !== undefined && last.inFlight >= 0.9 * lag.inFlightLimit
-  const batch = Math.min(now.settings.batchSize, now.stats.maxInFlight)
-  const short = (brought(lag) ?? batch) < 0.7 * now.settings.batchSize
+  const few = ordered ? 1 - ramp(groups / Math.min(slots, maxInFlight), 0.8, 1) : 1
+  const hottest = hottestShare(lag)
+  const calls = ofCalls(lag, enough)
+  // Whether the turns of one group are taken all the time.
+  const hot = ramp((hottest * now.stats.received * (best + ackTime(lag))) / millisOf(now), 0.4, 0.8)
+  const ofStuck = stuck.reduce((sum, { inFlight }) => sum + inFlight, 0) / maxInFlight
+  const short = (brought(lag) ?? now.settings.batchSize) < 0.7 * now.settings.batchSize
   return [
     ["Paused", partOfIdle(now.pausedFor)],
     ["CircuitOpen", shut / Math.max(1, recent.length)],
-    ["Throttled", Math.max(partOfIdle(now.throttledFor), full ? clamp(2 * throttledCalls) : 0)],
+    ["Throttled", Math.max(partOfIdle(now.throttledFor), full * clamp(2 * throttledShare(lag)))],
     [
       "RateLimited",
-      now.settings.rate !== undefined && now.stats.received / now.seconds >= 0.85 * now.settings.rate ? 1 : 0
+      now.settings.rate === undefined ? 0 : ramp(now.stats.received / now.seconds / now.settings.rate, 0.8, 0.9)
     ],
-    ["InFlightWindowFull", windowFull ? 1 : 0],
-    ["StuckGroup", stuck.length === 0 ? 0 : hottest >= 0.3 && groups >= 1 ? 0.5 : 1],
-    ["HotGroup", few || lanes ? 1 - ofCalls : 0],
+    ["InFlightWindowFull", windowFull(lag)],
+    [
+      "StuckGroup",
+      stuck.length === 0 ? 0 : Math.max(ramp(ofStuck, 0.3, 0.9), withheld * (hottest >= 0.3 && groups >= 1 ? 0.5 : 1))
+    ],
+    ["HotGroup", few * Math.max(ordered ? hot : 0, Math.max(inLanes, ordered ? withheld : 0) * (1 - calls))],
     ["SlowCalls", partOfIdle(now.failingFor)],
-    ["ConnectionsExhausted", connectionsFull(lag) ? Math.max(0.7, ofCalls) : 0],
-    ["SlowCalls", ofCalls],
-    ["IntakeTooSmall", full || short ? 1 : 0]
+    ["ConnectionsExhausted", ramp(connectionsFull(recent), 0, 0.4)],
+    ["SlowCalls", calls],
+    ["IntakeTooSmall", short ? 1 : full]
   ]
 }
 
-/** What a full event loop explains as well: all that waits for it. */
-const mayBeCpu: ReadonlyArray<Cause> = ["SlowHandler", "SaturatedDownstream", "TooFewSlots", "SlowCalls"]
+/**
+ * What would hold the consumer up next, were the rest mended: with what comes, and by what is known of it, the slots
+ * that it would fall short by.
+ */
+const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray<readonly [Cause, number]> => {
+  const { now, slots } = lag
+  const needed = (sustained * best) / 1000
+  /** The part of what comes that is above so much, once it is clearly so. */
+  const above = (demand: number, most: number) =>
+    demand <= most ? 0 : (1 - most / demand) * ramp(demand / most, 1, 1.2)
+  const chain = best + ackTime(lag)
+  const permits = (sustained * (chain + (Histogram.mean(now.calls.receive) ?? 0))) / 1000
+  const short = needed * above(permits, now.stats.maxInFlight)
+  const calls = ramp(lag.callTime, 30, 100) * (1 - best / Math.max(1, best + lag.callTime))
+  const hottest = hottestShare(lag)
+  const ofHottest = now.settings.ordered ? hottest * above((hottest * sustained * chain) / 1000, 1) : 0
+  return [
+    ["RateLimited", now.settings.rate === undefined ? 0 : needed * above(sustained, now.settings.rate)],
+    ["TooFewSlots", needed * above(needed, slots)],
+    ["SlowCalls", short * calls],
+    ["IntakeTooSmall", short * (1 - calls)],
+    ["HotGroup", needed * ofHottest]
+  ]
+}
+
+/** Which part of a cause a full event loop explains as well: all that waits for it. */
+const explainedByCpu = (cause: Cause, { callTime, load }: Lag): number =>
+  cause === "SlowHandler" || cause === "SaturatedDownstream" || cause === "TooFewSlots"
+    ? 1
+    : cause === "SlowCalls"
+      ? clamp((4 * (load?.delay ?? 0)) / Math.max(1, callTime))
+      : 0
+
+/** Whether more at once only make each slower: 1 where the time grows as they do, 0 where it does not. */
+const saturation = ({ handlerTime, quick, running }: Lag, byCompany: number): number =>
+  quick === undefined || handlerTime === undefined || byCompany <= 1 || running <= quick.running
+    ? 0
+    : ramp(Math.log(byCompany) / Math.log(running / quick.running), 0.3, 0.7)
 
 export const attribute = (lag: Lag): Attribution => {
-  const { arrivals, behind, excess, handlerTime, now, quick, required, running, slots, throughput, usualArrivals } = lag
+  const { arrivals, behind, excess, handlerTime, hung, now, quick, required, running, slots, throughput, workTime } =
+    lag
   const taken = new Map<Cause, number>()
   const add = (cause: Cause, n: number) => {
     if (n > 0) taken.set(cause, (taken.get(cause) ?? 0) + n)
   }
+  const sum = () => [...taken.values()].reduce((all, n) => all + n, 0)
 
-  const { byCompany, byTime } = stretched(lag)
+  const { byTime, ...over } = stretched(lag)
+  // Handlers that lost their leases are not among those measured, which are the quick ones then.
+  const byCompany = over.byCompany ** (1 - ramp(lostShare(lag), 0.05, 0.2))
   const stretch = byTime * byCompany
   // With nothing measured the slots are taken to suffice.
-  const best = handlerTime === undefined ? (1000 * slots) / Math.max(required, 1e-9) : handlerTime / stretch
+  const best = workTime === undefined ? (1000 * slots) / Math.max(required, 1e-9) : workTime / stretch
   const needed = (required * best) / 1000
+  // What comes day in, day out, without a burst and without the backlog.
+  const usualArrivals = lag.usualArrivals ?? arrivals
+  const sustained = excess < 0.3 * lag.visible ? arrivals : Math.min(arrivals, usualArrivals * 1.1)
+  const enough = (sustained * best) / 1000
 
   const millis = millisOf(now)
   const lost =
@@ -200,41 +249,57 @@ export const attribute = (lag: Lag): Attribution => {
           (now.stats.lost * now.settings.leaseDuration) / millis
         ) || Math.min(running, (now.stats.lost * (handlerTime ?? 0)) / millis)
   const failed = now.handler.sum === 0 ? 0 : ((running - lost) * now.failedTime) / now.handler.sum
-  const stretchedBy = (running - lost - failed) * (1 - 1 / stretch)
-  const weight = Math.log(byTime) + Math.log(byCompany)
-
-  add("VisibilityTimeoutTooShort", lost)
-  add("Retries", failed)
-  if (weight > 0) {
-    add("SlowHandler", (stretchedBy * Math.log(byTime)) / weight)
-    add("SaturatedDownstream", (stretchedBy * Math.log(byCompany)) / weight)
+  add("StuckGroup", hung)
+  // They multiply: of what is lost each takes as much as its factor counts for.
+  const factors: ReadonlyArray<readonly [Cause, number]> = [
+    ["VisibilityTimeoutTooShort", running / Math.max(running - lost, 0.01 * running)],
+    ["Retries", (running - lost) / Math.max(running - lost - failed, 0.01 * running)],
+    ["SlowHandler", byTime],
+    ["SaturatedDownstream", byCompany]
+  ]
+  const weight = factors.reduce((sum, [, factor]) => sum + Math.log(Math.max(1, factor)), 0)
+  const useful = (running - lost - failed) / stretch
+  for (const [cause, factor] of factors) {
+    if (weight > 0) add(cause, ((running - useful) * Math.log(Math.max(1, factor))) / weight)
   }
-  let idle = Math.max(0, slots - running)
-  for (const [cause, part] of idleCauses(lag)) {
+  // Where slots stand idle, what keeps them so would keep those idle too that there are too few of.
+  const busy = ramp((running + hung) / slots, 0.6, 0.85)
+  let idle = lag.idle + (1 - busy) * Math.max(0, enough - slots)
+  for (const [cause, part] of idleCauses(lag, best, enough)) {
     add(cause, idle * part)
     idle *= 1 - part
   }
 
+  // More slots at a downstream that is full do nothing.
+  const full = saturation(lag, byCompany)
+  const next = latent(lag, sustained, best)
+  for (const [cause, short] of next) {
+    const more = short - (taken.get(cause) ?? 0)
+    if (cause !== "TooFewSlots") add(cause, more)
+    else {
+      add("SaturatedDownstream", more * full)
+      add("TooFewSlots", more * (1 - full))
+    }
+  }
+
   // What came beyond the usual explains what it demands beyond the usual.
-  const without =
-    usualArrivals === undefined
-      ? required
-      : Math.min(required, Math.min(arrivals, usualArrivals * 1.1) + ((lag.visible - excess) * 1000) / lag.drainWithin)
+  const without = Math.min(required, sustained + ((lag.visible - excess) * 1000) / lag.drainWithin)
   const burst = excess < 0.3 * lag.visible ? 0 : ((required - without) * best) / 1000
   add("ProducerBurst", Math.min(burst, Math.max(0, needed - (throughput * best) / 1000)))
-  // More slots at a downstream that is full do nothing.
-  const few = Math.max(0, needed - slots - burst) * ramp(running / slots, 0.6, 0.85)
-  const full = ramp(byCompany, 1.2, 1.8)
-  add("SaturatedDownstream", few * full)
-  add("TooFewSlots", few * (1 - full))
+  // More slots would clear the backlog in time: so far as nothing else has let it grow.
+  const others = sum() - (taken.get("TooFewSlots") ?? 0)
+  const few = busy * Math.max(0, needed - Math.max(slots, enough) - burst)
+  const clearing = few * (1 - others / Math.max(others + (taken.get("TooFewSlots") ?? 0), others + 0.2 * slots, 1e-9))
+  add("SaturatedDownstream", clearing * full)
+  add("TooFewSlots", clearing * (1 - full))
 
   const cpu = cpuBound(lag)
   if (cpu > 0) {
     let moved = idle * cpu
-    for (const cause of mayBeCpu) {
-      const own = taken.get(cause) ?? 0
-      moved += own * cpu
-      taken.set(cause, own * (1 - cpu))
+    for (const [cause, own] of [...taken]) {
+      const part = cpu * explainedByCpu(cause, lag)
+      moved += own * part
+      taken.set(cause, own * (1 - part))
     }
     add("CpuBound", moved)
   }
@@ -260,12 +325,21 @@ export const attribute = (lag: Lag): Attribution => {
   if (now.failedCalls.throttled >= 3 && throttledShare(lag) >= 0.05) note("Throttled", throttledShare(lag))
   if (now.paused && waits) note("Paused", 1)
   if (waits && now.stages.some(({ circuit }) => circuit !== undefined && circuit !== "all")) note("CircuitOpen", 1)
-  const [stuck] = stuckGroups(lag)
-  if (stuck !== undefined) note("StuckGroup", waits ? 0.5 : 0.1)
-  if (lag.last !== undefined && lag.last.inFlight >= 0.9 * lag.inFlightLimit) note("InFlightWindowFull", 0.5)
+  if (lag.stuck.length > 0) note("StuckGroup", waits ? 0.5 : 0.1)
+  note("InFlightWindowFull", 0.5 * windowFull(lag))
+  if (lag.material) note("ConnectionsExhausted", 0.3 * connectionsFull(lag.recent))
+  // What is sure though something else weighs more.
+  if (behind) {
+    if (byTime >= 1.5) note("SlowHandler", 0.1 * (1 - cpu))
+    note("CpuBound", 0.1 * cpu)
+    for (const [cause, short] of next) {
+      const explained = cpu * explainedByCpu(cause, lag)
+      if (short >= 0.1 * enough)
+        note(cause, 0.1 * (1 - (cause === "TooFewSlots" ? Math.max(full, explained) : explained)))
+    }
+  }
   if (behind && quick !== undefined && byCompany >= 1.5) note("SaturatedDownstream", 0.1 * (1 - cpu))
-  const clearing =
-    usualArrivals === undefined ? 0 : excess / Math.max(throughput - Math.min(arrivals, usualArrivals), 1e-9)
-  if (lag.material && excess >= 0.5 * lag.visible && clearing >= 15) note("ProducerBurst", excess / lag.visible / 2)
+  const clearsIn = excess / Math.max(throughput - Math.min(arrivals, usualArrivals), 1e-9)
+  if (lag.material && excess >= 0.5 * lag.visible && clearsIn >= 15) note("ProducerBurst", excess / lag.visible / 2)
   return { slots: taken, notable, needed, best, cpu }
 }

@@ -1,7 +1,7 @@
 import * as DateTime from "effect/DateTime"
 import type { Cause, Change, CircuitOpen, Finding, Found, Severity } from "../Diagnosis.js"
 import * as Histogram from "../Histogram.js"
-import { type Attribution, activeGroups, brought, repeated, stuckGroups } from "./causes.js"
+import { type Attribution, activeGroups, brought, repeated } from "./causes.js"
 import type { Lag } from "./lag.js"
 
 const number = (value: number): string =>
@@ -376,7 +376,7 @@ const describeAll: Describe = {
 
   HotGroup: (lag, { best }) => {
     const { callTime, now, required, running, slots } = lag
-    const stuck = new Set(stuckGroups(lag).map(({ group }) => group))
+    const stuck = new Set(lag.stuck.map(({ group }) => group))
     const [hottest] = now.groups.filter(({ group }) => !stuck.has(group)).sort((a, b) => b.share - a.share)
     const share = hottest?.share ?? 0
     const active = activeGroups(lag)
@@ -404,7 +404,7 @@ const describeAll: Describe = {
   },
 
   StuckGroup: (lag) => {
-    const all = stuckGroups(lag)
+    const all = lag.stuck
     const [worst] = all
     const { age = 0, failures = 0, group = "", head = { attempt: 0, messageId: "", running: false } } = worst ?? {}
     return {

@@ -26,6 +26,8 @@ export interface Lag extends Known, Limits {
   /** The intervals before, as one; and each of them. */
   readonly before: Figures.Interval | undefined
   readonly earlier: ReadonlyArray<Figures.Interval>
+  /** Those of `now`. */
+  readonly recent: ReadonlyArray<Figures.Interval>
   readonly last: Backlog.Fresh | undefined
   readonly visible: number
   readonly growth: number
@@ -44,14 +46,25 @@ export interface Lag extends Known, Limits {
   readonly bounded: boolean
   readonly running: number
   readonly waiting: number
-  /** Runs of handlers, what one takes, what it used to take at any concurrency, and what it takes with few beside it. */
+  /** Groups whose head does not get done, and slots that such heads keep; `running` is without them. */
+  readonly stuck: ReadonlyArray<Stuck>
+  readonly hung: number
+  /** Slots that stood idle while messages waited in the queue. */
+  readonly idle: number
+  /** Runs of handlers, what one takes, what a message takes as far as seen, what it used to take at any concurrency, and what it takes with few beside it. */
   readonly runs: number
   readonly handlerTime: number | undefined
+  readonly workTime: number | undefined
   readonly usualTime: number | undefined
   readonly quick: Quick | undefined
   /** A message's calls, to receive and to ack. */
   readonly callTime: number
   readonly usualCallTime: number | undefined
+}
+
+export interface Stuck extends Figures.Group {
+  readonly age: number
+  readonly failures: number
 }
 
 export interface Quick {
@@ -65,6 +78,25 @@ export interface Quick {
 export const done = ({ stats }: Figures.Interval): number => stats.acked + stats.deadLettered
 
 const perSecond = (count: number, seconds: number): number => (seconds === 0 ? 0 : count / seconds)
+
+export const millisOf = ({ seconds }: Figures.Interval): number => seconds * 1000
+
+/** Groups whose head has been here, or has failed again and again, for far longer than handlers take. */
+const stuckGroups = (intervals: ReadonlyArray<Figures.Interval>, handlers: number): ReadonlyArray<Stuck> => {
+  const now = intervals.at(-1)
+  const failures = intervals.flatMap(({ recentFailures }) => recentFailures)
+  return (now?.groups ?? [])
+    .map((group) => {
+      const ofHead = failures.filter(({ messageId }) => messageId === group.head.messageId)
+      const since = Math.min(group.head.receivedAt, ...ofHead.map(({ at }) => at))
+      return { ...group, age: (now?.to ?? 0) - since, failures: ofHead.length }
+    })
+    .filter(
+      ({ age, failures, head }) =>
+        age >= Math.max(30_000, 10 * handlers) && (head.running || failures >= 2 || head.attempt > 1)
+    )
+    .sort((a, b) => b.age - a.age)
+}
 
 /** Messages done from the beginning of the intervals until then, as if each interval's were done evenly. */
 const doneUntil = (intervals: ReadonlyArray<Figures.Interval>, at: number): number =>
@@ -120,39 +152,48 @@ const usual = (earlier: ReadonlyArray<Figures.Interval>): number | undefined => 
 }
 
 /**
- * What handlers took that began with few beside them: the least by doublings of how many ran, up to half of how many run
+ * What handlers took that began with few beside them: the least by how many those are, up to two thirds of how many run
  * now, and clearly so.
  */
-const quickest = (levels: ReadonlyArray<Figures.AtRunning>, running: number): Quick | undefined => {
-  const bands = new Map<number, { handlers: number; time: number; running: number }>()
-  for (const level of levels) {
-    if (level.running > running / 2) continue
-    const band = Math.floor(Math.log2(level.running))
-    const sum = bands.get(band) ?? { handlers: 0, time: 0, running: 0 }
-    sum.handlers += level.handlers
-    sum.time += level.time
-    sum.running += level.running * level.handlers
-    bands.set(band, sum)
-  }
-  let quick: (Omit<Quick, "atMost"> & { readonly likely: number }) | undefined
-  for (const { handlers, running, time } of bands.values()) {
-    if (handlers < enough / 2) continue
+export const quickest = (levels: ReadonlyArray<Figures.AtRunning>, running: number): Quick | undefined => {
+  let quick: Quick | undefined
+  let handlers = 0
+  let time = 0
+  let company = 0
+  const consider = () => {
+    if (handlers < enough / 2) return
     const mean = time / handlers
-    // Few handlers may be quick by chance: at worst they vary as waiting times do.
-    const likely = mean * (1 + 1.5 / Math.sqrt(handlers))
-    if (quick === undefined || likely < quick.likely) quick = { time: mean, running: running / handlers, likely }
+    // Few handlers may be quick by chance: at worst they vary as waiting times do, and this is the least of many means.
+    const atMost = mean * (1 + 2.5 / Math.sqrt(handlers))
+    if (quick === undefined || atMost < quick.atMost) quick = { time: mean, running: company / handlers, atMost }
   }
-  return quick === undefined ? undefined : { time: quick.time, running: quick.running, atMost: quick.likely }
+  for (const [i, level] of levels.entries()) {
+    if (level.running > running / 1.5) break
+    handlers += level.handlers
+    time += level.time
+    company += level.running * level.handlers
+    consider()
+    // The levels up to here begin anew with each doubling, so that those far below do not hide these.
+    const next = levels[i + 1]
+    if (next !== undefined && Math.floor(Math.log2(next.running)) !== Math.floor(Math.log2(level.running))) {
+      if (handlers >= 100) handlers = time = company = 0
+    }
+  }
+  return quick
 }
 
-const callTimeOf = ({ calls }: Figures.Interval): number =>
-  (Histogram.mean(calls.receive) ?? 0) + (Histogram.mean(calls.ack) ?? 0)
+/** A receive that did not come back full may have waited for messages, and says nothing: it takes what an ack takes. */
+const callTimeOf = ({ calls }: Figures.Interval): number => {
+  const ack = Histogram.mean(calls.ack) ?? 0
+  return (Histogram.mean(calls.receive) ?? ack) + ack
+}
 
 /** The stage that holds the others up: the busiest. */
 const slotsOf = (interval: Figures.Interval) => {
   const [busiest] = [...interval.stages].sort((a, b) => b.busy - a.busy)
   const millis = interval.seconds * 1000
-  return busiest === undefined
+  // A stage without a bound has as many as it gets messages.
+  return busiest === undefined || busiest.slotTime / millis > 10 * interval.stats.maxInFlight
     ? {
         slots: interval.stats.maxInFlight,
         bounded: false,
@@ -168,6 +209,16 @@ const slotsOf = (interval: Figures.Interval) => {
       }
 }
 
+/** As many as would be received and done in a second are on their way; more wait. */
+const waitsAt = (interval: Figures.Interval, samples: ReadonlyArray<Backlog.Fresh>): boolean => {
+  const sample = samples.findLast(({ at }) => at <= interval.to + 1000)
+  return (
+    sample === undefined ||
+    sample.at < interval.from - 60_000 ||
+    sample.visible >= Math.max(5, done(interval) / interval.seconds)
+  )
+}
+
 /** `undefined` where there is nothing to judge by yet. */
 export const measure = (known: Known, limits: Limits): Lag | undefined => {
   const end = known.intervals.at(-1)?.to ?? 0
@@ -177,18 +228,34 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
   const earlier = known.intervals.filter(({ to }) => to <= end - limits.window)
   const [oldest, ...others] = earlier
   const before = oldest && Figures.join([oldest, ...others])
-  const { bounded, running, slots, waiting } = slotsOf(now)
+  const usualTime = usual(earlier)
+  const { bounded, running: taken, slots, waiting } = slotsOf(now)
+  const stuck = stuckGroups(known.intervals, usualTime ?? Histogram.quantile((before ?? now).handler, 0.5) ?? 0)
+  const hungFor = stuck.reduce(
+    (sum, { age, failures, head }) => sum + (head.running && failures === 0 ? Math.min(age, millisOf(now)) : 0),
+    0
+  )
+  const hung = bounded ? Math.min(taken, hungFor / millisOf(now)) : 0
+  const running = taken - hung
+
+  const idle =
+    [first, ...rest]
+      .filter((interval) => waitsAt(interval, known.samples))
+      .reduce((sum, interval) => {
+        const { running, slots } = slotsOf(interval)
+        return sum + (slots - running) * interval.seconds
+      }, 0) / now.seconds
 
   const throughput = perSecond(done(now), now.seconds)
-  const recent = known.samples.filter(({ at }) => at >= now.from - 1)
+  const sampled = known.samples.filter(({ at }) => at >= now.from - 1)
   const last = known.samples.at(-1)
   // Without samples: as many wait as come in the time that one waits.
   const queued = Histogram.quantile(end === 0 ? now.queued : first.queued, 0.5) ?? 0
   const queuedNow = Histogram.quantile((rest.at(-1) ?? first).queued, 0.5) ?? 0
   const visible = last?.visible ?? (throughput * queuedNow) / 1000
   const growth =
-    recent.length >= 3
-      ? (theilSen(recent.map((sample) => [sample.at / 1000, total(sample)]))?.slope ?? 0)
+    sampled.length >= 3
+      ? (theilSen(sampled.map((sample) => [sample.at / 1000, total(sample)]))?.slope ?? 0)
       : last === undefined
         ? (throughput * (queuedNow - queued)) / 1000 / now.seconds
         : (last.growth ?? 0)
@@ -213,12 +280,19 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
   // Handlers that have not ended yet show in the slots alone.
   const unfinished = now.stats.lost === 0 && busyTime > 2 * now.handler.sum
   const handlerTime = bounded && unfinished && busyTime > 0 ? busyTime / Math.max(1, runs) : mean
+  const { lost } = now.stats
+  // What was broken off with its lease had taken that long at least.
+  const workTime =
+    lost > 0
+      ? (now.handler.sum + lost * Math.min(now.settings.leaseDuration, busyTime / lost)) / (runs + lost)
+      : handlerTime
   return {
     ...known,
     ...limits,
     now,
     before,
     earlier,
+    recent: [first, ...rest],
     last,
     visible,
     growth,
@@ -233,9 +307,13 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
     bounded,
     running,
     waiting,
+    stuck,
+    hung,
+    idle,
     runs,
     handlerTime,
-    usualTime: usual(earlier),
+    workTime,
+    usualTime,
     quick: quickest(before === undefined ? now.byRunning : Figures.join([before, now]).byRunning, running),
     callTime: callTimeOf(now),
     usualCallTime: before && callTimeOf(before)
