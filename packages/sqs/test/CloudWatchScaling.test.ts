@@ -83,8 +83,7 @@ it("what cannot be published is warned about once a streak, and stops nothing", 
         CloudWatchScaling.publish(),
         Stream.take(40),
         Stream.runCollect,
-        Effect.provide(layer),
-        Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+        Effect.provide(Layer.merge(layer, Logger.replace(Logger.defaultLogger, logger)))
       )
       assert.strictEqual(passed.length, 40)
       assert.deepStrictEqual(

@@ -80,7 +80,7 @@ const main = Effect.gen(function* () {
     `Act 3: a slow downstream\n${Figures.print([plays.slowDownstream])}\n\n${Figures.diagnosis(plays.slowDownstream)}\n`
   )
   yield* Story.writePage(resolve(options.out), Page.html(plays))
-  if (port !== undefined) yield* Replay.onDashboard(port, options.live ? 1 : 10)
+  if (port !== undefined) return yield* Replay.onDashboard(port, options.live ? 1 : 10)
   return 0
 })
 

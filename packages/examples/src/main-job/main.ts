@@ -6,7 +6,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { Diagnosis, Pipeline, ProcessLoad, RetryPolicy } from "@millrace/core"
 import { SqsBacklog } from "@millrace/sqs"
-import { Console, Duration, Effect, Random, Schedule, Stream } from "effect"
+import { Console, Duration, Effect, Layer, Random, Schedule, Stream } from "effect"
 import * as Cli from "../Cli.js"
 import * as Monitor from "../Monitor.js"
 import * as Aws from "./Aws.js"
@@ -71,7 +71,7 @@ const job = (options: Options.Options) =>
     const diagnosis = yield* watched.now
     const verdict = Verdict.judge(yield* Evidence.gather(crew.stats, tally, maxInFlight))
     yield* Report.print(tally, verdict, diagnosis, options)
-    if (monitor !== undefined) yield* Monitor.stay(monitor)
+    if (monitor !== undefined) return yield* Monitor.stay(monitor)
     return Verdict.exitCode(verdict)
   }).pipe(Effect.scoped)
 
@@ -80,8 +80,7 @@ const main = Effect.gen(function* () {
   if (options === undefined) return yield* Effect.as(Console.log(Options.usage), 0)
   return yield* job(options).pipe(
     options.queue === undefined ? Effect.provide(Emulated.layer(options)) : Effect.provide(Aws.layer(options.queue)),
-    Effect.provide(Record.layer),
-    Effect.provide(ProcessLoad.layer),
+    Effect.provide(Layer.merge(Record.layer, ProcessLoad.layer)),
     Effect.withRandom(Random.make(options.seed))
   )
 })
