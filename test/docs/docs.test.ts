@@ -90,11 +90,14 @@ it.each(programs.map((module) => [module.page, module.line, module] as const))(
   }
 )
 
-it("docs/README.md leads to every page of docs", () => {
-  const index = all.find(({ path }) => path === "docs/README.md")?.text ?? ""
+it.each([
+  ["docs/README.md", /^docs\/([^/]*)$/],
+  ["docs/diagnosis.md", /^docs\/(diagnosis\/.*)$/]
+])("%s leads to every page below it", (index, below) => {
+  const text = all.find(({ path }) => path === index)?.text ?? ""
   const missing = all
-    .map(({ path }) => /^docs\/(.*)$/.exec(path)?.[1] ?? "README.md")
-    .filter((name) => name !== "README.md" && !index.includes(`](${name})`))
+    .map(({ path }) => below.exec(path)?.[1] ?? "README.md")
+    .filter((name) => name !== "README.md" && !text.includes(`](${name})`))
   expect(missing).toEqual([])
 })
 

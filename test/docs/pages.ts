@@ -48,7 +48,7 @@ const markdownIn = async (folder: string): Promise<ReadonlyArray<string>> => {
 /** Every page that a reader of the repository may open. */
 export const pages = async (): Promise<ReadonlyArray<Page>> => {
   const packages = await readdir(join(root, "packages"))
-  const folders = ["", "docs", "benchmarks", ...packages.map((name) => `packages/${name}`)]
+  const folders = ["", "docs", "docs/diagnosis", "benchmarks", ...packages.map((name) => `packages/${name}`)]
   const paths = (await Promise.all(folders.map(markdownIn))).flat()
   return Promise.all(
     paths.map(async (path) => {
