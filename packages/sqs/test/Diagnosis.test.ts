@@ -46,7 +46,7 @@ describe("where nothing is wrong, nothing is found", () => {
     it.live(name, () => each([1], (seed) => well(seed, scenario)))
   }
   it.live("whatever the rate, the handlers, the groups, the stages, the other consumers, and through a deploy", () =>
-    each(from(0, 8), (seed) => well(seed, sane(seed)))
+    each(from(0, 6), (seed) => well(seed, sane(seed)))
   )
 })
 
@@ -78,6 +78,23 @@ const judged = (seed: number, { alone, mixed }: Mixture) => {
 }
 
 describe("of causes that meet, the one that slows most comes first, and no other is found", () => {
-  it.live("two", () => each(from(0, 6), (seed) => judged(seed, mixture(seed, 2))))
-  it.live("three", () => each(from(0, 3), (seed) => judged(seed, mixture(seed, 3))))
+  it.live("what would hold it up next is found though it is not felt yet", () =>
+    each([1], (seed) => {
+      const scenario = { ...causes.RateLimited, slots: 3, consumer: { rate: { perSecond: 8 } } }
+      const { diagnosis } = run(seed, scenario)
+      assert.deepStrictEqual(
+        diagnosis.findings.map(({ _tag }) => _tag),
+        ["RateLimited", "TooFewSlots"],
+        found(diagnosis)
+      )
+    })
+  )
+  for (const [count, seeds] of [
+    [2, from(0, 6)],
+    [3, from(0, 2)]
+  ] as const) {
+    for (const seed of seeds) {
+      it.live(`${count} at random, seed ${seed}`, () => each([seed], () => judged(seed, mixture(seed, count))))
+    }
+  }
 })

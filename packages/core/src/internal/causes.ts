@@ -77,14 +77,15 @@ const usualAt = ({ earlier }: Lag, running: number): number | undefined => {
 
 /** How much longer a handler takes now than before: by time passed, and by how many run beside it. */
 export const stretched = (lag: Lag): { readonly byTime: number; readonly byCompany: number } => {
-  const { before, handlerTime, now, quick, running, usualTime } = lag
+  const { before, handlerTime, now, quick, running, several, usualTime } = lag
   const none = { byTime: 1, byCompany: 1 }
   if (handlerTime === undefined) return none
-  const { error } = meanTime(now.handler)
-  const surely = Math.max(handlerTime - 2 * error, handlerTime / 2)
+  const { error, mean } = meanTime(now.handler)
+  const surely = handlerTime * Math.max(1 - (2 * error) / Math.max(mean, 1e-9), 0.5)
   const overUsual = usualTime === undefined || surely < 1.15 * usualTime ? 1 : handlerTime / usualTime
   const overQuick = quick === undefined || surely < 1.15 * quick.atMost ? 1 : handlerTime / quick.time
   if (before === undefined) return { byTime: 1, byCompany: overQuick }
+  if (several) return { byTime: overUsual, byCompany: 1 }
   // The same company before and now tells time from company at once.
   const then = usualAt(lag, running)
   if (then !== undefined) {
@@ -103,7 +104,7 @@ export const stretched = (lag: Lag): { readonly byTime: number; readonly byCompa
 }
 
 /** From the end of a handler to the confirmed ack, its wait for company included. */
-const ackTime = ({ now }: Lag): number =>
+export const ackTime = ({ now }: Lag): number =>
   Math.max(
     0,
     (Histogram.mean(now.settled) ?? 0) - (Histogram.mean(now.waited) ?? 0) - (Histogram.mean(now.handler) ?? 0)
@@ -150,13 +151,16 @@ const idleCauses = (lag: Lag, best: number, enough: number): Array<readonly [Cau
   const answered = Math.max(1, now.stats.polls - now.stats.receiveErrors)
   const withheld = (1 - full) * (1 - now.fullReceives / answered)
   const waiting = (Histogram.mean(now.waited) ?? 0) * now.waited.count
-  const inLanes = ramp(waiting / millisOf(now) / maxInFlight, 0.1, 0.4)
+  // On a queue without order they wait for company too, as for a batch; at a stage only for a lane.
+  const inLanes = ramp((ordered ? waiting / millisOf(now) : lag.waiting) / maxInFlight, 0.1, 0.4)
   const groups = Math.max(0, activeGroups(lag) - stuck.length)
   const few = ordered ? 1 - ramp(groups / Math.min(slots, maxInFlight), 0.8, 1) : 1
   const hottest = hottestShare(lag)
   const calls = ofCalls(lag, enough)
   // Whether the turns of one group are taken all the time.
   const hot = ramp((hottest * now.stats.received * (best + ackTime(lag))) / millisOf(now), 0.4, 0.8)
+  const confirming = 2 * (Histogram.mean(now.calls.ack) ?? 0)
+  const held = ramp((ackTime(lag) - confirming) / Math.max(1, Histogram.mean(now.settled) ?? 0), 0.2, 0.6)
   const ofStuck = stuck.reduce((sum, { inFlight }) => sum + inFlight, 0) / maxInFlight
   const short = (brought(lag) ?? now.settings.batchSize) < 0.7 * now.settings.batchSize
   return [
@@ -173,6 +177,8 @@ const idleCauses = (lag: Lag, best: number, enough: number): Array<readonly [Cau
       stuck.length === 0 ? 0 : Math.max(ramp(ofStuck, 0.3, 0.9), withheld * (hottest >= 0.3 && groups >= 1 ? 0.5 : 1))
     ],
     ["HotGroup", few * Math.max(ordered ? hot : 0, Math.max(inLanes, ordered ? withheld : 0) * (1 - calls))],
+    // Permits of what failed and is held for its turn again.
+    ["Retries", full * ramp(failedShare(lag), 0.05, 0.3) * held],
     ["SlowCalls", partOfIdle(now.failingFor)],
     ["ConnectionsExhausted", ramp(connectionsFull(recent), 0, 0.4)],
     ["SlowCalls", calls],
@@ -191,7 +197,8 @@ const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray<readon
   const above = (demand: number, most: number) =>
     demand <= most ? 0 : (1 - most / demand) * ramp(demand / most, 1, 1.2)
   const chain = best + ackTime(lag)
-  const permits = (sustained * (chain + (Histogram.mean(now.calls.receive) ?? 0))) / 1000
+  const receiving = lag.callTime - (Histogram.mean(now.calls.ack) ?? 0)
+  const permits = (sustained * (chain + receiving)) / 1000
   const short = needed * above(permits, now.stats.maxInFlight)
   const calls = ramp(lag.callTime, 30, 100) * (1 - best / Math.max(1, best + lag.callTime))
   const hottest = hottestShare(lag)
@@ -334,7 +341,7 @@ export const attribute = (lag: Lag): Attribution => {
     note("CpuBound", 0.1 * cpu)
     for (const [cause, short] of next) {
       const explained = cpu * explainedByCpu(cause, lag)
-      if (short >= 0.1 * enough)
+      if (short >= (cause === "HotGroup" ? 0.03 : 0.1) * enough)
         note(cause, 0.1 * (1 - (cause === "TooFewSlots" ? Math.max(full, explained) : explained)))
     }
   }

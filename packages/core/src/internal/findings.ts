@@ -1,7 +1,7 @@
 import * as DateTime from "effect/DateTime"
 import type { Cause, Change, CircuitOpen, Finding, Found, Severity } from "../Diagnosis.js"
 import * as Histogram from "../Histogram.js"
-import { type Attribution, activeGroups, brought, repeated } from "./causes.js"
+import { type Attribution, ackTime, activeGroups, brought, repeated } from "./causes.js"
 import type { Lag } from "./lag.js"
 
 const number = (value: number): string =>
@@ -375,13 +375,14 @@ const describeAll: Describe = {
   },
 
   HotGroup: (lag, { best }) => {
-    const { callTime, now, required, running, slots } = lag
+    const { now, required, running, slots } = lag
     const stuck = new Set(lag.stuck.map(({ group }) => group))
     const [hottest] = now.groups.filter(({ group }) => !stuck.has(group)).sort((a, b) => b.share - a.share)
     const share = hottest?.share ?? 0
     const active = activeGroups(lag)
     // One of a group runs at a time, and the next begins when its ack is confirmed.
-    const chain = best + (Histogram.mean(now.calls.ack) ?? callTime / 2)
+    const confirming = ackTime(lag)
+    const chain = best + confirming
     const suggestedGroups = Math.max(2, roundUp(2 * Math.max((required * chain) / 1000, active)))
     return {
       title: share >= 0.3 ? "One group is hot" : "Too few groups are active",
@@ -397,7 +398,14 @@ const describeAll: Describe = {
         ),
         say(
           "Where order is not needed, leave the group out or make it unique; a quicker handler helps each group as well."
-        )
+        ),
+        ...(confirming >= 0.2 * chain
+          ? [
+              say(
+                `Each turn waits ${time(confirming)} for its delete to be confirmed: \`ackAhead: true\` begins the next one before, where a message that comes again after the next has run is bearable.`
+              )
+            ]
+          : [])
       ],
       why: `Of a group one message runs at a time, ${time(chain)} each, so a group does ${perSecond(1000 / Math.max(chain, 1e-3))} at most, however many slots and consumers there are; ${perSecond(required)} take ${number((required * chain) / 1000)} groups at once.`
     }

@@ -46,6 +46,8 @@ export interface Lag extends Known, Limits {
   readonly bounded: boolean
   readonly running: number
   readonly waiting: number
+  /** Several stages have slots, and what is known of handlers by their company is of all together. */
+  readonly several: boolean
   /** Groups whose head does not get done, and slots that such heads keep; `running` is without them. */
   readonly stuck: ReadonlyArray<Stuck>
   readonly hung: number
@@ -142,13 +144,17 @@ export const meanTime = (histogram: Histogram.Histogram): { readonly mean: numbe
 }
 
 /** What handlers took before: over all that is known, or in its first half, where that is less. */
-const usual = (earlier: ReadonlyArray<Figures.Interval>): number | undefined => {
-  const of = (intervals: ReadonlyArray<Figures.Interval>) => {
-    const histogram = Histogram.merge(intervals.map(({ handler }) => handler))
-    return histogram.count < enough ? [] : [histogram.sum / histogram.count]
-  }
-  const means = [...of(earlier), ...of(earlier.slice(0, Math.ceil(earlier.length / 2)))]
+const usual = (
+  earlier: ReadonlyArray<Figures.Interval>,
+  of: (intervals: ReadonlyArray<Figures.Interval>) => number | undefined
+): number | undefined => {
+  const means = [of(earlier), of(earlier.slice(0, Math.ceil(earlier.length / 2)))].filter((mean) => mean !== undefined)
   return means.length === 0 ? undefined : Math.min(...means)
+}
+
+const meanOf = (intervals: ReadonlyArray<Figures.Interval>): number | undefined => {
+  const histogram = Histogram.merge(intervals.map(({ handler }) => handler))
+  return histogram.count < enough ? undefined : histogram.sum / histogram.count
 }
 
 /**
@@ -188,12 +194,18 @@ const callTimeOf = ({ calls }: Figures.Interval): number => {
   return (Histogram.mean(calls.receive) ?? ack) + ack
 }
 
+/** Stages that have a bound: one without has as many slots as it gets messages. */
+const boundedStages = ({ seconds, stages, stats }: Figures.Interval): ReadonlyArray<number> =>
+  stages.flatMap(({ slotTime }, i) => (slotTime / seconds / 1000 > 10 * stats.maxInFlight ? [] : [i]))
+
 /** The stage that holds the others up: the busiest. */
-const slotsOf = (interval: Figures.Interval) => {
-  const [busiest] = [...interval.stages].sort((a, b) => b.busy - a.busy)
-  const millis = interval.seconds * 1000
-  // A stage without a bound has as many as it gets messages.
-  return busiest === undefined || busiest.slotTime / millis > 10 * interval.stats.maxInFlight
+const busiestOf = (interval: Figures.Interval): number | undefined =>
+  [...boundedStages(interval)].sort((a, b) => (interval.stages[b]?.busy ?? 0) - (interval.stages[a]?.busy ?? 0))[0]
+
+const slotsOf = (interval: Figures.Interval, stage: number | undefined) => {
+  const one = stage === undefined ? undefined : interval.stages[stage]
+  const millis = millisOf(interval)
+  return one === undefined
     ? {
         slots: interval.stats.maxInFlight,
         bounded: false,
@@ -201,12 +213,14 @@ const slotsOf = (interval: Figures.Interval) => {
         running: Math.min(interval.stats.maxInFlight, Math.max(interval.handler.sum, interval.settled.sum) / millis),
         waiting: 0
       }
-    : {
-        slots: busiest.slotTime / millis,
-        bounded: true,
-        running: busiest.busyTime / millis,
-        waiting: busiest.waiting
-      }
+    : { slots: one.slotTime / millis, bounded: true, running: one.busyTime / millis, waiting: one.waiting }
+}
+
+/** What one stage of several takes for a run; what was measured of handlers is of all stages together. */
+const stageTime = (intervals: ReadonlyArray<Figures.Interval>, stage: number): number | undefined => {
+  const runs = intervals.reduce((sum, interval) => sum + done(interval) + interval.stats.failed, 0)
+  const busy = intervals.reduce((sum, { stages }) => sum + (stages[stage]?.busyTime ?? 0), 0)
+  return runs < enough ? undefined : busy / runs
 }
 
 /** As many as would be received and done in a second are on their way; more wait. */
@@ -228,8 +242,11 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
   const earlier = known.intervals.filter(({ to }) => to <= end - limits.window)
   const [oldest, ...others] = earlier
   const before = oldest && Figures.join([oldest, ...others])
-  const usualTime = usual(earlier)
-  const { bounded, running: taken, slots, waiting } = slotsOf(now)
+  const stage = busiestOf(now)
+  const several = stage !== undefined && boundedStages(now).length > 1
+  const timeOf = several ? (intervals: ReadonlyArray<Figures.Interval>) => stageTime(intervals, stage) : meanOf
+  const usualTime = usual(earlier, timeOf)
+  const { bounded, running: taken, slots, waiting } = slotsOf(now, stage)
   const stuck = stuckGroups(known.intervals, usualTime ?? Histogram.quantile((before ?? now).handler, 0.5) ?? 0)
   const hungFor = stuck.reduce(
     (sum, { age, failures, head }) => sum + (head.running && failures === 0 ? Math.min(age, millisOf(now)) : 0),
@@ -242,7 +259,7 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
     [first, ...rest]
       .filter((interval) => waitsAt(interval, known.samples))
       .reduce((sum, interval) => {
-        const { running, slots } = slotsOf(interval)
+        const { running, slots } = slotsOf(interval, stage)
         return sum + (slots - running) * interval.seconds
       }, 0) / now.seconds
 
@@ -276,14 +293,14 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
 
   const runs = now.stats.handled + now.stats.failed
   const busyTime = running * now.seconds * 1000
-  const mean = Histogram.mean(now.handler)
+  const mean = several ? timeOf([now]) : Histogram.mean(now.handler)
   // Handlers that have not ended yet show in the slots alone.
   const unfinished = now.stats.lost === 0 && busyTime > 2 * now.handler.sum
   const handlerTime = bounded && unfinished && busyTime > 0 ? busyTime / Math.max(1, runs) : mean
   const { lost } = now.stats
   // What was broken off with its lease had taken that long at least.
   const workTime =
-    lost > 0
+    lost > 0 && !several
       ? (now.handler.sum + lost * Math.min(now.settings.leaseDuration, busyTime / lost)) / (runs + lost)
       : handlerTime
   return {
@@ -314,7 +331,10 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
     handlerTime,
     workTime,
     usualTime,
-    quick: quickest(before === undefined ? now.byRunning : Figures.join([before, now]).byRunning, running),
+    several,
+    quick: several
+      ? undefined
+      : quickest(before === undefined ? now.byRunning : Figures.join([before, now]).byRunning, running),
     callTime: callTimeOf(now),
     usualCallTime: before && callTimeOf(before)
   }

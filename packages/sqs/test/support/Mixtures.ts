@@ -206,6 +206,7 @@ const sound = (draw: Draw, fifo: boolean): Sound => {
     fifo,
     group: fifo ? (n) => `g${Math.floor(n * 300)}` : undefined,
     permits,
+    stages: draw(0, 1) < 0.25 ? "two" : undefined,
     until: 170
   }
 }

@@ -197,7 +197,7 @@ const program = (scenario: Case) =>
               Pipeline.mapEffect((body) => Effect.as(Effect.sleep("50 millis"), body), {
                 concurrency: 4 * concurrency
               }),
-              Pipeline.process(handle, { concurrency, retry }),
+              Pipeline.process(handle, { concurrency, circuit, retry }),
               Stream.runDrain
             )
           default:
