@@ -85,15 +85,14 @@ export const stretched = (lag: Lag): { readonly byTime: number; readonly byCompa
   const overUsual = usualTime === undefined || surely < 1.15 * usualTime ? 1 : handlerTime / usualTime
   const overQuick = quick === undefined || surely < 1.15 * quick.atMost ? 1 : handlerTime / quick.time
   if (before === undefined) return { byTime: 1, byCompany: overQuick }
-  if (several) return { byTime: overUsual, byCompany: 1 }
   // The same company before and now tells time from company at once.
-  const then = usualAt(lag, running)
+  const then = several ? undefined : usualAt(lag, running)
   if (then !== undefined) {
     const byTime = Math.min(overUsual, surely < 1.15 * then ? 1 : handlerTime / then)
     return { byTime, byCompany: Math.max(1, overQuick / byTime) }
   }
   // So does company that changes meanwhile.
-  const near = quickest(now.byRunning, running)
+  const near = several ? undefined : quickest(now.byRunning, running)
   if (near !== undefined && near.time >= 0.85 * handlerTime) return { byTime: overUsual, byCompany: 1 }
   // Otherwise by the rate: more at once at a downstream that is full give the same rate, at one that is slow a lower one.
   const rateBefore = Math.max(...lag.earlier.map(({ handler, seconds }) => handler.count / seconds))
@@ -180,7 +179,7 @@ const idleCauses = (lag: Lag, best: number, enough: number): Array<readonly [Cau
     // Permits of what failed and is held for its turn again.
     ["Retries", full * ramp(failedShare(lag), 0.05, 0.3) * held],
     ["SlowCalls", partOfIdle(now.failingFor)],
-    ["ConnectionsExhausted", ramp(connectionsFull(recent), 0, 0.4)],
+    ["ConnectionsExhausted", ramp(connectionsFull(recent), 0, 0.3)],
     ["SlowCalls", calls],
     ["IntakeTooSmall", short ? 1 : full]
   ]
@@ -221,10 +220,12 @@ const explainedByCpu = (cause: Cause, { callTime, load }: Lag): number =>
       : 0
 
 /** Whether more at once only make each slower: 1 where the time grows as they do, 0 where it does not. */
-const saturation = ({ handlerTime, quick, running }: Lag, byCompany: number): number =>
-  quick === undefined || handlerTime === undefined || byCompany <= 1 || running <= quick.running
-    ? 0
-    : ramp(Math.log(byCompany) / Math.log(running / quick.running), 0.3, 0.7)
+const saturation = ({ handlerTime, quick, running, several }: Lag, byCompany: number): number =>
+  several
+    ? ramp(byCompany, 1.2, 1.8)
+    : quick === undefined || handlerTime === undefined || byCompany <= 1 || running <= quick.running
+      ? 0
+      : ramp(Math.log(byCompany) / Math.log(running / quick.running), 0.3, 0.7)
 
 export const attribute = (lag: Lag): Attribution => {
   const { arrivals, behind, excess, handlerTime, hung, now, quick, required, running, slots, throughput, workTime } =
