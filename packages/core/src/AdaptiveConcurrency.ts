@@ -2,7 +2,7 @@
  * Finds how many handlers to run at once, and follows as that changes: an optional controller of a stage's `concurrency`,
  * for a downstream whose best is not known or not constant.
  *
- * It climbs the hill of throughput, as the thread pool of .NET does. The slots go up and down by an eighth, in turn, and
+ * It climbs the hill of throughput, as the thread pool of .NET does. The slots go up and down by a fifth, in turn, and
  * what the larger number got done is compared with what the smaller one did. While a tenth more slots bring at least 2 %
  * more, the middle moves up; where they bring less, nothing, or harm, it moves down: so it stays at the knee of a
  * downstream that only queues, and before the peak of one that becomes slower. Only successes count as done, and the share
@@ -72,9 +72,9 @@ interface Decision {
 /** The part of an increase that must come out as throughput: beyond it more slots are only a longer queue downstream. */
 const worthwhile = 0.2
 /** Slots go up and down by this ratio, around the middle. */
-const swing = 1.125
+const swing = 1.2
 /** So many standard errors from what is worthwhile, a gain is acted upon: a little, or in full. */
-const likely = 1
+const likely = 1.5
 const certain = 3
 /** A trial that is off the others by more than this, in logarithms, shows a downstream that has changed: 30 % less. */
 const jump = 0.35
