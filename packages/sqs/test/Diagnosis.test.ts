@@ -89,6 +89,10 @@ describe("of causes that meet, the one that slows most comes first, and no other
       )
     })
   )
+  // Paused for a part of the time, and slowed for more than that the rest of it.
+  it.live("a pause counts as much as it holds up, beside what else does", () =>
+    each([7125, 8127], (seed) => judged(seed, mixture(seed, 2)))
+  )
   for (const [count, seeds] of [
     [2, from(0, 6)],
     [3, from(0, 2)]

@@ -116,11 +116,15 @@ const ofCalls = ({ callTime, handlerTime = 0, now }: Lag, enough: number): numbe
   return ramp(callTime, 30, 100) * (part + (1 - part) * wouldDo)
 }
 
-/** In how many of the intervals calls waited for a connection. */
-const connectionsFull = (recent: ReadonlyArray<Figures.Interval>): number =>
-  recent.filter(
-    ({ connections }) => connections !== undefined && connections.waiting > 0 && connections.open >= connections.max
-  ).length / Math.max(1, recent.length)
+/** In how many of the intervals calls waited for a connection: of those in which calls were made, not paused ones. */
+const connectionsFull = (recent: ReadonlyArray<Figures.Interval>): number => {
+  const calling = recent.filter((interval) => interval.pausedFor < millisOf(interval) / 2)
+  return (
+    calling.filter(
+      ({ connections }) => connections !== undefined && connections.waiting > 0 && connections.open >= connections.max
+    ).length / Math.max(1, calling.length)
+  )
+}
 
 /** How near the queue is to what it allows in flight. */
 const windowFull = ({ inFlightLimit, now, samples }: Lag): number => {
@@ -163,7 +167,6 @@ const idleCauses = (lag: Lag, best: number, enough: number): Array<readonly [Cau
   const ofStuck = stuck.reduce((sum, { inFlight }) => sum + inFlight, 0) / maxInFlight
   const short = (brought(lag) ?? now.settings.batchSize) < 0.7 * now.settings.batchSize
   return [
-    ["Paused", partOfIdle(now.pausedFor)],
     ["CircuitOpen", shut / Math.max(1, recent.length)],
     ["Throttled", Math.max(partOfIdle(now.throttledFor), full * clamp(2 * throttledShare(lag)))],
     [
@@ -200,12 +203,15 @@ const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray<readon
   const permits = (sustained * (chain + receiving)) / 1000
   const short = needed * above(permits, now.stats.maxInFlight)
   const calls = ramp(lag.callTime, 30, 100) * (1 - best / Math.max(1, best + lag.callTime))
+  // A call that waits for a connection takes long for that.
+  const waits = ramp(connectionsFull(lag.recent), 0, 0.4)
   const hottest = hottestShare(lag)
   const ofHottest = now.settings.ordered ? hottest * above((hottest * sustained * chain) / 1000, 1) : 0
   return [
     ["RateLimited", now.settings.rate === undefined ? 0 : needed * above(sustained, now.settings.rate)],
     ["TooFewSlots", needed * above(needed, slots)],
-    ["SlowCalls", short * calls],
+    ["SlowCalls", short * calls * (1 - waits)],
+    ["ConnectionsExhausted", short * calls * waits],
     ["IntakeTooSmall", short * (1 - calls)],
     ["HotGroup", needed * ofHottest]
   ]
@@ -273,6 +279,15 @@ export const attribute = (lag: Lag): Attribution => {
   // Where slots stand idle, what keeps them so would keep those idle too that there are too few of.
   const busy = ramp((running + hung) / slots, 0.6, 0.85)
   let idle = lag.idle + (1 - busy) * Math.max(0, enough - slots)
+  // A pause stops all for a part of the time, what else there is slows the rest: of what both lose, each is given as much
+  // as its factor counts for.
+  const paused = clamp(now.pausedFor / millis)
+  const working = running / Math.max(running + idle, 1e-9)
+  const pause = -Math.log(Math.max(0.01, 1 - paused))
+  const rest = -Math.log(clamp(Math.max(0.01, working / Math.max(1 - paused, 0.01))))
+  const byPause = pause === 0 ? 0 : (idle * pause) / (pause + rest)
+  add("Paused", byPause)
+  idle -= byPause
   for (const [cause, part] of idleCauses(lag, best, enough)) {
     add(cause, idle * part)
     idle *= 1 - part
