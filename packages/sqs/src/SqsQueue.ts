@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schedule from "effect/Schedule"
 import { SqsClient } from "./SqsClient.js"
-import type { QueueDoesNotExist, SqsError } from "./SqsError.js"
+import { QueueDoesNotExist, type SqsError } from "./SqsError.js"
 
 export interface SqsQueue {
   readonly name: string
@@ -188,15 +188,30 @@ const urlOf = Effect.fnUntraced(function* (reference: Reference) {
   )
 })
 
+/** AWS's words do not say which queue was meant, nor that a wrong region looks the same. */
+const notFound = (given: string, fifo: boolean, error: QueueDoesNotExist) => {
+  const name = fifo ? "its name" : "its name (that of a FIFO queue ends in .fifo)"
+  return new QueueDoesNotExist({
+    operation: error.operation,
+    message: `"${given}" was not found: ${error.message} Check ${name}, and the region, account and endpoint of the client.`,
+    cause: error
+  })
+}
+
 /**
  * Finds a queue by name, URL or ARN and reads its attributes once (needs `sqs:GetQueueAttributes`, and
  * `sqs:GetQueueUrl` for a name or an ARN). A queue that was found already is given back as it is. Fails with
- * `InvalidQueue` where the string names no queue, or the queue which answers is of another region or account.
+ * `InvalidQueue` where the string names no queue, or the queue which answers is of another region or account, and with
+ * `QueueDoesNotExist` where none answers.
  */
 export const resolve = (queue: string | SqsQueue): Effect.Effect<SqsQueue, SqsError | InvalidQueue, SqsClient> =>
   typeof queue === "string"
     ? Effect.flatMap(parse(queue), (reference) =>
-        Effect.flatMap(urlOf(reference), (url) => describe(queue, reference, url))
+        Effect.flatMap(urlOf(reference), (url) => describe(queue, reference, url)).pipe(
+          Effect.mapError((error) =>
+            error._tag === "QueueDoesNotExist" ? notFound(queue, reference.fifo, error) : error
+          )
+        )
       )
     : Effect.succeed(queue)
 

@@ -125,8 +125,13 @@ describe("SqsQueue.resolve", () => {
       const client = yield* SqsClient.SqsClient
       const error = yield* Effect.flip(SqsQueue.resolve("nowhere"))
       assert.strictEqual(error._tag, "QueueDoesNotExist")
+      assert.match(error.message, /^"nowhere" was not found: .* Check its name \(that of a FIFO queue ends in \.fifo\)/)
+      const fifo = yield* Effect.flip(SqsQueue.resolve("nowhere.fifo"))
+      assert.match(fifo.message, /^"nowhere\.fifo" was not found: .* Check its name, and the region/)
       const url = (yield* client.createQueue({ QueueName: "orders" })).replace("orders", "nowhere")
-      assert.strictEqual((yield* Effect.flip(SqsQueue.resolve(url)))._tag, "QueueDoesNotExist")
+      const byUrl = yield* Effect.flip(SqsQueue.resolve(url))
+      assert.strictEqual(byUrl._tag, "QueueDoesNotExist")
+      assert.include(byUrl.message, url)
     }).pipe(Effect.provide(emulator()))
   )
 
