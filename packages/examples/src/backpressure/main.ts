@@ -23,11 +23,11 @@ const usage = `Usage: npm run backpressure -- [options]
 Plays three acts of a producer, a queue and a consumer in virtual time, prints what they come to,
 and writes a page with the charts.
 
-  --out <file>  where the page goes (default backpressure.html)
-  --live        on the wall clock: nine minutes
-  --help        this text
+  --out <file>      where the page goes (default backpressure.html)
+  --live            on the wall clock: nine minutes
 ${Monitor.usage}
-                    (played once more, ten times as fast; with --live in real time)`
+                    (played once more, ten times as fast; with --live in real time)
+  --help            this text`
 
 const read = Effect.try({
   try: () =>
