@@ -15,7 +15,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import { plain } from "./internal/credentials.js"
 import { withoutNotice } from "./internal/sdk.js"
 import {
   notFound,
@@ -198,13 +198,7 @@ export const layer = (options: Options = {}): Layer.Layer<ObjectStore, InvalidOp
                 ...(region !== undefined && { region }),
                 ...(endpoint !== undefined && { endpoint }),
                 ...(forcePathStyle !== undefined && { forcePathStyle }),
-                ...(credentials !== undefined && {
-                  credentials: {
-                    accessKeyId: credentials.accessKeyId,
-                    secretAccessKey: Redacted.value(credentials.secretAccessKey),
-                    ...(credentials.sessionToken && { sessionToken: Redacted.value(credentials.sessionToken) })
-                  }
-                }),
+                ...(credentials && { credentials: plain(credentials) }),
                 maxAttempts: 1
               })
           )

@@ -14,8 +14,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import { type Api, service } from "./internal/api.js"
+import { plain } from "./internal/credentials.js"
 import * as Deadlines from "./internal/deadlines.js"
 import { fromThrown, timedOut } from "./internal/errors.js"
 import * as Http from "./internal/http.js"
@@ -243,11 +244,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
       sdk.makeClient({
         region: options.region,
         endpoint,
-        credentials: credentials && {
-          accessKeyId: credentials.accessKeyId,
-          secretAccessKey: Redacted.value(credentials.secretAccessKey),
-          ...(credentials.sessionToken && { sessionToken: Redacted.value(credentials.sessionToken) })
-        },
+        credentials: credentials && plain(credentials),
         requestHandler
       })
     ),

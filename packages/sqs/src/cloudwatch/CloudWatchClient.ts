@@ -1,6 +1,6 @@
 /**
  * The CloudWatch operations that Millrace uses, as Effects over plain data. No SDK class appears in the service, so that a
- * test double can stand in; only `layer` needs `@aws-sdk/client-cloudwatch`.
+ * test double can stand in. Importing this module needs `@aws-sdk/client-cloudwatch`.
  *
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Operations.html
  */
@@ -13,7 +13,7 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
+import { plain } from "../internal/credentials.js"
 import type { Credentials } from "../SqsClient.js"
 
 /** A CloudWatch call failed. */
@@ -284,15 +284,7 @@ export const layer = (options: Options = {}): Layer.Layer<CloudWatchClient, Inva
             new Sdk.CloudWatchClient({
               ...(region === undefined ? {} : { region }),
               ...(endpoint === undefined ? {} : { endpoint }),
-              ...(credentials === undefined
-                ? {}
-                : {
-                    credentials: {
-                      accessKeyId: credentials.accessKeyId,
-                      secretAccessKey: Redacted.value(credentials.secretAccessKey),
-                      ...(credentials.sessionToken && { sessionToken: Redacted.value(credentials.sessionToken) })
-                    }
-                  }),
+              ...(credentials && { credentials: plain(credentials) }),
               maxAttempts: 1
             })
         ),
