@@ -2,8 +2,10 @@
  * What every benchmark does: rounds in which the contestants take turns, medians of their figures, a table, and one
  * line of JSON. Absolute times of a shared machine tell little; ratios taken within one round do.
  */
+import { execFile } from "node:child_process"
 import * as os from "node:os"
 import { setTimeout as sleep } from "node:timers/promises"
+import { promisify } from "node:util"
 import * as Effect from "effect/Effect"
 
 /** What one contestant did in one round. */
@@ -224,4 +226,27 @@ export const print = (name: string, report: Report, json: boolean): void => {
       machine: machine()
     })
   )
+}
+
+/**
+ * A round in a process of its own, as a program would use it: what the compiler learns of one contestant would slow down
+ * the others.
+ */
+export const inChild = (script: string, name: string, ...args: ReadonlyArray<string>): Contestant => ({
+  name,
+  round: Effect.map(
+    Effect.promise(() => promisify(execFile)(process.execPath, ["--expose-gc", script, name, ...args])),
+    ({ stdout }) => JSON.parse(stdout) as Figures
+  )
+})
+
+/** The child's part: measures the contestant that it was told, and tells the figures. */
+export const runChild = async <Program>(
+  programs: Readonly<Record<string, Program>>,
+  measure: (program: Program, ...args: ReadonlyArray<string>) => Effect.Effect<Figures>
+): Promise<void> => {
+  const [name = "", ...args] = process.argv.slice(2)
+  const [, program] = Object.entries(programs).find(([each]) => each === name) ?? []
+  if (program === undefined) throw new Error(`there is no contestant ${name}`)
+  console.log(JSON.stringify(await Effect.runPromise(measure(program, ...args))))
 }

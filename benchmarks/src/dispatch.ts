@@ -1,21 +1,20 @@
 /** What a message costs on its way from a queue in memory through a trivial handler to its ack. */
-import { execFile } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import { promisify } from "node:util"
 import { Consumer, type LeaseQueue, Pipeline } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Chunk, Duration, Effect, Option, Stream } from "effect"
 import {
   atMost,
   type Benchmark,
-  type Contestant,
   collectGarbage,
   compete,
   type Figures,
+  inChild,
   ours,
   ratiosOf,
   ratioTo,
   rowsOf,
+  runChild,
   timed
 } from "./Benchmark.js"
 
@@ -95,26 +94,15 @@ const programs = {
 
 const self = fileURLToPath(import.meta.url)
 
-// In a process of its own, as a program would use it: what the compiler learns of one would slow down the others.
-const contestant = (name: keyof typeof programs, messages: number): Contestant => ({
-  name,
-  round: Effect.map(
-    Effect.promise(() => promisify(execFile)(process.execPath, ["--expose-gc", self, name, String(messages)])),
-    ({ stdout }) => JSON.parse(stdout) as Figures
-  )
-})
+const contestant = (name: keyof typeof programs, messages: number) => inChild(self, name, String(messages))
 
-/** The child's part: as many messages again to warm up, twice, then one measured round. */
-const child = async (name: string, messages: number) => {
-  const [, program] = Object.entries(programs).find(([each]) => each === name) ?? []
-  if (program === undefined) throw new Error(`there is no contestant ${name}`)
-  const round = measure(messages, program)
-  await Effect.runPromise(round)
-  await Effect.runPromise(round)
-  console.log(JSON.stringify(await Effect.runPromise(round)))
+// As many messages again to warm up, twice, then one measured round.
+if (process.argv[1] === self) {
+  await runChild(programs, (program, messages) => {
+    const round = measure(Number(messages), program)
+    return Effect.zipRight(Effect.zipRight(round, round), round)
+  })
 }
-
-if (process.argv[1] === self) await child(process.argv[2] ?? "", Number(process.argv[3]))
 
 export const benchmark: Benchmark = {
   about: "CPU and wall time a message, trivial handler at concurrency 100, against Stream.mapEffect",
