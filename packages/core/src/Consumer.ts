@@ -30,6 +30,7 @@ import { Steady } from "./internal/steady.js"
 import { within } from "./internal/within.js"
 import { LeaseKeeper } from "./LeaseKeeper.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
+import * as Reason from "./Reason.js"
 import * as Settlement from "./Settlement.js"
 import * as Settler from "./Settler.js"
 import * as Tunable from "./Tunable.js"
@@ -312,7 +313,7 @@ class Engine<E> implements Custodian {
     this.metrics.add("receiveErrors")
     const log = this.#receiveFails ? Effect.logDebug : Effect.logWarning
     this.#receiveFails = true
-    this.#log(log(`could not receive from ${this.queue.name} (${kind}), trying again: ${text(error)}`))
+    this.#log(log(`could not receive from ${this.queue.name} (${kind}), trying again: ${Reason.of(error)}`))
   }
 
   // A queue that takes no acks (a missing permission, say) must not look healthy for ever.
@@ -321,7 +322,7 @@ class Engine<E> implements Custodian {
     if (this.queue.errorKind(error) !== "fatal") return
     const now = this.now()
     if (this.#settleFatalSince === undefined) {
-      this.#log(Effect.logWarning(`could not settle messages of ${this.queue.name}: ${text(error)}`))
+      this.#log(Effect.logWarning(`could not settle messages of ${this.queue.name}: ${Reason.of(error)}`))
     }
     this.#settleFatalSince ??= now
     if (now - this.#settleFatalSince >= this.#fatalGrace) this.intake.fail(error)
@@ -743,7 +744,7 @@ class Engine<E> implements Custodian {
         queue: this.queue.name,
         lastReceive,
         receivingSince: this.intake.receivingSince,
-        failure: this.intake.failure === undefined ? undefined : text(this.intake.failure),
+        failure: this.intake.failure === undefined ? undefined : Reason.of(this.intake.failure),
         lastEnd: this.#lastEnd,
         oldest,
         running,
@@ -849,8 +850,6 @@ class Engine<E> implements Custodian {
 
 /** Groups in the figures by size, and as many by the age of their heads. */
 const mostGroups = 10
-
-const text = (error: unknown): string => (error instanceof Error ? `${error.name}: ${error.message}` : String(error))
 
 interface Ending {
   readonly delivery: InFlight

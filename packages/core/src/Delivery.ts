@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { InFlight } from "./internal/inFlight.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
+import * as Reason from "./Reason.js"
 import * as Settlement from "./Settlement.js"
 
 /**
@@ -60,7 +61,7 @@ export class HandlerDefect extends Data.TaggedError("HandlerDefect")<{
   readonly defect: unknown
 }> {
   override get message(): string {
-    return this.defect instanceof Error ? this.defect.message : String(this.defect)
+    return Reason.of(this.defect)
   }
 }
 

@@ -27,12 +27,14 @@ import {
   withBody
 } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
+import { effectOf, policyOf } from "./internal/answer.js"
 import { batchStage } from "./internal/batchStage.js"
 import * as decodeInternal from "./internal/decode.js"
 import { type Custodian, type InFlight, Phase } from "./internal/inFlight.js"
 import { withBatchSpan, withSpan } from "./internal/span.js"
 import { Claims, dispatch, type Lanes, type RunFork, type Slot } from "./internal/stage.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
+import * as Reason from "./Reason.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import * as Settlement from "./Settlement.js"
 import * as Tunable from "./Tunable.js"
@@ -151,7 +153,7 @@ export interface ConcurrencyOptions<in A> {
 
 /**
  * Changes bodies with an effect and passes the deliveries on, still leased, in the order in which they finish; a later
- * stage settles them. A failure makes its delivery a failed one, an interruption releases it.
+ * stage settles them. A failure makes its delivery a failed one; a stop or a lost lease interrupts `f` and releases it.
  *
  * Fails with `InvalidOptions` where an option cannot work.
  */
@@ -164,6 +166,7 @@ export const mapEffect =
     withConcurrency(options, (concurrency) =>
       dispatch(self, () => {
         const claims = new Claims()
+        const change = (body: A, delivery: Delivery<A, E>) => effectOf(f(body, delivery), "Pipeline.mapEffect")
         return {
           concurrency,
           claims,
@@ -172,7 +175,7 @@ export const mapEffect =
           settles: false,
           passedOn: inFlight,
           start: (delivery, slot: Slot<Delivery<B, E | E2>>, runFork: RunFork<R2>) =>
-            run(claims, delivery, f, runFork, {
+            run(claims, delivery, change, runFork, {
               failed: (cause) => {
                 inFlight(delivery).runsElsewhere ||= Exit.isSuccess(delivery.body)
                 slot.failed(withBody(delivery, Exit.failCause(cause)))
@@ -221,8 +224,8 @@ export interface ProcessOptions<A, E, D> extends ConcurrencyOptions<A>, SettleOp
 }
 
 /**
- * Runs a handler on each delivery and settles it: acks on success, asks the retry policy on failure, releases on
- * interruption. The results come as they finish; there is none for a delivery that failed.
+ * Runs a handler on each delivery and settles it: acks on success, asks the retry policy on failure, releases where a stop
+ * interrupts it; one that ends as interrupted of itself has failed. The results come as they finish; there is none for a delivery that failed.
  *
  * A handler that fails, dies or takes long concerns its own delivery only. Its logs carry the message's id, group and
  * attempt. The stage ends when every settlement is confirmed.
@@ -239,7 +242,7 @@ export const process =
       dispatch(self, () => {
         const claims = new Claims()
         const handle = (body: A, delivery: Delivery<A, E>) => {
-          const effect = limited(handler(body, delivery), options.timeout, delivery)
+          const effect = limited(effectOf(handler(body, delivery), "Pipeline.process"), options.timeout, delivery)
           return options.span === true ? withSpan(effect, delivery.message, destination(delivery)) : effect
         }
         const circuit = options.circuit && Circuit.engine(options.circuit)
@@ -332,18 +335,25 @@ const run = <A, E, B, E2, R2>(
   claims.works(held, fiber)
   fiber.addObserver((exit) => {
     claims.rests(held)
-    const interrupted = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
-    if (!interrupted) held.custodian.handled(held, held.custodian.now() - startedAt, Exit.isSuccess(exit))
+    const stopped = claims.stopped(fiber, exit)
+    if (!stopped) held.custodian.handled(held, held.custodian.now() - startedAt, Exit.isSuccess(exit))
     if (Exit.isSuccess(exit)) {
       outcomes.succeeded(exit.value)
-    } else if (interrupted) {
+    } else if (stopped) {
       held.settle(Settlement.release)
       outcomes.skipped()
     } else {
-      outcomes.failed(exit.cause)
+      outcomes.failed(ownFailure(exit.cause))
     }
   })
 }
+
+/** A handler that ends as interrupted of itself has failed: it must not come back as if it had been stopped. */
+const ownFailure = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
+  Cause.isInterruptedOnly(cause) ? Cause.die(new Error(interruptedFromWithin)) : cause
+
+const interruptedFromWithin =
+  "the handler ended as interrupted, and neither a stop nor a lost lease has done it: what it waits for was interrupted (a fiber that it joins, a Deferred, a cached effect), or it interrupts itself"
 
 const failureOf = <E>(delivery: Delivery<unknown, unknown>, cause: Cause.Cause<E>): RetryPolicy.Failure<E> =>
   Option.getOrElse(
@@ -429,7 +439,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
     after: AfterFailure
   ): void => {
     const held = inFlight(delivery)
-    held.custodian.failed(held, RetryPolicy.nameOf(failureOf(delivery, cause)) ?? "Failure")
+    held.custodian.failed(held, Reason.nameOf(failureOf(delivery, cause)) ?? "Failure")
     if (circuit !== undefined && circuit.flow !== "all" && after.ran && circuit.trips(failureOf(delivery, cause))) {
       runFork(Effect.logDebug(`handler failed while ${circuit.name} is open`, cause), delivery.message)
       excuse(held, circuit.remaining, after)
@@ -437,7 +447,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
     }
     const decide = Effect.suspend(() => {
       const failure = failureOf(delivery, cause)
-      const resolved = RetryPolicy.resolve(policy, failure, delivery)
+      const resolved = policyOf(policy, failure, delivery)
       advise(resolved, held.custodian, runFork)
       return RetryPolicy.decide(resolved, failure, delivery)
     })
@@ -451,7 +461,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
     claims.ponders(held, decided)
     decided.addObserver((exit) => {
       claims.rests(held)
-      if (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)) {
+      if (claims.stopped(decided, exit)) {
         held.settle(Settlement.release)
         return after.settled()
       }
@@ -680,7 +690,7 @@ export const processBatches =
           const asked = begun.map(({ delivery }) => delivery)
           const bodies = begun.map(({ body }) => body)
           const effect = limited(
-            Effect.suspend(() => handler(bodies, asked)),
+            Effect.suspend(() => effectOf(handler(bodies, asked), "Pipeline.processBatches")),
             options.timeout,
             asked[0]
           )
@@ -693,18 +703,18 @@ export const processBatches =
                 )
               : effect
           const ticket = circuit?.enter()
-          runBatch(claims, asked, traced, runFork, (exit) => {
+          runBatch(claims, asked, traced, runFork, (exit, stopped) => {
             const results = asked.map((_, i) => resultOf(exit, i, asked.length))
-            circuit?.exit(ticket, verdictOf(circuit, asked, results))
+            circuit?.exit(ticket, stopped ? "nothing" : verdictOf(circuit, asked, results))
             const failed = new Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>(laneOf)
             asked.forEach((delivery, i) => {
               if (failed.follows(delivery)) return
               const result = results[i] ?? Exit.interrupt(FiberId.none)
-              if (Exit.isFailure(result) && Cause.isInterruptedOnly(result.cause)) {
+              if (stopped) {
                 inFlight(delivery).settle(Settlement.release)
                 ended()
               } else if (Exit.isFailure(result)) {
-                failed.fails(delivery, result.cause)
+                failed.fails(delivery, ownFailure(result.cause))
               } else {
                 ackOf(inFlight(delivery))
                 settled(...result.value)
@@ -800,6 +810,9 @@ class Followers<D, E> {
   }
 }
 
+const noResults =
+  "a batch handler answered with something else than an Either for each message: write `Either.right(result)` or `Either.left(error)`, or answer with nothing to ack them all"
+
 /** What a batch handler's answer says of its i-th message: at most one result. */
 const resultOf = <B, EI, E>(
   exit: Exit.Exit<ReadonlyArray<Either.Either<B, EI>> | void, E>,
@@ -809,10 +822,13 @@ const resultOf = <B, EI, E>(
   if (Exit.isFailure(exit)) return Exit.failCause(exit.cause)
   const answer = exit.value
   if (answer === undefined) return Exit.succeed([])
-  const result = answer[i]
+  if (!Array.isArray(answer)) return Exit.die(new TypeError(noResults))
+  const result: Either.Either<B, EI> | undefined = answer[i]
   if (result === undefined) {
     return Exit.die(new Error(`a batch handler answered with ${answer.length} results for ${asked} messages`))
   }
+  // Plain JavaScript may have answered with anything.
+  if (!Either.isEither(result)) return Exit.die(new TypeError(noResults))
   return Either.isLeft(result) ? Exit.fail(result.left) : Exit.succeed([result.right])
 }
 
@@ -822,14 +838,12 @@ const verdictOf = <E>(
   deliveries: ReadonlyArray<Delivery<unknown, unknown>>,
   results: ReadonlyArray<Exit.Exit<unknown, E | HandlerTimeout>>
 ): Circuit.Verdict => {
-  let verdict: Circuit.Verdict = "well"
   for (const [i, delivery] of deliveries.entries()) {
     const result = results[i]
     if (result === undefined || Exit.isSuccess(result)) continue
-    if (Cause.isInterruptedOnly(result.cause)) verdict = "nothing"
-    else if (circuit.trips(failureOf(delivery, result.cause))) return "tripped"
+    if (circuit.trips(failureOf(delivery, result.cause))) return "tripped"
   }
-  return verdict
+  return "well"
 }
 
 const runBatch = <A, E, R>(
@@ -837,7 +851,7 @@ const runBatch = <A, E, R>(
   deliveries: ReadonlyArray<Delivery<unknown, unknown>>,
   effect: Effect.Effect<A, E, R>,
   runFork: RunFork<R>,
-  onExit: (exit: Exit.Exit<A, E>) => void
+  onExit: (exit: Exit.Exit<A, E>, stopped: boolean) => void
 ): void => {
   const held = deliveries.map(inFlight)
   const [first] = held
@@ -846,11 +860,11 @@ const runBatch = <A, E, R>(
   const fiber = runFork(effect)
   for (const delivery of held) claims.works(delivery, fiber)
   fiber.addObserver((exit) => {
-    const interrupted = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
+    const stopped = claims.stopped(fiber, exit)
     for (const delivery of held) {
       claims.rests(delivery)
-      if (!interrupted) delivery.custodian.handled(delivery, delivery.custodian.now() - startedAt, Exit.isSuccess(exit))
+      if (!stopped) delivery.custodian.handled(delivery, delivery.custodian.now() - startedAt, Exit.isSuccess(exit))
     }
-    onExit(exit)
+    onExit(exit, stopped)
   })
 }

@@ -16,6 +16,7 @@ import * as Struct from "effect/Struct"
 import type { TagOf } from "./Circuit.js"
 import { DecodeError, type Delivery, type HandlerDefect, type HandlerTimeout, inFlight } from "./Delivery.js"
 import type { Custodian } from "./internal/inFlight.js"
+import * as Reason from "./Reason.js"
 import * as Settlement from "./Settlement.js"
 
 /** What a policy is told: the handler's own error, the defect that it died of, or that it took too long. */
@@ -75,22 +76,9 @@ export const discard: RetryPolicy<unknown> = always(() => Settlement.ack)
 
 /** Moves it to the dead letters with the failure as the reason; leaves it to the queue where there are none. */
 export const deadLetter: RetryPolicy<unknown> = always(
-  (failure) => Settlement.deadLetter(reason(failure), nameOf(failure)),
+  (failure) => Settlement.deadLetter(Reason.of(failure), Reason.nameOf(failure)),
   { attempts: 1, deadLetters: true }
 )
-
-const tagOf = (failure: unknown): string | undefined =>
-  typeof failure === "object" && failure !== null && "_tag" in failure ? String(failure._tag) : undefined
-
-/** @internal The tag of an error, or its name. */
-export const nameOf = (failure: unknown): string | undefined =>
-  tagOf(failure) ?? (failure instanceof Error ? failure.name : undefined)
-
-const reason = (failure: unknown): string => {
-  const tag = tagOf(failure)
-  const text = failure instanceof Error ? failure.message : typeof failure === "string" ? failure : undefined
-  return [tag, text ?? (tag === undefined ? String(failure) : undefined)].filter((part) => part).join(": ")
-}
 
 /**
  * Visible again after the delay that `schedule` has for this attempt: it is stepped from its start, once for each
@@ -204,7 +192,7 @@ export const match = <E = unknown>(cases: Cases<E>): RetryPolicy<E | OwnFailure>
   }
   for (const tag of Struct.keys(cases)) add(tag)
   return make(
-    (failure, delivery) => byTag.get(tagOf(failure) ?? "")?.decide(failure, delivery) ?? Effect.succeedNone,
+    (failure, delivery) => byTag.get(Reason.tagOf(failure) ?? "")?.decide(failure, delivery) ?? Effect.succeedNone,
     both([...byTag.values()])
   )
 }
@@ -213,14 +201,10 @@ const only = <F, Tag extends string>(tag: Tag, policy: RetryPolicy<F & { readonl
   make((failure, delivery) => (isTagged(failure, tag) ? policy.decide(failure, delivery) : Effect.succeedNone), policy)
 
 const isTagged = <F, Tag extends string>(failure: F, tag: Tag): failure is F & { readonly _tag: Tag } =>
-  typeof failure === "object" && failure !== null && "_tag" in failure && failure._tag === tag
+  Reason.tagOf(failure) === tag
 
 /** A policy, or a function from the failure to one: an inline handler then keeps its error type. */
 export type PolicyInput<F, D> = RetryPolicy<F> | ((failure: F, delivery: D) => RetryPolicy<F>)
-
-/** @internal The policy for a failure. */
-export const resolve = <F, D>(policy: PolicyInput<F, D>, failure: F, delivery: D): RetryPolicy<F> =>
-  typeof policy === "function" ? policy(failure, delivery) : policy
 
 /** @internal Where no policy decides, the queue does. */
 export const decide = <F>(

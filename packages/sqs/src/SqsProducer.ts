@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto"
 import { InvalidOptions } from "@millrace/core/InvalidOptions"
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
+import * as Reason from "@millrace/core/Reason"
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Data from "effect/Data"
@@ -373,7 +374,7 @@ const problemOfEncoding = (error: unknown): string => {
     )
     return `the body does not fit its Schema: ${paths.slice(0, 5).join(", ")}`
   }
-  return `the body could not be encoded: ${error instanceof Error ? error.message : String(error)}`
+  return `the body could not be encoded: ${Reason.of(error)}`
 }
 
 const countOf = (attributes: MessageAttributes | undefined): number =>

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import type * as LeaseQueue from "../LeaseQueue.js"
-import * as RetryPolicy from "../RetryPolicy.js"
+import * as Reason from "../Reason.js"
 
 /** The W3C `traceparent` that a producer put beside the body. @see https://www.w3.org/TR/trace-context/ */
 const traceparent = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
@@ -54,7 +54,7 @@ const errorType = <E>(cause: Cause.Cause<E>): string =>
   Option.match(Cause.failureOption(cause), {
     onNone: () => "HandlerDefect",
     // The conventions' word for an error of no kind.
-    onSome: (failure) => RetryPolicy.nameOf(failure) ?? "_OTHER"
+    onSome: (failure) => Reason.nameOf(failure) ?? "_OTHER"
   })
 
 const withErrorType = <A, E, R>(effect: Effect.Effect<A, E, R>) =>

@@ -1,3 +1,4 @@
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -31,6 +32,7 @@ export class Claims implements Owner {
   readonly held = new Set<InFlight>()
   readonly #waiting = new Set<InFlight>()
   readonly #working = new Map<InFlight, Fiber.RuntimeFiber<unknown, unknown>>()
+  readonly #stopped = new WeakSet<Fiber.RuntimeFiber<unknown, unknown>>()
 
   claim(delivery: InFlight): boolean {
     if (!delivery.claim(this)) return false
@@ -73,13 +75,24 @@ export class Claims implements Owner {
   }
 
   interrupt(delivery: InFlight): void {
-    const fiber = this.#working.get(delivery)
-    if (fiber === undefined) delivery.settle(Settlement.release)
-    else fiber.unsafeInterruptAsFork(FiberId.none)
+    if (!this.#stop(delivery, FiberId.none)) delivery.settle(Settlement.release)
   }
 
   lose(delivery: InFlight): void {
-    this.#working.get(delivery)?.unsafeInterruptAsFork(Settlement.leaseLostId)
+    this.#stop(delivery, Settlement.leaseLostId)
+  }
+
+  #stop(delivery: InFlight, by: FiberId.FiberId): boolean {
+    const fiber = this.#working.get(delivery)
+    if (fiber === undefined) return false
+    this.#stopped.add(fiber)
+    fiber.unsafeInterruptAsFork(by)
+    return true
+  }
+
+  /** Whether it ended because it was told to, by a stop or a lost lease, and not as interrupted by its own doing. */
+  stopped<A, E>(fiber: Fiber.RuntimeFiber<A, E>, exit: Exit.Exit<A, E>): boolean {
+    return Exit.isFailure(exit) && Cause.isInterrupted(exit.cause) && this.#stopped.has(fiber)
   }
 
   interruptAll(): void {

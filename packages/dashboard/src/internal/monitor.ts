@@ -3,6 +3,7 @@ import type * as Backlog from "@millrace/core/Backlog"
 import type * as Diagnosis from "@millrace/core/Diagnosis"
 import * as Figures from "@millrace/core/Figures"
 import type * as Health from "@millrace/core/Health"
+import * as Reason from "@millrace/core/Reason"
 import type * as Tunable from "@millrace/core/Tunable"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -85,7 +86,7 @@ class Watch {
       ),
       Effect.tapError((error) =>
         Effect.sync(() => {
-          this.#problem = Snapshot.text(error)
+          this.#problem = Reason.of(error)
         })
       ),
       Effect.retry(Schedule.spaced("30 seconds")),

@@ -4,6 +4,7 @@ import type * as Diagnosis from "@millrace/core/Diagnosis"
 import type * as Figures from "@millrace/core/Figures"
 import type * as Health from "@millrace/core/Health"
 import * as Histogram from "@millrace/core/Histogram"
+import * as Reason from "@millrace/core/Reason"
 import * as Duration from "effect/Duration"
 import type * as Wire from "./wire.js"
 
@@ -21,8 +22,6 @@ const times = (name: string, histogram: Histogram.Histogram): Wire.Times => ({
   p99: known(Histogram.quantile(histogram, 0.99))
 })
 
-export const text = (error: unknown): string => (error instanceof Error ? error.message : String(error))
-
 export const backlog = (sample: Backlog.Sample | undefined, problem: string | undefined): Wire.Backlog | null => {
   if (sample === undefined) return null
   const fresh = sample._tag === "Fresh" ? sample : sample.last
@@ -39,7 +38,7 @@ export const backlog = (sample: Backlog.Sample | undefined, problem: string | un
     departures: known(fresh.departures?.perSecond),
     timeToDrain:
       fresh.timeToDrain !== undefined && !Duration.isFinite(fresh.timeToDrain) ? "never" : millis(fresh.timeToDrain),
-    problem: problem ?? (sample._tag === "Stale" ? text(sample.error) : null)
+    problem: problem ?? (sample._tag === "Stale" ? Reason.of(sample.error) : null)
   }
 }
 

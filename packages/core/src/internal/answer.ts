@@ -1,0 +1,56 @@
+/**
+ * What a user's function answered with, where it had to be an Effect or a policy. The types see to it; plain JavaScript
+ * calls us too, and an `async` handler would have run, with its promise taken for nothing. That is a defect of the
+ * handler, and it says what to write.
+ */
+import * as Effect from "effect/Effect"
+import type { PolicyInput, RetryPolicy } from "../RetryPolicy.js"
+
+const isPromise = (answer: unknown): answer is PromiseLike<unknown> =>
+  typeof answer === "object" && answer !== null && "then" in answer && typeof answer.then === "function"
+
+const isGenerator = (answer: unknown): boolean =>
+  typeof answer === "object" && answer !== null && Symbol.iterator in answer && "next" in answer
+
+/** Of what kind it is, without its value. */
+const kindOf = (answer: unknown): string =>
+  answer === null || answer === undefined
+    ? String(answer)
+    : Array.isArray(answer)
+      ? "an array"
+      : `${typeof answer === "object" ? "an" : "a"} ${typeof answer}`
+
+const notAnEffect = (answer: unknown, stage: string): Error => {
+  if (isPromise(answer)) {
+    // Nobody waits for it: its rejection must not end the process.
+    answer.then(undefined, () => {})
+    return new TypeError(
+      `the handler of ${stage} returned a promise, which is not waited for: return an Effect, as with \`(body) => Effect.tryPromise(() => handle(body))\``
+    )
+  }
+  if (isGenerator(answer)) {
+    return new TypeError(
+      `the handler of ${stage} returned a generator, which nobody runs: write \`(body) => Effect.gen(function* () { … })\``
+    )
+  }
+  return new TypeError(
+    `the handler of ${stage} returned ${kindOf(answer)} and no Effect: write \`(body) => Effect.sync(() => handle(body))\`, or \`Effect.tryPromise\` where it is asynchronous`
+  )
+}
+
+/** The Effect, or a defect that says what to write in its place. `stage` names the function that took the handler. */
+export const effectOf = <A, E, R>(answer: Effect.Effect<A, E, R>, stage: string): Effect.Effect<A, E, R> =>
+  Effect.isEffect(answer) ? answer : Effect.die(notAnEffect(answer, stage))
+
+/** The policy for a failure. Throws where the user's function does, or answers with none. */
+export const policyOf = <F, D>(policy: PolicyInput<F, D>, failure: F, delivery: D): RetryPolicy<F> => {
+  if (typeof policy !== "function") return policy
+  const answer: unknown = policy(failure, delivery)
+  if (isPolicy<F>(answer)) return answer
+  throw new TypeError(
+    `the function given as \`retry\` answered with ${isPromise(answer) ? "a promise" : kindOf(answer)} and no policy: answer with one of RetryPolicy, such as \`RetryPolicy.standard\``
+  )
+}
+
+const isPolicy = <F>(answer: unknown): answer is RetryPolicy<F> =>
+  typeof answer === "object" && answer !== null && "decide" in answer && typeof answer.decide === "function"
