@@ -21,6 +21,7 @@ import * as Deadlines from "./internal/deadlines.js"
 import { fromThrown, timedOut } from "./internal/errors.js"
 import * as Http from "./internal/http.js"
 import * as sdk from "./internal/sdk.js"
+import { ServerClock } from "./internal/serverClock.js"
 import type { SqsError } from "./SqsError.js"
 
 /** A message attribute as AWS writes it: `String`, `Number` or `Binary`, with an optional label (`Number.int`). */
@@ -238,16 +239,17 @@ const make = Effect.fnUntraced(function* (options: Options) {
   if (endpoint !== undefined && !(/^https?:[^?#]*$/i.test(endpoint) && URL.canParse(endpoint))) {
     return yield* invalid("endpoint", `is "${endpoint}"; write a URL such as "http://localhost:4566"`)
   }
+  const clock = yield* Effect.clock
   const requestHandler = Http.make(maxSockets)
+  const settings: sdk.Settings = {
+    region: options.region,
+    endpoint,
+    credentials: credentials && plain(credentials),
+    requestHandler,
+    clock: new ServerClock(() => clock.unsafeCurrentTimeMillis())
+  }
   const client = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      sdk.makeClient({
-        region: options.region,
-        endpoint,
-        credentials: credentials && plain(credentials),
-        requestHandler
-      })
-    ),
+    Effect.sync(() => sdk.makeClient(settings)),
     (client) => Effect.sync(() => client.destroy())
   )
   yield* Effect.tryPromise({
@@ -258,7 +260,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         : invalid("region", `is "${options.region}"; write one such as "us-east-1"`)
   })
   return {
-    ...service(sdk.api(client, sdk.ofOurs(client), yield* Deadlines.make, timeout)),
+    ...service(sdk.api(client, sdk.ofOurs(client, settings), yield* Deadlines.make, timeout)),
     connections: Effect.sync(requestHandler.connections)
   }
 })
@@ -303,12 +305,16 @@ export const layerFrom = <E = never, R = never>(
     Effect.gen(function* () {
       const timeout = yield* timeoutOf(options)
       const given = Effect.isEffect(client) ? yield* client : client
-      return service(sdk.api(given, sdk.ofAnother, yield* Deadlines.make, timeout))
+      return service(sdk.api(given, sdk.ofAnother(given), yield* Deadlines.make, timeout))
     })
   )
 
 /** The operations of `SQSService` in @effect-aws/client-sqs that we use. */
 export interface EffectAwsService extends Api<unknown> {}
+
+/** The SDK says so of its own clock, which a refusal has put right: the call may go again. */
+const clockCorrected = (refusal: unknown): boolean =>
+  Reflect.get(Object(Reflect.get(Object(refusal), "$metadata")), "clockSkewCorrected") === true
 
 /**
  * Over the service of @effect-aws/client-sqs:
@@ -324,6 +330,7 @@ export const fromEffectAws = (aws: EffectAwsService): Service => {
   const call = <A>(operation: string, effect: Effect.Effect<A, unknown>, waitSeconds = 0) => {
     const millis = 5000 + waitSeconds * 1000
     return effect.pipe(
+      Effect.retry({ times: 1, while: clockCorrected }),
       Effect.mapError(fromThrown(operation)),
       Effect.timeoutFail({ duration: millis, onTimeout: () => timedOut(operation, millis) })
     )

@@ -49,8 +49,13 @@ export class KmsError extends Data.TaggedError("KmsError")<Fields & { readonly c
 export class AccessDenied extends Data.TaggedError("AccessDenied")<Fields> {}
 /** There are no credentials, or AWS does not accept them: unknown, expired, or signed wrongly. */
 export class InvalidCredentials extends Data.TaggedError("InvalidCredentials")<Fields> {}
-/** No answer: connection, DNS, TLS, time out, or a 5xx without a name. */
-export class TransportError extends Data.TaggedError("TransportError")<Fields> {}
+/**
+ * No answer of SQS's: connection, DNS, TLS, time out, an answer that is not whole, or one of something on the way, whose
+ * `status` it then has. The call may have taken effect.
+ */
+export class TransportError extends Data.TaggedError("TransportError")<
+  Fields & { readonly status?: number | undefined }
+> {}
 /** AWS's own name, where it is none of the above. */
 export class UnknownSqsError extends Data.TaggedError("UnknownSqsError")<
   Fields & { readonly code: string; readonly status: number | undefined }

@@ -1,7 +1,7 @@
 import { brotliCompressSync, brotliDecompressSync } from "node:zlib"
 import { assert, describe, expect, it } from "@effect/vitest"
 import { Pipeline, RetryPolicy } from "@millrace/core"
-import { ObjectStore, SqsClaimCheck, type SqsClient, SqsConsumer, SqsEncoding, SqsProducer } from "@millrace/sqs"
+import { ObjectStore, SqsClaimCheck, SqsClient, SqsConsumer, SqsEncoding, SqsProducer } from "@millrace/sqs"
 import { Fault, SqsEmulator } from "@millrace/sqs/emulator"
 import { Effect, Either, Exit, Fiber, Layer, Schedule, Schema, Scope, Stream, TestClock } from "effect"
 
@@ -501,6 +501,35 @@ describe("objects of messages that were not sent", () => {
       const handled = yield* consuming(yield* claimCheckOf())
       yield* sqs.settled("q", 1)
       assert.deepStrictEqual(handled, [1])
+    }))
+
+  test("stay where the answer says nothing of the message, which may be in the queue", (sqs, store) =>
+    Effect.gen(function* () {
+      const client = yield* SqsClient.SqsClient
+      let calls = 0
+      const forgetful = SqsClient.SqsClient.of({
+        ...client,
+        // The second entry of the call is answered for twice, and the first not at all.
+        sendMessageBatch: (request) =>
+          Effect.map(client.sendMessageBatch(request), (answer) =>
+            calls++ === 0
+              ? { Successful: answer.Successful.slice(1).flatMap((each) => [each, each]), Failed: [] }
+              : { Successful: [], Failed: [{ Id: "0", Code: "InvalidParameterValue", SenderFault: true }] }
+          )
+      })
+      const producer = yield* Effect.provideService(
+        SqsProducer.make("q", { claimCheck: yield* claimCheckOf() }),
+        SqsClient.SqsClient,
+        forgetful
+      )
+      const both = yield* Effect.fork(
+        Effect.forEach([1, 2], (id) => Effect.either(producer.send(order(id))), { concurrency: 2 })
+      )
+      yield* TestClock.adjust("10 seconds")
+      const results = yield* Fiber.join(both)
+      assert.deepStrictEqual(results.map(Either.isRight), [false, true])
+      assert.strictEqual((yield* store.objects).length, 2)
+      assert.strictEqual((yield* sqs.snapshot("q")).sent, 3)
     }))
 
   test("are deleted where the sender gives up before there was room, or the producer is closed", (sqs, store) =>

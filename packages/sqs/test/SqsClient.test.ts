@@ -24,6 +24,7 @@ import {
 import { SqsClient, SqsError } from "../src/index.js"
 import * as Http from "../src/internal/http.js"
 import { makeClient } from "../src/internal/sdk.js"
+import { ServerClock } from "../src/internal/serverClock.js"
 import * as FakeServer from "./support/FakeServer.js"
 
 const QueueUrl = "http://sqs.us-east-1.localhost/000000000000/orders"
@@ -518,7 +519,8 @@ describe("SqsClient", () => {
               secretAccessKey: "secret",
               expiration: DateTime.toDateUtc(DateTime.unsafeMake(0))
             }),
-            requestHandler: Http.make(1)
+            requestHandler: Http.make(1),
+            clock: new ServerClock(() => 0)
           })
         ),
         (client) => Effect.sync(() => client.destroy())
@@ -583,7 +585,13 @@ describe("SqsClient", () => {
     Effect.promise(async () => {
       const hostOf = async (endpoint: string | undefined) => {
         const credentials = { accessKeyId: "test", secretAccessKey: "test" }
-        const client = makeClient({ region: "eu-west-3", endpoint, credentials, requestHandler: Http.make(1) })
+        const client = makeClient({
+          region: "eu-west-3",
+          endpoint,
+          credentials,
+          requestHandler: Http.make(1),
+          clock: new ServerClock(() => 0)
+        })
         const hosts: Array<unknown> = []
         client.middlewareStack.add(
           () => (args) => {

@@ -159,6 +159,47 @@ describe("calls", () => {
       yield* Fiber.joinAll([large, small])
     })
   )
+
+  test("the bytes of what has its result, sent or given up, are free again", { q: {} }, (sqs) =>
+    Effect.gen(function* () {
+      yield* sqs.faults.script("SendMessageBatch", [{}, Fault.failEntries([0], { senderFault: true })])
+      const producer = yield* SqsProducer.make("q", { ...atOnce, bufferBytes: 1000 })
+      const send = (body: string) =>
+        Effect.zipLeft(Effect.fork(Effect.either(producer.send(body))), TestClock.adjust(0))
+      yield* Effect.flatMap(send("x".repeat(900)), Fiber.join)
+      yield* Effect.flatMap(send("y".repeat(900)), Fiber.join)
+      // Together they fill it, and the second finds room though the first is on its way.
+      yield* sqs.faults.script("SendMessageBatch", [Fault.delay("1 second"), Fault.delay("1 second")])
+      const two = [yield* send("a".repeat(400)), yield* send("b".repeat(600))]
+      expect(yield* producer.stats).toMatchObject({ buffered: 2, waiting: 0, sent: 1, failed: 1 })
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.joinAll(two)
+    })
+  )
+
+  test("a call that something on the way finds too large goes again message by message", { q: {} }, (sqs) =>
+    Effect.gen(function* () {
+      const client = yield* SqsClient.SqsClient
+      const sizes: Array<number> = []
+      const narrow = SqsClient.SqsClient.of({
+        ...client,
+        sendMessageBatch: (request) => {
+          sizes.push(request.Entries.length)
+          return request.Entries.length > 1
+            ? new SqsError.TransportError({ operation: "SendMessageBatch", message: "413", status: 413 })
+            : client.sendMessageBatch(request)
+        }
+      })
+      const producer = yield* Effect.provideService(SqsProducer.make("q", atOnce), SqsClient.SqsClient, narrow)
+      const all = yield* Effect.fork(
+        Effect.forEach(range(3), (i) => producer.send(`m${i}`), { concurrency: "unbounded" })
+      )
+      yield* TestClock.adjust(0)
+      yield* Fiber.join(all)
+      assert.deepStrictEqual(sizes, [3, 1, 1, 1])
+      assert.deepStrictEqual(yield* bodiesOf(sqs, "q"), ["m0", "m1", "m2"])
+    })
+  )
 })
 
 describe("failures of a message", () => {

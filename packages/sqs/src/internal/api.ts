@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import type * as Client from "../SqsClient.js"
 import type { SqsError } from "../SqsError.js"
+import { unreadable } from "./errors.js"
 
 type Strings = Readonly<Record<string, string | undefined>>
 
@@ -110,8 +111,14 @@ const strings = (values: Strings | undefined): Readonly<Record<string, string>> 
   return out
 }
 
+/** What every answer of SQS's has: one without it is not SQS's, or not whole. */
+const required = (value: string | undefined, name: string): string => {
+  if (typeof value === "string" && value !== "") return value
+  throw new Error(`it has no ${name}`)
+}
+
 const sent = (result: Sent): Client.SendMessageResult => ({
-  MessageId: result.MessageId ?? "",
+  MessageId: required(result.MessageId, "MessageId"),
   MD5OfMessageBody: result.MD5OfMessageBody ?? "",
   MD5OfMessageAttributes: result.MD5OfMessageAttributes,
   MD5OfMessageSystemAttributes: result.MD5OfMessageSystemAttributes,
@@ -120,8 +127,8 @@ const sent = (result: Sent): Client.SendMessageResult => ({
 
 /** Field by field: there are ten in a call, and a spread of each would be felt. */
 const sentEntry = (entry: Sent & Entry): Client.SendMessageResult & { readonly Id: string } => ({
-  Id: entry.Id ?? "",
-  MessageId: entry.MessageId ?? "",
+  Id: required(entry.Id, "Id"),
+  MessageId: required(entry.MessageId, "MessageId"),
   MD5OfMessageBody: entry.MD5OfMessageBody ?? "",
   MD5OfMessageAttributes: entry.MD5OfMessageAttributes,
   MD5OfMessageSystemAttributes: entry.MD5OfMessageSystemAttributes,
@@ -138,9 +145,9 @@ const attributes = (values: Readonly<Record<string, Attribute>>): Client.Message
 }
 
 const received = (message: Received): Client.ReceivedMessage => ({
-  MessageId: message.MessageId ?? "",
-  ReceiptHandle: message.ReceiptHandle ?? "",
-  Body: message.Body ?? "",
+  MessageId: required(message.MessageId, "MessageId"),
+  ReceiptHandle: required(message.ReceiptHandle, "ReceiptHandle"),
+  Body: required(message.Body, "Body"),
   MD5OfBody: message.MD5OfBody ?? "",
   Attributes: message.Attributes && strings(message.Attributes),
   MessageAttributes: message.MessageAttributes && attributes(message.MessageAttributes),
@@ -148,7 +155,7 @@ const received = (message: Received): Client.ReceivedMessage => ({
 })
 
 const failure = (entry: Failure): Client.BatchFailure => ({
-  Id: entry.Id ?? "",
+  Id: required(entry.Id, "Id"),
   Code: entry.Code ?? "Unknown",
   SenderFault: entry.SenderFault ?? false,
   Message: entry.Message
@@ -161,7 +168,7 @@ const batch =
     Failed: (result.Failed ?? []).map(failure)
   })
 const sentBatch = batch(sentEntry)
-const plainBatch = batch((entry: Entry) => ({ Id: entry.Id ?? "" }))
+const plainBatch = batch((entry: Entry) => ({ Id: required(entry.Id, "Id") }))
 
 const task = (result: Task): Client.MoveTask => ({
   ...result,
@@ -171,30 +178,49 @@ const task = (result: Task): Client.MoveTask => ({
   StartedTimestamp: result.StartedTimestamp ?? 0
 })
 
+/** An answer that cannot be read is an error as any other, whatever it is that it lacks. */
+const read = <A, B>(
+  operation: string,
+  answer: Effect.Effect<A, SqsError>,
+  f: (answer: A) => B
+): Effect.Effect<B, SqsError> =>
+  Effect.flatMap(answer, (given) => {
+    try {
+      return Effect.succeed(f(given))
+    } catch (cause) {
+      return Effect.fail(unreadable(operation, cause instanceof Error ? cause.message : String(cause), cause))
+    }
+  })
+
 export const service = (api: Api<SqsError>): Client.Service => ({
-  sendMessage: (request) => Effect.map(api.sendMessage(request), sent),
-  sendMessageBatch: (request) => Effect.map(api.sendMessageBatch(request), sentBatch),
-  receiveMessage: (request) => Effect.map(api.receiveMessage(request), (r) => (r.Messages ?? []).map(received)),
-  deleteMessageBatch: (request) => Effect.map(api.deleteMessageBatch(request), plainBatch),
-  changeMessageVisibilityBatch: (request) => Effect.map(api.changeMessageVisibilityBatch(request), plainBatch),
-  getQueueUrl: (request) => Effect.map(api.getQueueUrl(request), (r) => r.QueueUrl ?? ""),
-  getQueueAttributes: (request) => Effect.map(api.getQueueAttributes(request), (r) => strings(r.Attributes)),
+  sendMessage: (request) => read("SendMessage", api.sendMessage(request), sent),
+  sendMessageBatch: (request) => read("SendMessageBatch", api.sendMessageBatch(request), sentBatch),
+  receiveMessage: (request) =>
+    read("ReceiveMessage", api.receiveMessage(request), (r) => (r.Messages ?? []).map(received)),
+  deleteMessageBatch: (request) => read("DeleteMessageBatch", api.deleteMessageBatch(request), plainBatch),
+  changeMessageVisibilityBatch: (request) =>
+    read("ChangeMessageVisibilityBatch", api.changeMessageVisibilityBatch(request), plainBatch),
+  getQueueUrl: (request) => read("GetQueueUrl", api.getQueueUrl(request), (r) => required(r.QueueUrl, "QueueUrl")),
+  getQueueAttributes: (request) =>
+    read("GetQueueAttributes", api.getQueueAttributes(request), (r) => strings(r.Attributes)),
   setQueueAttributes: (request) => Effect.asVoid(api.setQueueAttributes(request)),
-  createQueue: (request) => Effect.map(api.createQueue(request), (r) => r.QueueUrl ?? ""),
+  createQueue: (request) => read("CreateQueue", api.createQueue(request), (r) => required(r.QueueUrl, "QueueUrl")),
   deleteQueue: (request) => Effect.asVoid(api.deleteQueue(request)),
   purgeQueue: (request) => Effect.asVoid(api.purgeQueue(request)),
   listQueues: (request) =>
-    Effect.map(api.listQueues(request), (r) => ({ QueueUrls: r.QueueUrls ?? [], NextToken: r.NextToken })),
+    read("ListQueues", api.listQueues(request), (r) => ({ QueueUrls: r.QueueUrls ?? [], NextToken: r.NextToken })),
   listDeadLetterSourceQueues: (request) =>
-    Effect.map(api.listDeadLetterSourceQueues(request), (r) => ({
+    read("ListDeadLetterSourceQueues", api.listDeadLetterSourceQueues(request), (r) => ({
       QueueUrls: r.queueUrls ?? [],
       NextToken: r.NextToken
     })),
-  listQueueTags: (request) => Effect.map(api.listQueueTags(request), (r) => strings(r.Tags)),
+  listQueueTags: (request) => read("ListQueueTags", api.listQueueTags(request), (r) => strings(r.Tags)),
   tagQueue: (request) => Effect.asVoid(api.tagQueue(request)),
   untagQueue: (request) => Effect.asVoid(api.untagQueue(request)),
-  startMessageMoveTask: (request) => Effect.map(api.startMessageMoveTask(request), (r) => r.TaskHandle ?? ""),
+  startMessageMoveTask: (request) =>
+    read("StartMessageMoveTask", api.startMessageMoveTask(request), (r) => r.TaskHandle ?? ""),
   cancelMessageMoveTask: (request) =>
-    Effect.map(api.cancelMessageMoveTask(request), (r) => r.ApproximateNumberOfMessagesMoved ?? 0),
-  listMessageMoveTasks: (request) => Effect.map(api.listMessageMoveTasks(request), (r) => (r.Results ?? []).map(task))
+    read("CancelMessageMoveTask", api.cancelMessageMoveTask(request), (r) => r.ApproximateNumberOfMessagesMoved ?? 0),
+  listMessageMoveTasks: (request) =>
+    read("ListMessageMoveTasks", api.listMessageMoveTasks(request), (r) => (r.Results ?? []).map(task))
 })

@@ -2,7 +2,7 @@
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
 import * as Either from "effect/Either"
 import type { BatchResult } from "../SqsClient.js"
-import { plainName } from "./errors.js"
+import { passes, plainName } from "./errors.js"
 import { longestMessage } from "./message.js"
 
 export const done: LeaseQueue.EntryResult = Either.void
@@ -19,7 +19,7 @@ const failureOf = (code: string, senderFault: boolean, said: string | undefined)
   const message = said === undefined || said === "" ? name : `${name}: ${said}`
   return name === "ReceiptHandleIsInvalid" || name === "MessageNotInflight" || leaseIsOver.test(said ?? "")
     ? { reason: "LeaseLost", message }
-    : { reason: senderFault && !/Thrott/.test(name) ? "Rejected" : "Transient", message }
+    : { reason: senderFault && passes(name) === undefined ? "Rejected" : "Transient", message }
 }
 
 /** Entry ids are positions, so that equal messages do not clash. One that SQS does not mention may be tried again. */

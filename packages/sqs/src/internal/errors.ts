@@ -1,5 +1,6 @@
 /** From what a client threw to an `SqsError`. */
 import * as SqsError from "../SqsError.js"
+import { Unreadable } from "./answer.js"
 
 interface Thrown {
   readonly operation: string
@@ -29,6 +30,9 @@ const overLimit = withHint(
   "Too many messages are in flight: settle some, or ask for fewer (maxInFlight)."
 )
 const throttled = withHint((thrown) => new SqsError.RequestThrottled(thrown), "Call less often, or in larger batches.")
+/** SQS did not get all of the request in its time, or says so of what it asked itself. */
+const tookTooLong: Make = ({ cause, message, operation }) =>
+  new SqsError.TransportError({ cause, operation, message: `${message} Check the network.` })
 const denied = withHint(
   (thrown) => new SqsError.AccessDenied(thrown),
   "Allow the action in the caller's IAM policy and in the queue's policy."
@@ -82,15 +86,20 @@ const byName: ReadonlyMap<string, Make> = new Map<string, Make>([
     )
   ],
   ["OverLimit", overLimit],
-  ["RequestThrottled", throttled],
-  ["Throttling", throttled],
-  ["Throttled", throttled],
-  ["ThrottledException", throttled],
-  ["RequestLimitExceeded", throttled],
-  ["RequestThrottledException", throttled],
-  ["TooManyRequests", throttled],
+  // As the AWS SDK knows them, for all of AWS.
   ["BandwidthLimitExceeded", throttled],
+  ["EC2Throttled", throttled],
+  ["LimitExceeded", throttled],
+  ["PriorRequestNotComplete", throttled],
+  ["ProvisionedThroughputExceeded", throttled],
+  ["RequestLimitExceeded", throttled],
+  ["RequestThrottled", throttled],
   ["SlowDown", throttled],
+  ["Throttled", throttled],
+  ["Throttling", throttled],
+  ["TooManyRequests", throttled],
+  ["TransactionInProgress", throttled],
+  ["RequestTimeout", tookTooLong],
   ["InvalidParameterValue", invalidParameter],
   ["InvalidParameterCombination", invalidParameter],
   ["InvalidIdFormat", invalidParameter],
@@ -133,6 +142,7 @@ const byName: ReadonlyMap<string, Make> = new Map<string, Make>([
   ["InvalidSignature", badSignature],
   ["IncompleteSignature", badSignature],
   ["RequestExpired", badSignature],
+  ["RequestInTheFuture", badSignature],
   ["RequestTimeTooSkewed", badSignature],
   ["InvalidSecurity", badSignature],
   ["ExpiredToken", expired],
@@ -152,7 +162,16 @@ export const plainName = (name: string): string =>
 const field = (value: unknown, name: string): unknown =>
   typeof value === "object" && value !== null && name in value ? Reflect.get(value, name) : undefined
 const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined)
+const statusOf = (cause: unknown): number | undefined => {
+  const status = cause instanceof Unreadable ? cause.status : field(field(cause, "$metadata"), "httpStatusCode")
+  return typeof status === "number" ? status : undefined
+}
 const sentence = (said: string): string => (/[.!?]$/.test(said) ? said : `${said}.`)
+
+/** Of a client that checks them itself, where Node has none. */
+const noMd5 = "This Node has no MD5 (FIPS): make the SQSClient with `md5: false`, or use SqsClient.layer."
+const between =
+  "Something on the way has answered, or the endpoint is no SQS: check the endpoint, and proxies and gateways before it. Whether the call took effect is not known."
 
 const transportHints: Readonly<Record<string, string>> = {
   ECONNREFUSED: "Nothing listens there: check the endpoint.",
@@ -161,7 +180,9 @@ const transportHints: Readonly<Record<string, string>> = {
   ECONNRESET: "The connection was closed before the answer.",
   EPIPE: "The connection was closed before the answer.",
   TimeoutError: "The answer took too long.",
-  TimeoutException: "The answer took too long."
+  TimeoutException: "The answer took too long.",
+  ERR_OSSL_EVP_UNSUPPORTED: noMd5,
+  Unreadable: between
 }
 const tlsCode = /CERT|SSL|TLS|SELF_SIGNED|UNABLE_TO_VERIFY/
 
@@ -184,15 +205,30 @@ const transport = (operation: string, cause: unknown, message: string): SqsError
   const hint =
     code === "ECONNREFUSED" && local
       ? "Nothing listens there: is the emulator running, and on that port?"
-      : tlsCode.test(code)
-        ? "The server's certificate was refused: check the endpoint, https or http, and NODE_EXTRA_CA_CERTS."
-        : (transportHints[code] ?? "Check the network and the endpoint.")
+      : (transportHints[code] ??
+        (tlsCode.test(code)
+          ? "The server's certificate was refused: check the endpoint, https or http, and NODE_EXTRA_CA_CERTS."
+          : "Check the network and the endpoint."))
   const said =
     message === "" || message === code
       ? `${code}${where}`
       : `${message}${code === "" || message.includes(code) || /^[A-Z][a-z]/.test(code) ? "" : ` (${code})`}`
-  return new SqsError.TransportError({ operation, cause, message: `${operation}: ${sentence(said)} ${hint}` })
+  return new SqsError.TransportError({
+    operation,
+    cause,
+    status: statusOf(cause),
+    message: `${operation}: ${sentence(said)} ${hint}`
+  })
 }
+
+/** An answer that is not one of SQS's, or lacks what SQS always says. Whether the call took effect is not known. */
+export const unreadable = (operation: string, problem: string, cause?: unknown): SqsError.TransportError =>
+  new SqsError.TransportError({
+    operation,
+    cause,
+    status: statusOf(cause),
+    message: `${operation}: the answer cannot be read: ${sentence(problem)} ${between}`
+  })
 
 /** No answer in the time that was given. */
 export const timedOut = (operation: string, millis: number): SqsError.TransportError =>
@@ -200,6 +236,20 @@ export const timedOut = (operation: string, millis: number): SqsError.TransportE
     operation,
     message: `${operation}: no answer in ${millis / 1000} s. Check the network and the endpoint, or give the client a longer \`timeout\`.`
   })
+
+/** The source of credentials did not answer in its time; the call was not sent. */
+export const noCredentialsYet = (operation: string, millis: number): SqsError.TransportError =>
+  new SqsError.TransportError({
+    operation,
+    message: `${operation}: no credentials in ${millis / 1000} s. Check where they come from: the profile's process or sign-on, or the container's or instance's metadata.`
+  })
+
+/** What kind of failure AWS's name of one entry's tells of, where it tells of one that passes. */
+export const passes = (code: string): "throttled" | "transient" | undefined => {
+  const error = byName.get(plainName(code))?.({ operation: "", message: "", cause: undefined })
+  const kind = error && SqsError.kind(error)
+  return kind === "fatal" ? undefined : kind
+}
 
 /**
  * AWS's name, wherever a client put it. @effect-aws/client-sqs renames the errors that AWS's model does not list
@@ -214,29 +264,46 @@ const namesOf = (cause: unknown): ReadonlyArray<string> =>
     /^\w+/.exec(text(field(cause, "stack")) ?? "")?.[0]
   ].flatMap((name) => text(name)?.replace(/^.*#/, "") ?? [])
 
+/** Names that say nothing: of JavaScript's own errors, of clients', and the status in place of a name. */
+const nameless = /^(Error|TypeError|SyntaxError|RangeError|SdkError|Unknown|UnknownError|SQSServiceException|\d+)$/
+
 /**
- * Knows an error by AWS's name, with the query header or without.
- * What carries no answer of AWS's is a `TransportError`.
+ * Knows an error by AWS's name, with the query header or without. What AWS has not named is a `TransportError`: it never
+ * answered, or something on the way did, or its answer cannot be read.
  */
 export const fromThrown =
   (operation: string) =>
   (cause: unknown): SqsError.SqsError => {
-    const status = field(field(cause, "$metadata"), "httpStatusCode")
-    const httpStatus = typeof status === "number" ? status : undefined
-    const said = text(field(cause, "message")) ?? ""
-    const message = `${operation}: ${sentence(said === "" || said === "UnknownError" ? (text(field(cause, "name")) ?? "no reason given") : said)}`
-    const names = namesOf(cause)
-    for (const name of names) {
-      const make = byName.get(plainName(name))
-      if (make !== undefined) return make({ operation, message, cause })
+    try {
+      return known(operation, cause)
+    } catch {
+      // What was thrown throws when it is looked at.
+      return new SqsError.TransportError({ operation, cause, message: `${operation}: no reason given.` })
     }
-    if (said.startsWith("Region is missing")) return noRegion({ operation, message, cause })
-    if (httpStatus === 429) return throttled({ operation, message, cause })
-    // An Error's own name says nothing; AWS answered only where there is a status or a `$fault`.
-    const answered = httpStatus !== undefined || field(cause, "$fault") !== undefined
-    const code = names.find(
-      (name) => !/^(Error|TypeError|SyntaxError|SdkError|Unknown|SQSServiceException)$/.test(name)
-    )
-    if (!answered || (code === undefined && (httpStatus ?? 500) >= 500)) return transport(operation, cause, said)
-    return new SqsError.UnknownSqsError({ operation, message, cause, code: code ?? "Unknown", status: httpStatus })
   }
+
+const known = (operation: string, cause: unknown): SqsError.SqsError => {
+  const httpStatus = statusOf(cause)
+  const said = text(field(cause, "message")) ?? ""
+  const message = `${operation}: ${sentence(said === "" || said === "UnknownError" ? (text(field(cause, "name")) ?? "no reason given") : said)}`
+  if (cause instanceof Unreadable) {
+    return httpStatus === 429 ? throttled({ operation, message, cause }) : transport(operation, cause, said)
+  }
+  const names = namesOf(cause)
+  for (const name of names) {
+    const make = byName.get(plainName(name))
+    if (make !== undefined) return make({ operation, message, cause })
+  }
+  if (said.startsWith("Region is missing")) return noRegion({ operation, message, cause })
+  if (httpStatus === 429) return throttled({ operation, message, cause })
+  // AWS answered only where there is a status or a `$fault`.
+  const answered = httpStatus !== undefined || field(cause, "$fault") !== undefined
+  if (!answered) return transport(operation, cause, said)
+  const code = names.find((name) => !nameless.test(name))
+  if (code !== undefined && httpStatus !== 408) {
+    return new SqsError.UnknownSqsError({ operation, message, cause, code, status: httpStatus })
+  }
+  return httpStatus === undefined || httpStatus >= 500
+    ? transport(operation, cause, said)
+    : unreadable(operation, `status ${httpStatus}, ${said.split("\n", 1)[0]}`, cause)
+}

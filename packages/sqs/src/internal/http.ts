@@ -96,6 +96,13 @@ export const make = (maxSockets: number) => {
     }),
     metadata: { handlerProtocol: "http/1.1" },
     handle,
+    /**
+     * Closes the connections that no call has now. A proxy that has lost its state is silent on all that it had open: a
+     * call that had no answer on one says that the others may be no better.
+     */
+    dropIdle: () => {
+      for (const socket of all(({ freeSockets }) => freeSockets)) socket.destroy()
+    },
     destroy: () => {
       plain.destroy()
       secure.destroy()

@@ -106,6 +106,9 @@ interface Call {
  */
 const deduplicationWindow = 4.5 * 60 * 1000
 
+/** Something on the way takes no calls of this size. It may take its messages one by one. */
+const isTooLarge = (error: SqsError.SqsError): boolean => error._tag === "TransportError" && error.status === 413
+
 /** What SQS says of a call because of one message in it. The others go again without it. */
 const blamesOneMessage = (error: SqsError.SqsError): boolean => {
   switch (error._tag) {
@@ -486,15 +489,18 @@ export class Outbox {
         let error: SqsError.SqsError
         if (Exit.isSuccess(exit)) {
           error = this.#answered(remaining, exit.value, calls)
-          if (exit.value.Successful.length === remaining.length) return
           remaining = remaining.filter((entry) => this.#accepted.has(entry))
         } else {
           const failure = Cause.failureOption(exit.cause)
           if (Option.isNone(failure)) return yield* Effect.failCause(Cause.stripFailures(exit.cause))
           error = failure.value
           if (SqsError.kind(error) === "transient") doubt(remaining)
+          const [only] = remaining
+          if (isTooLarge(error) && remaining.length > 1) {
+            for (const entry of remaining) yield* this.#send(call, [entry])
+            return
+          }
           if (!SqsError.retryable(error)) {
-            const [only] = remaining
             if (!blamesOneMessage(error)) return this.#giveUp(remaining, error, calls)
             if (remaining.length === 1 && only !== undefined) {
               return this.#finish(only, Either.left({ _tag: "Rejected", error }))
@@ -543,6 +549,10 @@ export class Outbox {
         if (kind === "transient") entry.doubtful = true
       }
     }
+    // What the answer does not mention may be in the queue.
+    doubt(
+      batch.filter((entry, position) => this.#accepted.has(entry) && !Failed.some(({ Id }) => Number(Id) === position))
+    )
     return again
   }
 

@@ -1,14 +1,17 @@
 /** The AWS SDK for JavaScript v3 behind `Api`. The only file that knows its classes. */
-import { hash } from "node:crypto"
 import * as Sdk from "@aws-sdk/client-sqs"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { SqsError } from "../SqsError.js"
+import { unreadable } from "./answer.js"
 import type { Api } from "./api.js"
+import type { Echo } from "./checksums.js"
+import * as Checksums from "./checksums.js"
 import type { Deadlines } from "./deadlines.js"
-import { fromThrown, timedOut } from "./errors.js"
+import { fromThrown, noCredentialsYet, timedOut, unreadable as unreadableAnswer } from "./errors.js"
 import { Abort, type Handler } from "./http.js"
+import { isOfTime, type ServerClock, tolerated } from "./serverClock.js"
 import * as Signature from "./signature.js"
 
 export interface Settings {
@@ -16,15 +19,27 @@ export interface Settings {
   readonly endpoint: string | undefined
   readonly credentials: Sdk.SQSClientConfig["credentials"] | undefined
   readonly requestHandler: Handler
+  readonly clock: ServerClock
+}
+
+/** One command on its way. */
+interface Call {
+  /** Ends its request. */
+  abort(): void
+  /** Ends its request, which had no answer in its time. */
+  expire(): void
+  /** Whether it was refused for the time that it was signed at, which is put right now. */
+  clockCorrected(refusal: unknown): boolean
 }
 
 /** How calls go through a client. */
 interface Way {
-  /** Sends one command. Aborting it ends its request. */
+  /** Sends one command. `onSent` tells when there are credentials and the request goes out. */
   readonly send: <Input extends object, Output>(
     input: Input,
-    send: (input: Input, options?: { readonly abortSignal: AbortSignal }) => Promise<Output>
-  ) => { readonly answer: Promise<Output>; readonly call: { abort(): void } }
+    send: (input: Input, options?: { readonly abortSignal: AbortSignal }) => Promise<Output>,
+    onSent: () => void
+  ) => { readonly answer: Promise<Output>; readonly call: Call }
   /** Whether bodies are held against their MD5s here, and not by the client. */
   readonly checksBodies: boolean
 }
@@ -56,18 +71,21 @@ const userAgent = async ({ defaultUserAgentProvider, userAgentAppId }: Sdk.SQSCl
 
 type RequestSigner = Awaited<ReturnType<Sdk.SQSClient["config"]["signer"]>>
 
+const dateOf = (clock: ServerClock): Date => DateTime.toDateUtc(DateTime.unsafeMake(clock.now()))
+
 /** Signs the calls of SQS; one that looks otherwise (an endpoint with a path) is left to the SDK's signer. */
-const signing = (config: Sdk.SQSClient["config"], otherwise: RequestSigner): RequestSigner => {
+const signing = (config: Sdk.SQSClient["config"], clock: ServerClock, otherwise: RequestSigner): RequestSigner => {
   const sign = Signature.make()
   return {
     sign: async (request, options) => {
       const { method, path, query = {} } = request
-      const date = options?.signingDate
-      if (date === undefined || method !== "POST" || path !== "/" || Object.keys(query).length > 0) {
-        return otherwise.sign(request, options)
+      if (method !== "POST" || path !== "/" || Object.keys(query).length > 0) {
+        // It reads the credentials first, which may take its time: the date would be of before.
+        await config.credentials()
+        return otherwise.sign(request, { ...options, signingDate: dateOf(clock) })
       }
       const [credentials, region] = await Promise.all([config.credentials(), options?.signingRegion ?? config.region()])
-      sign(request, credentials, region, DateTime.toDateUtc(DateTime.unsafeMake(date)))
+      sign(request, credentials, region, dateOf(clock))
       return request
     }
   }
@@ -88,7 +106,7 @@ export const makeClient = (settings: Settings): Sdk.SQSClient => {
         cacheMiddleware: true,
         // Calls of one command share a context once the middleware is cached: the URL's host must not be kept there.
         useQueueUrlAsEndpoint: false,
-        // Checked here instead: one call of OpenSSL for a body takes a quarter of the time.
+        // Checked here instead.
         md5: false,
         requestHandler: settings.requestHandler
       })
@@ -98,10 +116,10 @@ export const makeClient = (settings: Settings): Sdk.SQSClient => {
   const makeSigner = config.signer
   let signer: RequestSigner | undefined
   config.signer = async (scheme) => {
-    signer ??= signing(config, await makeSigner(scheme))
+    signer ??= signing(config, settings.clock, await makeSigner(scheme))
     return signer
   }
-  // There is one attempt and nothing to count. The middleware that signs stands where this one's name is.
+  // There is one attempt here and nothing to count. The middleware that signs stands where this one's name is.
   middlewareStack.remove("retryMiddleware")
   middlewareStack.add((next) => next, { name: "retryMiddleware", step: "finalizeRequest", priority: "high" })
   middlewareStack.remove("loggerMiddleware")
@@ -122,56 +140,112 @@ export const makeClient = (settings: Settings): Sdk.SQSClient => {
 
 type HttpRequest = Parameters<Handler["handle"]>[0]
 
+/** When a request says that it was signed. */
+const signedAt = ({ headers }: HttpRequest): number => {
+  const date = headers["x-amz-date"] ?? headers["X-Amz-Date"] ?? ""
+  return Date.parse(date.replace(/^(....)(..)(..)T(..)(..)(..)Z$/, "$1-$2-$3T$4:$5:$6Z"))
+}
+
+/** What throws at once rejects. */
+const promised = <A>(run: () => Promise<A>): Promise<A> => {
+  try {
+    return run()
+  } catch (cause) {
+    return Promise.reject(cause)
+  }
+}
+
+/** A call of `ofOurs`. */
+class Outgoing extends Abort implements Call {
+  readonly #handler: Handler
+  readonly onSent: () => void
+  /** As the signer's clock learned from its answer. */
+  corrected = false
+
+  constructor(handler: Handler, onSent: () => void) {
+    super()
+    this.#handler = handler
+    this.onSent = onSent
+  }
+
+  expire(): void {
+    this.abort()
+    this.#handler.dropIdle()
+  }
+
+  clockCorrected(): boolean {
+    return this.corrected
+  }
+}
+
 /**
- * For a client of `makeClient`. The SDK uses its cached middleware only for calls without options, and drops the cache
- * at each call that has some; an abort signal is an option. So it goes another way: beside the input, to a last
- * middleware that hands it to the request handler.
+ * For a client of `makeClient`, made with the same settings. The SDK uses its cached middleware only for calls without
+ * options, and drops the cache at each call that has some; an abort signal is an option. So it goes another way: beside
+ * the input, to a last middleware that hands it to the request handler.
  */
-export const ofOurs = (client: Sdk.SQSClient): Way => {
-  const aborts = new WeakMap<object, Abort>()
+export const ofOurs = (client: Sdk.SQSClient, { clock, requestHandler }: Settings): Way => {
+  const calls = new WeakMap<object, Outgoing>()
   client.middlewareStack.add(
     (next) => (args) => {
-      const abortSignal = aborts.get(args.input)
-      return abortSignal === undefined
-        ? next(args)
-        : client.config.requestHandler
-            .handle(args.request, { abortSignal })
-            .then(({ response }) => ({ response, output: { $metadata: {} } }))
+      const call = calls.get(args.input)
+      if (call === undefined) return next(args)
+      const request = args.request as HttpRequest
+      call.onSent()
+      return requestHandler.handle(request, { abortSignal: call }).then(({ response }) => {
+        const problem = unreadable(response)
+        if (problem !== undefined) throw problem
+        if (response.statusCode >= 400) call.corrected = clock.learn(response, signedAt(request))
+        return { response, output: { $metadata: {} } }
+      })
     },
     { step: "deserialize", priority: "low", name: "millraceAbort", override: true }
   )
   return {
-    send: (input, send) => {
-      const call = new Abort()
-      aborts.set(input, call)
-      return { answer: send(input), call }
+    send: (input, send, onSent) => {
+      const call = new Outgoing(requestHandler, onSent)
+      calls.set(input, call)
+      return { answer: promised(() => send(input)), call }
     },
     checksBodies: true
   }
 }
 
-/** For a client that is not ours to change. */
-export const ofAnother: Way = {
-  send: (input, send) => {
-    const call = new AbortController()
-    return { answer: send(input, { abortSignal: call.signal }), call }
-  },
-  checksBodies: false
+/**
+ * For a client that is not ours to change. It is asked for its credentials, which it keeps, before each call; its clock it
+ * puts right by itself, and says so only where it is off then.
+ */
+export const ofAnother = (client: Sdk.SQSClient): Way => {
+  const ready = async () => {
+    try {
+      await client.config.credentials()
+    } catch {
+      // The call says so too, if it needs any.
+    }
+  }
+  return {
+    send: (input, send, onSent) => {
+      const controller = new AbortController()
+      const abort = () => controller.abort()
+      let offset = 0
+      const clockCorrected = (refusal: unknown) =>
+        isOfTime(String(Reflect.get(Object(refusal), "name"))) &&
+        Math.abs(client.config.systemClockOffset - offset) > tolerated
+      const answer = ready().then(() => {
+        offset = client.config.systemClockOffset
+        onSent()
+        return send(input, { abortSignal: controller.signal })
+      })
+      return { answer, call: { abort, expire: abort, clockCorrected } }
+    },
+    checksBodies: false
+  }
 }
 
 /** SQS waits as the queue says where a receive does not: up to 20 seconds. */
 const longestWait = 20
 
-/** A message that SQS gave back or has taken: its body, and the MD5 of it that SQS answered with. */
-type Echo = readonly [id: string | undefined, body: string | undefined, md5: string | undefined]
-
-/** The error that the SDK's own check throws. */
-const corruption = (echoes: ReadonlyArray<Echo>): Error | undefined => {
-  const wrong = echoes.filter(([, body = "", md5]) => hash("md5", body) !== md5)
-  return wrong.length === 0
-    ? undefined
-    : new Error(`Invalid MD5 checksum on messages: ${wrong.map(([id]) => id).join(", ")}`)
-}
+/** How long the source of credentials may take, in milliseconds: a sign-on, or another process. */
+const credentialsWithin = 60_000
 
 const echoesOfBatch = (
   { Entries = [] }: Sdk.SendMessageBatchCommandInput,
@@ -192,6 +266,7 @@ export const api = (
   timeout: Duration.Duration
 ): Api<SqsError> => {
   const timeoutMillis = Duration.toMillis(timeout)
+  const check = Checksums.make()
   const call = <Input extends object, Output>(
     operation: string,
     input: Input,
@@ -202,29 +277,46 @@ export const api = (
     }: { readonly echoes?: (output: Output) => ReadonlyArray<Echo>; readonly waitSeconds?: number } = {}
   ): Effect.Effect<Output, SqsError> => {
     const millis = waitSeconds * 1000 + timeoutMillis
-    const fail = (cause: unknown) => Effect.fail(fromThrown(operation)(cause))
-    return Effect.async<Output, SqsError>((resume) => {
-      const { answer, call } = send(input, run)
-      const answered = deadlines(millis, () => {
-        resume(Effect.fail(timedOut(operation, millis)))
-        call.abort()
-      })
-      answer.then(
-        (output) => {
+    const failed = fromThrown(operation)
+    // Nothing throws in a callback of the promise: such a call would never end.
+    const read = (output: Output): Effect.Effect<Output, SqsError> => {
+      if (echoes === undefined || !checksBodies) return Effect.succeed(output)
+      try {
+        return Effect.mapBoth(check(echoes(output)), { onSuccess: () => output, onFailure: failed })
+      } catch (cause) {
+        return Effect.fail(unreadableAnswer(operation, "it is not of the form that it should have", cause))
+      }
+    }
+    const attempt = (again: boolean): Effect.Effect<Output, SqsError> =>
+      Effect.async((resume) => {
+        // A source of credentials has a time of its own.
+        let answered = deadlines(credentialsWithin, () => {
+          resume(Effect.fail(noCredentialsYet(operation, credentialsWithin)))
+          call.abort()
+        })
+        const { answer, call } = send(input, run, () => {
           answered()
-          const error = echoes && checksBodies ? corruption(echoes(output)) : undefined
-          resume(error === undefined ? Effect.succeed(output) : fail(error))
-        },
-        (cause) => {
+          answered = deadlines(millis, () => {
+            resume(Effect.fail(timedOut(operation, millis)))
+            call.expire()
+          })
+        })
+        answer.then(
+          (output) => {
+            answered()
+            resume(read(output))
+          },
+          (cause) => {
+            answered()
+            resume(again && call.clockCorrected(cause) ? attempt(false) : Effect.fail(failed(cause)))
+          }
+        )
+        return Effect.sync(() => {
           answered()
-          resume(fail(cause))
-        }
-      )
-      return Effect.sync(() => {
-        answered()
-        call.abort()
+          call.abort()
+        })
       })
-    })
+    return attempt(true)
   }
   // A copy each: `ofOurs` knows a call by its input. The SDK's inputs only name our types otherwise (mutable arrays,
   // enums of strings).
