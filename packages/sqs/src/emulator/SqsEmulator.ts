@@ -67,6 +67,11 @@ export interface Options {
   readonly keepDeleted?: number | undefined
   /** Messages of a queue in flight at once: at the limit standard queues refuse, FIFO queues answer with nothing. Default: 120,000. */
   readonly inFlightLimit?: number | undefined
+  /**
+   * Whether a second purge of a queue, and a new queue by the name of a deleted one, must wait for 60 seconds, as in AWS.
+   * Default: true.
+   */
+  readonly waits?: boolean | undefined
 }
 
 /** A message to send with more than a body: see `message`. */
@@ -187,6 +192,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidEmula
       url: (options.url ?? "http://localhost:9324").replace(/\/+$/, ""),
       keepDeleted,
       inFlightLimit,
+      waits: options.waits ?? true,
       seed: [yield* draw, yield* draw]
     })
     const calls = yield* Calls.make(engine, latency)
@@ -341,7 +347,7 @@ const createQueues = (
     const all = new Map<string, QueueOptions>()
     for (const [name, options] of Object.entries(queues)) {
       const target = options.deadLetter?.queue
-      if (target !== undefined && !(target in queues)) all.set(target, {})
+      if (target !== undefined && !Object.hasOwn(queues, target)) all.set(target, {})
       all.set(name, options)
     }
     const step = (name: string, run: (now: number) => void) =>

@@ -238,4 +238,21 @@ describe("receive and visibility", () => {
       })
     )
   )
+  standard("fact 77: on a standard queue what comes back is before what was sent later", (q) =>
+    Effect.gen(function* () {
+      yield* q.send("first")
+      yield* q.receive(1, { VisibilityTimeout: 3 })
+      yield* TestClock.adjust("1 seconds")
+      yield* q.send("second")
+      yield* q.send("third", { DelaySeconds: 1 })
+      yield* q.send("fourth")
+      yield* TestClock.adjust("3 seconds")
+      const messages = yield* q.receive()
+      expect(bodies(messages)).toEqual(["first", "second", "third", "fourth"])
+      // What is given back at once goes to the end: the choice that lets a look at a queue see all of it.
+      for (const position of [3, 1]) yield* q.change(head(messages, position), 0)
+      yield* TestClock.adjust("30 seconds")
+      expect(bodies(yield* q.receive())).toEqual(["first", "third", "fourth", "second"])
+    })
+  )
 })

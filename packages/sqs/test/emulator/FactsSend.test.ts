@@ -117,12 +117,75 @@ describe("send", () => {
   )
   standard("fact 30: an attribute's name", (q) =>
     Effect.gen(function* () {
-      for (const name of ["AWS.x", "Amazon.x", "aws.x", ".x", "x.", "a b", "é", "x".repeat(257)]) {
+      for (const name of ["AWS.x", "Amazon.x", "aws.x", ".x", "x.", "a b", "a!", "§", "", "x".repeat(257)]) {
         expect(yield* refused(q.send("a", { MessageAttributes: { [name]: text("v") } }))).toContain(
           "InvalidParameterValue"
         )
       }
       yield* q.send("a", { MessageAttributes: { "a-b_c.1": text("v"), ["x".repeat(256)]: text("v") } })
+    })
+  )
+  standard("fact 73: an attribute's name may have letters of any script", (q) =>
+    Effect.gen(function* () {
+      yield* q.send("a", { MessageAttributes: { "größe.1ø": text("v") } })
+      expect(head(yield* q.receive()).MessageAttributes).toEqual({ "größe.1ø": text("v") })
+    })
+  )
+  standard("fact 74: what XML 1.0 does not know is an IPV in an attribute; a body's error names the character", (q) =>
+    Effect.gen(function* () {
+      const set =
+        "the set of allowed characters is #x9 | #xA | #xD | [#x20-#xD7FF] | [#xE000-#xFFFD] | [#x10000-#x10FFFF]."
+      expect(yield* refused(q.send("ab\u0007"))).toBe(
+        `InvalidMessageContents: Invalid binary character '#x7' was found in the message body, ${set}`
+      )
+      expect(yield* refused(q.send("\uffff"))).toContain("'#xFFFF'")
+      expect(yield* refused(q.send("a", { MessageAttributes: { X: text("a\u0008,\u000b") } }))).toBe(
+        ipv(`Invalid binary character '#x8' was found in the value of message (user) attribute 'X', ${set}`)
+      )
+      const { Failed } = yield* q.sendBatch({ MessageAttributes: { X: text("\u0001") } })
+      expect(Failed).toMatchObject([{ Code: "InvalidParameterValue", SenderFault: true }])
+      const type = { DataType: "String.\u0001", StringValue: "v" }
+      expect(yield* refused(q.send("a", { MessageAttributes: { X: type } }))).toContain("in the type of message")
+      const bytes = { DataType: "Binary", BinaryValue: Uint8Array.of(0, 8, 255) }
+      yield* q.send("a", { MessageAttributes: { X: bytes } })
+    })
+  )
+  standard("fact 75: a Number is a decimal, between -10^128 and 10^126", (q) =>
+    Effect.gen(function* () {
+      const send = (StringValue: string) =>
+        q.send("a", { MessageAttributes: { X: { DataType: "Number", StringValue } } })
+      for (const value of [
+        "x",
+        "1x",
+        " 1",
+        "1 ",
+        "0x10",
+        "1_000",
+        "1,5",
+        "NaN",
+        "Infinity",
+        "-",
+        ".",
+        "1e",
+        "1e127",
+        "-1e129",
+        "١"
+      ]) {
+        expect(yield* refused(send(value)), value).toBe(
+          ipv("Can't cast the value of message (user) attribute 'X' to a number.")
+        )
+      }
+      for (const value of ["0", "-1", "+1", "1.5", ".5", "1.", "007", "1e126", "-1E+128", "1e-400", "9".repeat(100)]) {
+        yield* send(value)
+      }
+    })
+  )
+  standard("fact 76: an attribute's type has 256 characters at most", (q) =>
+    Effect.gen(function* () {
+      const send = (label: string) =>
+        q.send("a", { MessageAttributes: { X: { DataType: `Number.${label}`, StringValue: "1" } } })
+      expect(yield* refused(send("L".repeat(250)))).toContain("InvalidParameterValue")
+      yield* send("L".repeat(249))
     })
   )
   standard("fact 31: a delay is 0 to 900 seconds", (q) =>

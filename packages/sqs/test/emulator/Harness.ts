@@ -39,6 +39,8 @@ export const on = (sqs: SqsEmulator.Service, name: string) => {
       client.changeMessageVisibility({ QueueUrl, ReceiptHandle: message.ReceiptHandle, VisibilityTimeout }),
     set: (Attributes: Readonly<Record<string, string>>) => client.setQueueAttributes({ QueueUrl, Attributes }),
     get: (...AttributeNames: ReadonlyArray<string>) => client.getQueueAttributes({ QueueUrl, AttributeNames }),
+    permit: (permission: Omit<Parameters<typeof client.addPermission>[0], "QueueUrl">) =>
+      client.addPermission({ QueueUrl, ...permission }),
     purge: client.purgeQueue({ QueueUrl }),
     drop: client.deleteQueue({ QueueUrl })
   }

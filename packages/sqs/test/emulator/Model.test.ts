@@ -41,7 +41,8 @@ interface Kept {
   state: "visible" | "inFlight" | "delayed"
   due: number
   receives: number
-  /** When it became visible, among all that did. */
+  leasedAt: number
+  /** Its place in a standard queue's line. */
   turn: number
 }
 
@@ -56,16 +57,17 @@ class Model {
 
   send(body: string, group: string, delay: number, now: number): void {
     const state = delay > 0 ? "delayed" : "visible"
-    this.kept.push({ body, group, sentAt: now, state, due: now + delay * 1_000, receives: 0, turn: ++this.turn })
+    const due = now + delay * 1_000
+    this.kept.push({ body, group, sentAt: now, state, due, receives: 0, leasedAt: -1, turn: ++this.turn })
   }
   pass(now: number): void {
     this.kept = this.kept.filter(({ sentAt }) => sentAt + retention > now)
     const due = this.kept.filter(({ state, due }) => state !== "visible" && due <= now)
-    for (const message of due.sort((a, b) => a.due - b.due)) this.show(message)
+    for (const message of due.sort((a, b) => a.due - b.due)) this.show(message, message.due === message.leasedAt)
   }
-  show(message: Kept): void {
+  show(message: Kept, atOnce: boolean): void {
     message.state = "visible"
-    message.turn = ++this.turn
+    if (atOnce) message.turn = ++this.turn
   }
   /** Of a FIFO group, the run of visible messages before the first that is not; of a standard queue, all visible. */
   receivable(): Array<Kept> {
@@ -83,11 +85,12 @@ class Model {
 
 const run = (fifo: boolean, commands: ReadonlyArray<Command>): void => {
   const engine = new Engine({
-    region: "r",
-    accountId: "0",
+    region: "us-east-1",
+    accountId: "000000000000",
     url: "",
     keepDeleted: 0,
     inFlightLimit: 120_000,
+    waits: true,
     seed: [1, 2]
   })
   const suffix = fifo ? ".fifo" : ""
@@ -146,6 +149,7 @@ const run = (fifo: boolean, commands: ReadonlyArray<Command>): void => {
       const message = model.kept.find((kept) => kept.body === Body)
       if (message === undefined) throw new Error(`received ${Body}, which the model does not hold`)
       message.state = "inFlight"
+      message.leasedAt = now
       message.due = now + lease * 1_000
       message.receives++
       leases.push({ handle: ReceiptHandle, message, receive: message.receives })
@@ -204,7 +208,7 @@ const run = (fifo: boolean, commands: ReadonlyArray<Command>): void => {
         expect(ok).toBe(held && !(fifo && !(latest && message.state === "inFlight")))
         if (ok && message.state === "inFlight") {
           message.due = now + each.timeout * 1_000
-          if (each.timeout === 0) model.show(message)
+          if (each.timeout === 0) model.show(message, true)
         }
         break
       }

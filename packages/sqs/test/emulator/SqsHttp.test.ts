@@ -269,7 +269,14 @@ describe("queues", () => {
       const untagged = yield* send(() => sdk.send(new Sdk.ListQueueTagsCommand({ QueueUrl: url("source") })))
       expect(untagged).not.toHaveProperty("Tags")
       yield* send(() =>
-        sdk.send(new Sdk.AddPermissionCommand({ QueueUrl, Label: "l", AWSAccountIds: ["1"], Actions: ["SendMessage"] }))
+        sdk.send(
+          new Sdk.AddPermissionCommand({
+            QueueUrl,
+            Label: "l",
+            AWSAccountIds: ["111122223333"],
+            Actions: ["SendMessage"]
+          })
+        )
       )
       yield* send(() => sdk.send(new Sdk.RemovePermissionCommand({ QueueUrl, Label: "l" })))
       yield* send(() => sdk.send(new Sdk.PurgeQueueCommand({ QueueUrl })))

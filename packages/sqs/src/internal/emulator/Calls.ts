@@ -14,7 +14,8 @@ import * as SqsError from "../../SqsError.js"
 import type { Engine } from "./Engine.js"
 import type { Task } from "./MoveTasks.js"
 import type { Queue } from "./Queue.js"
-import { missing, Refusal } from "./Refusal.js"
+import { Refusal } from "./Refusal.js"
+import * as Tags from "./Tags.js"
 
 /** The operations of `SqsClient`, and those that only other clients use. */
 export interface Api extends SqsClient.Service {
@@ -302,10 +303,9 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
           engine.changeVisibilityBatch(request, queue, now)
       ),
       getQueueUrl: (request) =>
-        plain("GetQueueUrl", () => {
-          if (request.QueueName === undefined) throw missing("QueueName")
-          return engine.queueUrl(engine.find(request.QueueName).name)
-        }),
+        plain("GetQueueUrl", () =>
+          engine.queueUrl(engine.findOwned(request.QueueName, request.QueueOwnerAWSAccountId).name)
+        ),
       getQueueAttributes: (request) =>
         on("GetQueueAttributes", request.QueueUrl, (queue) => engine.attributes(queue, request.AttributeNames ?? [])),
       setQueueAttributes: (request) =>
@@ -320,14 +320,8 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
         on("ListDeadLetterSourceQueues", request.QueueUrl, (queue) => engine.listDeadLetterSources(request, queue)),
       listQueueTags: (request) => on("ListQueueTags", request.QueueUrl, (queue) => Object.fromEntries(queue.tags)),
       tagQueue: (request) =>
-        on("TagQueue", request.QueueUrl, (queue) => {
-          if (request.Tags === undefined) throw missing("Tags")
-          for (const [tag, value] of Object.entries(request.Tags)) queue.tags.set(tag, value)
-        }),
-      untagQueue: (request) =>
-        on("UntagQueue", request.QueueUrl, (queue) => {
-          for (const tag of request.TagKeys ?? []) queue.tags.delete(tag)
-        }),
+        on("TagQueue", request.QueueUrl, (queue) => Tags.put(queue.tags, request.Tags, queue.name)),
+      untagQueue: (request) => on("UntagQueue", request.QueueUrl, (queue) => Tags.remove(queue.tags, request.TagKeys)),
       startMessageMoveTask: startMoveTask,
       cancelMessageMoveTask: ({ TaskHandle }) =>
         plain("CancelMessageMoveTask", () => engine.moveTasks.cancel(TaskHandle)),

@@ -7,22 +7,26 @@ import type {
   SendFields,
   VisibilityEntry
 } from "../../SqsClient.js"
+import * as AccessPolicy from "./AccessPolicy.js"
+import * as Address from "./Address.js"
 import { MoveTasks } from "./MoveTasks.js"
 import { Queue, type Sent, type Surroundings } from "./Queue.js"
 import type { Attributes } from "./QueueAttributes.js"
 import * as QueueAttributes from "./QueueAttributes.js"
+import * as RedrivePolicies from "./RedrivePolicies.js"
 import { invalid, invalidValue, missing, Refusal } from "./Refusal.js"
 import { maximumBytes, size } from "./StoredMessage.js"
+import * as Tags from "./Tags.js"
 
 const deletedInterval = 60_000
 
-export interface Settings {
-  readonly region: string
-  readonly accountId: string
+export interface Settings extends Address.Place {
   /** Without a slash at its end. */
   readonly url: string
   readonly keepDeleted: number
   readonly inFlightLimit: number
+  /** Whether a purge and a deleted name hold for a minute. */
+  readonly waits: boolean
   /** Two numbers below 2^32 that tell this emulator's ids from another's. */
   readonly seed: readonly [number, number]
 }
@@ -49,6 +53,7 @@ export class Engine {
     const prefix = `${hex(a, 8)}-${hex(b, 4)}-4${hex(b >>> 16, 3)}-8${hex(a ^ b, 3)}-`
     this.surroundings = {
       inFlightLimit: settings.inFlightLimit,
+      waits: settings.waits,
       nextNumber: () => ++this.number,
       messageId: (no) => prefix + hex(no, 12),
       queueByArn: (arn) => this.byArn(arn)
@@ -68,20 +73,26 @@ export class Engine {
     return this.queues.values()
   }
 
-  /** By name, or by URL, whose last segment is the name. */
+  /** By name or by URL. */
   find(nameOrUrl: string | undefined): Queue {
-    if (nameOrUrl === undefined || nameOrUrl === "") throw missing("QueueUrl")
-    const queue = this.queues.get(nameOrUrl.slice(nameOrUrl.lastIndexOf("/") + 1))
-    if (queue === undefined) throw new Refusal("QueueDoesNotExist", "The specified queue does not exist.")
+    return this.named(Address.nameOf(nameOrUrl, this.settings))
+  }
+
+  /** By name alone, in its owner's account. */
+  findOwned(name: string | undefined, owner: string | undefined): Queue {
+    if (name === undefined || name === "") throw missing("QueueName")
+    Address.checkOwner(owner, this.settings)
+    return this.named(name)
+  }
+
+  private named(name: string): Queue {
+    const queue = this.queues.get(name)
+    if (queue === undefined) throw Address.doesNotExist()
     return queue
   }
 
-  private arn(name: string): string {
-    return `arn:aws:sqs:${this.settings.region}:${this.settings.accountId}:${name}`
-  }
-
   private byArn(arn: string): Queue | undefined {
-    const queue = this.queues.get(arn.slice(arn.lastIndexOf(":") + 1))
+    const queue = this.queues.get(Address.nameOfArn(arn))
     return queue?.arn === arn ? queue : undefined
   }
 
@@ -133,84 +144,74 @@ export class Engine {
   ): Queue {
     const name = request.QueueName
     if (name === undefined) throw missing("QueueName")
-    const attributes = request.Attributes ?? {}
-    const fifo = attributes["FifoQueue"] === "true"
+    const fifo = QueueAttributes.asksForFifo(request.Attributes ?? {})
     QueueAttributes.checkName(name, fifo)
-    QueueAttributes.check(attributes, fifo)
     const present = this.queues.get(name)
+    const attributes = QueueAttributes.checked(
+      request.Attributes ?? {},
+      present?.attributes ?? QueueAttributes.defaults(fifo)
+    )
     if (present !== undefined) {
-      for (const [key, value] of Object.entries(attributes)) {
-        if ((present.attributes[key] ?? "") !== value) {
-          throw new Refusal(
-            "QueueNameExists",
-            `A queue already exists with the same name and a different value for attribute ${key}`
-          )
-        }
+      const differs = QueueAttributes.difference(attributes, present.attributes)
+      if (differs !== undefined) {
+        throw new Refusal(
+          "QueueNameExists",
+          `A queue already exists with the same name and a different value for attribute ${differs}`
+        )
       }
       return present
     }
     const deletedAt = this.deletedAt.get(name)
-    if (deletedAt !== undefined && now - deletedAt < deletedInterval) {
+    if (this.settings.waits && deletedAt !== undefined && now - deletedAt < deletedInterval) {
       throw new Refusal(
         "QueueDeletedRecently",
         "You must wait 60 seconds after deleting a queue before you can create another with the same name."
       )
     }
-    const arn = this.arn(name)
-    this.checkPolicies(attributes, arn, fifo)
+    const arn = Address.arn(this.settings, name)
+    this.checkRedrive(attributes, arn, fifo)
+    const tags = new Map<string, string>()
+    Tags.add(tags, request.tags, name)
     const { keepDeleted, seed } = this.settings
     const key = `${seed[0].toString(36)}${hex(++this.created, 4)}`
-    const queue = new Queue({ name, arn, attributes, key, keepDeleted, now }, this.surroundings)
-    for (const [tag, value] of Object.entries(request.tags ?? {})) queue.tags.set(tag, value)
+    const queue = new Queue({ name, arn, attributes, tags, key, keepDeleted, now }, this.surroundings)
     this.queues.set(name, queue)
     this.deletedAt.delete(name)
     return queue
   }
 
-  private checkPolicies(attributes: Attributes, arn: string, fifo: boolean): void {
-    const allow = attributes["RedriveAllowPolicy"]
-    if (allow !== undefined && allow !== "") QueueAttributes.redriveAllowPolicy(allow)
+  /** A queue may be its own dead-letter queue. */
+  private checkRedrive(attributes: Attributes, arn: string, fifo: boolean): void {
     const redrive = attributes["RedrivePolicy"]
     if (redrive === undefined || redrive === "") return
-    const { deadLetterTargetArn } = QueueAttributes.redrivePolicy(redrive)
+    const refuse = (reason: string) => invalidValue("RedrivePolicy", redrive, reason)
+    const { deadLetterTargetArn } = RedrivePolicies.redrivePolicy(redrive)
+    if (deadLetterTargetArn.endsWith(".fifo") !== fifo) {
+      throw refuse("Dead-letter queue must be same type of queue as the source.")
+    }
+    if (deadLetterTargetArn === arn) return
     const target = this.byArn(deadLetterTargetArn)
-    if (target === undefined) {
-      throw invalidValue("RedrivePolicy", redrive, "Dead letter target does not exist.")
-    }
-    if (target.fifo !== fifo) {
-      throw invalidValue(
-        "RedrivePolicy",
-        redrive,
-        "Dead letter target must be of the same type as the queue: FIFO for a FIFO queue, standard for a standard one."
-      )
-    }
-    if (target.arn === arn) {
-      throw invalidValue("RedrivePolicy", redrive, "Dead letter target owned by the queue itself is not allowed.")
-    }
-    if (!QueueAttributes.redriveAllowed(target.attributes["RedriveAllowPolicy"], arn)) {
-      throw invalidValue(
-        "RedrivePolicy",
-        redrive,
-        "The dead letter target's RedriveAllowPolicy does not allow this queue as a source."
-      )
+    if (target === undefined) throw refuse("Dead letter target does not exist.")
+    if (!RedrivePolicies.redriveAllowed(target.attributes["RedriveAllowPolicy"], arn)) {
+      throw refuse("The dead letter target's RedriveAllowPolicy does not allow this queue as a source.")
     }
   }
 
   delete(queue: Queue, now: number): void {
     this.queues.delete(queue.name)
     this.deletedAt.set(queue.name, now)
-    queue.close(new Refusal("QueueDoesNotExist", "The specified queue does not exist."))
+    queue.close(Address.doesNotExist())
   }
 
   setAttributes(queue: Queue, attributes: Attributes, now: number): void {
     if (attributes === undefined) throw missing("Attributes")
-    QueueAttributes.check(attributes, queue.fifo)
-    this.checkPolicies(attributes, queue.arn, queue.fifo)
-    queue.configure(attributes, now)
+    const changed = QueueAttributes.checked(attributes, queue.attributes)
+    this.checkRedrive(changed, queue.arn, queue.fifo)
+    queue.configure(changed, now)
   }
 
   attributes(queue: Queue, names: ReadonlyArray<string>): Attributes {
-    for (const name of names) if (name !== "All" && !QueueAttributes.known(name)) throw QueueAttributes.unknown(name)
+    for (const name of names) QueueAttributes.checkAsked(name)
     const all: Attributes = {
       QueueArn: queue.arn,
       ApproximateNumberOfMessages: String(queue.visible),
@@ -218,7 +219,7 @@ export class Engine {
       ApproximateNumberOfMessagesDelayed: String(queue.delayed),
       CreatedTimestamp: String(Math.floor(queue.createdAt / 1_000)),
       LastModifiedTimestamp: String(Math.floor(queue.modifiedAt / 1_000)),
-      ...queue.attributes
+      ...QueueAttributes.shown(queue.attributes)
     }
     return names.includes("All")
       ? all
@@ -239,7 +240,7 @@ export class Engine {
     if (most !== undefined && !(Number.isInteger(most) && most >= 1 && most <= 1_000)) {
       throw invalidValue("MaxResults", most, "Must be between 1 and 1000, if provided.")
     }
-    const after = token === undefined ? "" : Buffer.from(token, "base64url").toString()
+    const after = token === undefined ? "" : nameOfToken(token)
     const names = [...this.queues.values()]
       .filter((queue) => queue.name > after && include(queue))
       .map((queue) => queue.name)
@@ -249,68 +250,27 @@ export class Engine {
     return {
       QueueUrls: shown.map((name) => this.queueUrl(name)),
       // Only a caller that asks for pages gets a token, as in AWS.
-      ...(most !== undefined && last !== undefined && names.length > shown.length
-        ? { NextToken: Buffer.from(last).toString("base64url") }
-        : {})
+      ...(most !== undefined && last !== undefined && names.length > shown.length ? { NextToken: tokenOf(last) } : {})
     }
   }
 
-  /** Builds a policy document; nothing enforces it. */
-  addPermission(
-    queue: Queue,
-    request: {
-      readonly Label: string
-      readonly AWSAccountIds: ReadonlyArray<string>
-      readonly Actions: ReadonlyArray<string>
-    },
-    now: number
-  ): void {
-    const statements = policyOf(queue)
-    if (statements.some((statement) => statement.Sid === request.Label)) {
-      throw invalidValue("Label", request.Label, "Already exists.")
-    }
-    const principals = request.AWSAccountIds.map((id) => `arn:aws:iam::${id}:root`)
-    const actions = request.Actions.map((action) => `SQS:${action}`)
-    const one = (list: ReadonlyArray<string>) => (list.length === 1 && list[0] !== undefined ? list[0] : list)
-    const statement = {
-      Sid: request.Label,
-      Effect: "Allow",
-      Principal: { AWS: one(principals) },
-      Action: one(actions),
-      Resource: queue.arn
-    }
-    setPolicy(queue, [...statements, statement], now)
+  addPermission(queue: Queue, request: Parameters<typeof AccessPolicy.added>[2], now: number): void {
+    queue.configure({ Policy: AccessPolicy.added(queue.attributes["Policy"], queue.arn, request) }, now)
   }
 
   removePermission(queue: Queue, label: string, now: number): void {
-    const statements = policyOf(queue)
-    const kept = statements.filter((statement) => statement.Sid !== label)
-    if (kept.length === statements.length) {
-      throw invalidValue("Label", label, "can't find label on existing policy.")
-    }
-    setPolicy(queue, kept, now)
+    queue.configure({ Policy: AccessPolicy.removed(queue.attributes["Policy"], label) }, now)
   }
 }
 
-interface Statement {
-  readonly Sid?: unknown
-}
-
-const policyOf = (queue: Queue): ReadonlyArray<Statement> => {
-  const text = queue.attributes["Policy"]
-  if (text === undefined) return []
-  try {
-    const policy: unknown = JSON.parse(text)
-    if (typeof policy !== "object" || policy === null || !("Statement" in policy)) return []
-    return Array.isArray(policy.Statement) ? policy.Statement : []
-  } catch {
-    return []
+/** Where a page ended. */
+const tokenOf = (name: string): string => Buffer.from(`after ${name}`).toString("base64url")
+const nameOfToken = (token: string): string => {
+  const name = /^after (.+)$/.exec(Buffer.from(token, "base64url").toString())?.[1]
+  if (name === undefined || tokenOf(name) !== token) {
+    throw invalidValue("NextToken", token, "It is none that an earlier page has returned.")
   }
-}
-
-const setPolicy = (queue: Queue, statements: ReadonlyArray<Statement>, now: number): void => {
-  const policy = { Version: "2008-10-17", Id: `${queue.arn}/SQSDefaultPolicy`, Statement: statements }
-  queue.configure({ Policy: statements.length === 0 ? "" : JSON.stringify(policy) }, now)
+  return name
 }
 
 const nothing = {}

@@ -1,12 +1,15 @@
 /**
  * Which message is received next.
  *
- * A standard queue hands out what is visible, the longest visible first. A FIFO queue follows one rule: a message is
+ * A standard queue hands out what is visible, in the order of sending: a message whose lease is over is before what was
+ * sent later. One that is given back at once (a timeout of 0) goes to the end, so that others get their turn. A FIFO queue follows one rule: a message is
  * receivable unless an earlier message of its group is in flight (or still delayed). So a group is ready exactly when
  * its oldest message is visible, and what can be received of it is the run of visible messages at its head.
  *
- * Every operation costs O(1), whatever number of messages and groups there is.
+ * Every operation costs O(1), whatever number of messages and groups there is; on a standard queue O(log n) in those
+ * that have come back.
  */
+import { Heap, Timer } from "./Heap.js"
 import { List } from "./List.js"
 import type { Lane, StoredMessage } from "./StoredMessage.js"
 
@@ -15,6 +18,8 @@ export interface Line {
   readonly sent: (message: StoredMessage) => void
   /** The message's lease or delay is over: its state is visible now. */
   readonly returned: (message: StoredMessage) => void
+  /** The message is given back before it could be held: its state is visible now. */
+  readonly released: (message: StoredMessage) => void
   /** The message is no longer in the queue. */
   readonly gone: (message: StoredMessage) => void
   /** What is received next. */
@@ -24,23 +29,44 @@ export interface Line {
 }
 
 export const standard = (): Line => {
-  const visible = new List<StoredMessage>()
+  let sent = 0
+  const fresh = new List<StoredMessage>()
+  /** By their turn. */
+  const returned = new Heap<StoredMessage>()
+
+  const first = (): StoredMessage | undefined => {
+    const back = returned.peek()?.owner
+    const next = fresh.head
+    return back === undefined || (next !== undefined && next.turn < back.turn) ? next : back
+  }
+  const gone = (message: StoredMessage): void => {
+    if (message.back !== undefined && message.back.slot !== -1) returned.remove(message.back)
+    else fresh.remove(message)
+  }
+
+  const queueUp = (message: StoredMessage): void => {
+    message.turn = ++sent
+    if (message.state === "visible") fresh.append(message)
+  }
+
   return {
-    sent: (message) => {
-      if (message.state === "visible") visible.append(message)
+    sent: queueUp,
+    released: queueUp,
+    returned: (message) => {
+      message.back ??= new Timer<StoredMessage>(message, message.no, message.turn)
+      message.back.at = message.turn
+      returned.put(message.back)
     },
-    returned: (message) => visible.append(message),
     gone: (message) => {
-      if (message.state === "visible") visible.remove(message)
+      if (message.state === "visible") gone(message)
     },
-    first: () => visible.head,
+    first,
     take: (max, offer) => {
-      for (let taken = 0; taken < max && visible.head !== undefined; ) {
-        const message = visible.head
-        if (offer(message)) {
-          visible.remove(message)
-          taken++
-        }
+      let taken = 0
+      for (let message = first(); taken < max && message !== undefined; message = first()) {
+        if (!offer(message)) continue
+        gone(message)
+        taken++
       }
     }
   }
@@ -69,6 +95,10 @@ export const fifo = (): Line => {
     return lane
   }
 
+  const returned = (message: StoredMessage): void => {
+    if (message.lane !== undefined) update(message.lane)
+  }
+
   return {
     sent: (message) => {
       const lane = laneOf(message.content.group ?? "")
@@ -76,9 +106,8 @@ export const fifo = (): Line => {
       lane.messages.append(message)
       update(lane)
     },
-    returned: (message) => {
-      if (message.lane !== undefined) update(message.lane)
-    },
+    returned,
+    released: returned,
     gone: (message) => {
       const lane = message.lane
       if (lane === undefined) return

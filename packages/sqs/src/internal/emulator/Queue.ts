@@ -10,7 +10,8 @@ import { List } from "./List.js"
 import * as Md5 from "./Md5.js"
 import type { Attributes } from "./QueueAttributes.js"
 import * as QueueAttributes from "./QueueAttributes.js"
-import { invalid, invalidValue, missing, Refusal } from "./Refusal.js"
+import * as RedrivePolicies from "./RedrivePolicies.js"
+import { invalid, invalidValue, missing, Refusal, unknownAttribute } from "./Refusal.js"
 import { type Content, checkToken, content, StoredMessage } from "./StoredMessage.js"
 
 const deduplicationWindow = 5 * 60_000
@@ -21,6 +22,8 @@ const maximumLease = 43_200_000
 export interface Surroundings {
   /** Messages in flight at once, at most. */
   readonly inFlightLimit: number
+  /** Whether a purge holds for a minute. */
+  readonly waits: boolean
   readonly nextNumber: () => number
   readonly messageId: (no: number) => string
   readonly queueByArn: (arn: string) => Queue | undefined
@@ -119,7 +122,7 @@ export class Queue {
   readonly arn: string
   readonly createdAt: number
   attributes: Attributes
-  readonly tags = new Map<string, string>()
+  readonly tags: Map<string, string>
   modifiedAt: number
   deleted = false
   purgedAt = Number.NEGATIVE_INFINITY
@@ -160,13 +163,14 @@ export class Queue {
   private lease = 0
   private delay = 0
   private retention = 0
-  private redrive: QueueAttributes.RedrivePolicy | undefined = undefined
+  private redrive: RedrivePolicies.RedrivePolicy | undefined = undefined
 
   constructor(
     options: {
       readonly name: string
       readonly arn: string
       readonly attributes: Attributes
+      readonly tags: Map<string, string>
       readonly key: string
       readonly keepDeleted: number
       readonly now: number
@@ -175,6 +179,7 @@ export class Queue {
   ) {
     this.name = options.name
     this.arn = options.arn
+    this.tags = options.tags
     this.fifo = options.name.endsWith(".fifo")
     this.key = options.key
     this.keepDeleted = options.keepDeleted
@@ -197,7 +202,7 @@ export class Queue {
     this.lease = seconds(attributes, "VisibilityTimeout")
     this.retention = seconds(attributes, "MessageRetentionPeriod")
     const policy = attributes["RedrivePolicy"]
-    this.redrive = policy === undefined ? undefined : QueueAttributes.redrivePolicy(policy)
+    this.redrive = policy === undefined ? undefined : RedrivePolicies.redrivePolicy(policy)
     const delay = seconds(attributes, "DelaySeconds")
     const differs = delay !== this.delay
     this.delay = delay
@@ -530,14 +535,14 @@ export class Queue {
       this.leaseUntil(message, now + timeout * 1_000)
     } else {
       this.due.remove(message.due)
-      this.show(message)
+      this.show(message, true)
       this.serve(now)
     }
   }
 
   /** Removes every message, those in flight too, and forgets what deduplication knew. */
   purge(now: number): void {
-    if (now - this.purgedAt < purgeInterval) {
+    if (this.surroundings.waits && now - this.purgedAt < purgeInterval) {
       throw new Refusal(
         "PurgeQueueInProgress",
         `Only one PurgeQueue operation on ${this.name} is allowed every 60 seconds.`
@@ -582,12 +587,13 @@ export class Queue {
     this.messages.delete(message.no)
   }
 
-  private show(message: StoredMessage): void {
+  private show(message: StoredMessage, atOnce: boolean): void {
     this[message.state]--
     this.visible++
     message.state = "visible"
     message.version++
-    this.line.returned(message)
+    if (atOnce) this.line.released(message)
+    else this.line.returned(message)
   }
 
   // Time
@@ -602,7 +608,7 @@ export class Queue {
     }
     for (let timer = this.due.peek(); timer && timer.at <= now; timer = this.due.peek()) {
       this.due.remove(timer)
-      this.show(timer.owner)
+      this.show(timer.owner, timer.at === timer.owner.leasedAt)
     }
     this.serve(now)
     for (let timer = this.deadlines.peek(); timer && timer.at <= now; timer = this.deadlines.peek()) {
@@ -685,7 +691,7 @@ const everything = (message: StoredMessage): Record<string, string> => {
 const systemAttributes = (request: ReceiveMessageRequest): Receive["attributes"] => {
   const asked = [...(request.MessageSystemAttributeNames ?? []), ...(request.AttributeNames ?? [])]
   if (asked.length === 0) return () => undefined
-  for (const name of asked) if (name !== "All" && !systemNames.includes(name)) throw QueueAttributes.unknown(name)
+  for (const name of asked) if (name !== "All" && !systemNames.includes(name)) throw unknownAttribute(name)
   if (asked.includes("All")) return everything
   const names = systemNames.filter((name) => asked.includes(name))
   return (message) => {

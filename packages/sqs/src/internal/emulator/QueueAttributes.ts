@@ -1,47 +1,98 @@
 /**
- * A queue's attributes: what may be set, within which bounds, and what they mean.
+ * A queue's attributes: what may be set, within which bounds and in which company, and as what it is kept.
  *
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
  */
-import { invalid, invalidValue, Refusal } from "./Refusal.js"
+import * as AccessPolicy from "./AccessPolicy.js"
+import * as RedrivePolicies from "./RedrivePolicies.js"
+import { invalid, Refusal, unknownAttribute } from "./Refusal.js"
 
 export type Attributes = Readonly<Record<string, string>>
 
-const ranges: Readonly<Record<string, readonly [least: number, most: number]>> = {
-  VisibilityTimeout: [0, 43_200],
-  MessageRetentionPeriod: [60, 1_209_600],
-  DelaySeconds: [0, 900],
-  MaximumMessageSize: [1_024, 1_048_576],
-  ReceiveMessageWaitTimeSeconds: [0, 20],
-  KmsDataKeyReusePeriodSeconds: [60, 86_400]
-}
-const choices: Readonly<Record<string, ReadonlyArray<string>>> = {
-  SqsManagedSseEnabled: ["true", "false"],
-  ContentBasedDeduplication: ["true", "false"],
-  DeduplicationScope: ["queue", "messageGroup"],
-  FifoThroughputLimit: ["perQueue", "perMessageGroupId"]
-}
-const fifoOnly: ReadonlySet<string> = new Set([
-  "ContentBasedDeduplication",
-  "DeduplicationScope",
-  "FifoThroughputLimit"
+const invalidAttribute = (name: string, reason?: string): Refusal =>
+  new Refusal(
+    "InvalidAttributeValue",
+    `Invalid value for the parameter ${name}.${reason === undefined ? "" : ` Reason: ${reason}`}`
+  )
+
+/** Reads one attribute's value and gives it as the queue keeps it. */
+type Read = (value: string, name: string) => string
+
+const range =
+  (least: number, most: number): Read =>
+  (value, name) => {
+    const number = /^-?\d{1,10}$/.test(value) ? Number(value) : Number.NaN
+    if (!(number >= least && number <= most)) throw invalidAttribute(name)
+    return String(number)
+  }
+
+const choice =
+  (...values: ReadonlyArray<string>): Read =>
+  (value, name) => {
+    if (!values.includes(value)) throw invalidAttribute(name)
+    return value
+  }
+
+/** In any case: Python's `str(True)` is `True`. */
+const boolean: Read = (value, name) => choice("true", "false")(value.toLowerCase(), name)
+
+/** An empty text removes the attribute. */
+const unlessEmpty =
+  (read: Read): Read =>
+  (value, name) =>
+    value === "" ? value : read(value, name)
+
+const settable: ReadonlyMap<string, Read> = new Map<string, Read>([
+  ["VisibilityTimeout", range(0, 43_200)],
+  ["MessageRetentionPeriod", range(60, 1_209_600)],
+  ["DelaySeconds", range(0, 900)],
+  ["MaximumMessageSize", range(1_024, 1_048_576)],
+  ["ReceiveMessageWaitTimeSeconds", range(0, 20)],
+  ["KmsMasterKeyId", (value) => value],
+  ["KmsDataKeyReusePeriodSeconds", range(60, 86_400)],
+  ["SqsManagedSseEnabled", boolean],
+  ["FifoQueue", boolean],
+  ["ContentBasedDeduplication", boolean],
+  ["DeduplicationScope", choice("queue", "messageGroup")],
+  ["FifoThroughputLimit", choice("perQueue", "perMessageGroupId")],
+  [
+    "Policy",
+    unlessEmpty((text) => {
+      AccessPolicy.check(text)
+      return text
+    })
+  ],
+  ["RedrivePolicy", unlessEmpty((text) => RedrivePolicies.redrivePolicy(text).text)],
+  ["RedriveAllowPolicy", unlessEmpty((text) => RedrivePolicies.redriveAllowPolicy(text).text)]
 ])
-const free: ReadonlySet<string> = new Set(["Policy", "KmsMasterKeyId", "RedrivePolicy", "RedriveAllowPolicy"])
+
+/** Of a queue that is not FIFO these are refused, each in its own words. */
+const fifoOnly: ReadonlyMap<string, (name: string) => Refusal> = new Map([
+  ["FifoQueue", unknownAttribute],
+  ["ContentBasedDeduplication", unknownAttribute],
+  ...["DeduplicationScope", "FifoThroughputLimit"].map(
+    (name) =>
+      [
+        name,
+        () => new Refusal("InvalidAttributeName", `You can specify the ${name} only when FifoQueue is set to true.`)
+      ] as const
+  )
+])
 
 /** What GetQueueAttributes tells and nobody sets. */
-export const computed: ReadonlyArray<string> = [
+const computed: ReadonlySet<string> = new Set([
   "QueueArn",
   "ApproximateNumberOfMessages",
   "ApproximateNumberOfMessagesNotVisible",
   "ApproximateNumberOfMessagesDelayed",
   "CreatedTimestamp",
   "LastModifiedTimestamp"
-]
+])
 
-export const known = (name: string): boolean =>
-  name in ranges || name in choices || free.has(name) || name === "FifoQueue" || computed.includes(name)
-
-export const unknown = (name: string): Refusal => new Refusal("InvalidAttributeName", `Unknown Attribute ${name}.`)
+/** Throws where GetQueueAttributes cannot be asked for this. */
+export const checkAsked = (name: string): void => {
+  if (name !== "All" && !settable.has(name) && !computed.has(name)) throw unknownAttribute(name)
+}
 
 export const defaults = (fifo: boolean): Attributes => ({
   VisibilityTimeout: "30",
@@ -50,6 +101,7 @@ export const defaults = (fifo: boolean): Attributes => ({
   MaximumMessageSize: "1048576",
   ReceiveMessageWaitTimeSeconds: "0",
   SqsManagedSseEnabled: "true",
+  KmsDataKeyReusePeriodSeconds: "300",
   ...(fifo
     ? {
         FifoQueue: "true",
@@ -60,33 +112,66 @@ export const defaults = (fifo: boolean): Attributes => ({
     : {})
 })
 
-const whole = (value: string): number => (/^-?\d+$/.test(value) ? Number(value) : Number.NaN)
+/** Whether a queue is created as a FIFO queue. */
+export const asksForFifo = (attributes: Attributes): boolean => attributes["FifoQueue"]?.toLowerCase() === "true"
 
-export const check = (attributes: Attributes, fifo: boolean): void => {
+/**
+ * Checks what is to be set on a queue that has the attributes `present`, and gives it as the queue keeps it, with what
+ * changes along with it.
+ */
+export const checked = (attributes: Attributes, present: Attributes): Attributes => {
+  const fifo = present["FifoQueue"] === "true"
+  const changed: Record<string, string> = {}
   for (const [name, value] of Object.entries(attributes)) {
-    if (name === "FifoQueue") {
-      if (!fifo) throw unknown(name)
-      if (value !== "true") throw invalidAttribute(name)
-      continue
-    }
-    if (!fifo && fifoOnly.has(name)) throw unknown(name)
-    const range = ranges[name]
-    if (range !== undefined) {
-      const number = whole(value)
-      if (!(number >= range[0] && number <= range[1])) throw invalidAttribute(name)
-      continue
-    }
-    const choice = choices[name]
-    if (choice !== undefined) {
-      if (!choice.includes(value)) throw invalidAttribute(name)
-      continue
-    }
-    if (!free.has(name)) throw unknown(name)
+    const read = settable.get(name)
+    if (read === undefined) throw unknownAttribute(name)
+    const refusal = fifo ? undefined : fifoOnly.get(name)
+    if (refusal !== undefined) throw refusal(name)
+    changed[name] = read(value, name)
+  }
+  if (changed["FifoQueue"] === "false") {
+    throw invalidAttribute("FifoQueue", "Modifying queue type is not supported.")
+  }
+  checkThroughput({ ...present, ...changed })
+  return withEncryption(changed)
+}
+
+const checkThroughput = (all: Attributes): void => {
+  if (all["FifoThroughputLimit"] === "perMessageGroupId" && all["DeduplicationScope"] !== "messageGroup") {
+    throw invalidAttribute(
+      "FifoThroughputLimit",
+      "The perMessageGroupId value is allowed only when the value for DeduplicationScope is messageGroup."
+    )
   }
 }
 
-const invalidAttribute = (name: string): Refusal =>
-  new Refusal("InvalidAttributeValue", `Invalid value for the parameter ${name}.`)
+/** A queue is encrypted by a key of KMS, or by SQS itself, or not at all. */
+const withEncryption = (changed: Attributes): Attributes => {
+  const key = changed["KmsMasterKeyId"] ?? ""
+  const managed = changed["SqsManagedSseEnabled"] === "true"
+  if (key !== "" && managed) {
+    throw new Refusal(
+      "InvalidAttributeName",
+      "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS SSE."
+    )
+  }
+  if (key !== "") return { ...changed, SqsManagedSseEnabled: "false" }
+  return managed ? { ...changed, KmsMasterKeyId: "" } : changed
+}
+
+/** Without a key of KMS nobody is told how long its data keys are used. */
+export const shown = ({ KmsDataKeyReusePeriodSeconds, ...rest }: Attributes): Attributes =>
+  KmsDataKeyReusePeriodSeconds === undefined || rest["KmsMasterKeyId"] === undefined
+    ? rest
+    : { ...rest, KmsDataKeyReusePeriodSeconds }
+
+/** The name of an attribute by which a queue that is there differs from what is asked for. */
+export const difference = (asked: Attributes, present: Attributes): string | undefined =>
+  Object.entries(asked).find(([name, value]) => {
+    const has = present[name] ?? ""
+    if (has === value) return false
+    return !(name === "Policy" && has !== "" && value !== "" && AccessPolicy.same(has, value))
+  })?.[0]
 
 /** What a queue may be called. */
 export const checkName = (name: string, fifo: boolean): void => {
@@ -99,71 +184,4 @@ export const checkName = (name: string, fifo: boolean): void => {
   } else if (!/^[A-Za-z0-9_-]{1,80}$/.test(name)) {
     throw invalid("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
   }
-}
-
-export interface RedrivePolicy {
-  readonly deadLetterTargetArn: string
-  readonly maxReceiveCount: number
-}
-
-const parseObject = (parameter: string, text: string): Readonly<Record<string, unknown>> => {
-  try {
-    const value: unknown = JSON.parse(text)
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value }
-  } catch {}
-  throw invalidValue(
-    parameter,
-    text,
-    `${parameter === "RedrivePolicy" ? "Redrive policy" : "Redrive allow policy"} is not a valid JSON map.`
-  )
-}
-
-export const redrivePolicy = (text: string): RedrivePolicy => {
-  const policy = parseObject("RedrivePolicy", text)
-  const { deadLetterTargetArn, maxReceiveCount } = policy
-  for (const [name, value] of Object.entries({ deadLetterTargetArn, maxReceiveCount })) {
-    if (value === undefined || value === "") {
-      throw invalidValue("RedrivePolicy", text, `Redrive policy does not contain mandatory attribute: ${name}.`)
-    }
-  }
-  const count = Number(maxReceiveCount)
-  if (!Number.isInteger(count) || count < 1 || count > 1_000) {
-    throw invalidValue(
-      "RedrivePolicy",
-      text,
-      `Invalid value for maxReceiveCount: ${maxReceiveCount}, valid values are from 1 to 1000 both inclusive.`
-    )
-  }
-  return { deadLetterTargetArn: String(deadLetterTargetArn), maxReceiveCount: count }
-}
-
-/** Whether a dead-letter queue with this policy takes messages of that source. */
-export const redriveAllowed = (policy: string | undefined, sourceArn: string): boolean => {
-  if (policy === undefined) return true
-  const { redrivePermission, sourceQueueArns } = redriveAllowPolicy(policy)
-  return redrivePermission === "allowAll" || (redrivePermission === "byQueue" && sourceQueueArns.includes(sourceArn))
-}
-
-export const redriveAllowPolicy = (
-  text: string
-): { readonly redrivePermission: string; readonly sourceQueueArns: ReadonlyArray<unknown> } => {
-  const policy = parseObject("RedriveAllowPolicy", text)
-  const permission = policy["redrivePermission"]
-  const sources = policy["sourceQueueArns"]
-  const list: ReadonlyArray<unknown> = Array.isArray(sources) ? sources : []
-  if (permission !== "allowAll" && permission !== "denyAll" && permission !== "byQueue") {
-    throw invalidValue(
-      "RedriveAllowPolicy",
-      text,
-      "Redrive allow policy must contain redrivePermission: one of allowAll, denyAll, byQueue."
-    )
-  }
-  if (permission === "byQueue" ? list.length < 1 || list.length > 10 : sources !== undefined) {
-    throw invalidValue(
-      "RedriveAllowPolicy",
-      text,
-      "Redrive allow policy must contain 1 to 10 sourceQueueArns with byQueue, and none otherwise."
-    )
-  }
-  return { redrivePermission: permission, sourceQueueArns: list }
 }

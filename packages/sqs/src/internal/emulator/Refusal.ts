@@ -13,6 +13,7 @@ const errors = {
   OverLimit: SqsError.OverLimit,
   InvalidParameterValue: SqsError.InvalidParameterValue,
   MissingParameter: SqsError.MissingParameter,
+  InvalidAddress: SqsError.InvalidAddress,
   InvalidAttributeName: SqsError.InvalidAttributeName,
   InvalidAttributeValue: SqsError.InvalidAttributeValue,
   InvalidMessageContents: SqsError.InvalidMessageContents,
@@ -48,3 +49,6 @@ export const invalidValue = (parameter: string, value: unknown, reason: string):
 
 export const missing = (parameter: string): Refusal =>
   new Refusal("MissingParameter", `The request must contain the parameter ${parameter}.`)
+
+export const unknownAttribute = (name: string): Refusal =>
+  new Refusal("InvalidAttributeName", `Unknown Attribute ${name}.`)

@@ -37,7 +37,11 @@ export class StoredMessage {
   readonly due: Timer<StoredMessage>
   /** Since when its retention counts. */
   readonly retained: Timer<StoredMessage>
+  /** FIFO queues: its group. */
   lane: Lane | undefined = undefined
+  /** Standard queues: its place in the line, and what holds that place once it has come back. */
+  turn = 0
+  back: Timer<StoredMessage> | undefined = undefined
   previous: StoredMessage | undefined = undefined
   next: StoredMessage | undefined = undefined
 
@@ -71,18 +75,35 @@ export interface Content {
 }
 
 const forbidden = /[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/u
-const checkText = (text: string): void => {
-  if (forbidden.test(text)) {
-    throw new Refusal(
-      "InvalidMessageContents",
-      "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
-    )
-  }
+
+/** Why SQS refuses a text: a character that XML 1.0 does not know. */
+const problemOf = (text: string, where: string): string | undefined => {
+  const [character] = forbidden.exec(text) ?? []
+  return character === undefined
+    ? undefined
+    : `Invalid binary character '#x${character.charCodeAt(0).toString(16).toUpperCase()}' was found in the ${where}, the set of allowed characters is #x9 | #xA | #xD | [#x20-#xD7FF] | [#xE000-#xFFFD] | [#x10000-#x10FFFF].`
 }
 
-const nameOf = /^(?!aws\.|amazon\.)(?!\.)[A-Za-z0-9_.-]{1,256}(?<!\.)$/i
+const checkBody = (body: string): void => {
+  const problem = problemOf(body, "message body")
+  if (problem !== undefined) throw new Refusal("InvalidMessageContents", problem)
+}
+
+/** Letters and digits of any script: AWS takes `attr.1ø` although its documentation lists A-Z, a-z and 0-9. */
+const nameOf = /^(?!aws\.|amazon\.)(?!\.)[\p{L}\p{N}_.-]{1,256}(?<!\.)$/iu
+
+/** As decimals are written, up to 10^126 and down to -10^128. */
+const decimal = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?$/
+const isNumber = (text: string): boolean => {
+  if (!decimal.test(text)) return false
+  const value = Number(text)
+  return value >= -1e128 && value <= 1e126
+}
+
+const longestType = 256
 
 const checkAttribute = (kind: "user" | "system", name: string, attribute: MessageAttribute): void => {
+  if (name === "") throw invalid("The request must contain non-empty message attribute name.")
   if (!nameOf.test(name) || name.includes("..")) {
     throw invalid(
       `The message (${kind}) attribute name '${name}' is invalid. Attribute name can contain A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.) characters, at most 256; it must not start with AWS. or Amazon. and not start or end with a period.`
@@ -98,12 +119,18 @@ const checkAttribute = (kind: "user" | "system", name: string, attribute: Messag
       `The type of message (${kind}) attribute '${name}' is invalid. You must use only the following supported type prefixes: Binary, Number, String.`
     )
   }
+  if (type.length > longestType) {
+    throw invalid(`The type of message (${kind}) attribute '${name}' is longer than ${longestType} characters.`)
+  }
   const value = prefix === "Binary" ? attribute.BinaryValue : attribute.StringValue
   if (value === undefined || value.length === 0) {
     throw invalid(`Message (${kind}) attribute '${name}' must contain a non-empty value of type '${prefix}'.`)
   }
-  if (typeof value === "string") checkText(value)
-  if (prefix === "Number" && Number.isNaN(Number(value))) {
+  const problem =
+    problemOf(type, `type of message (${kind}) attribute '${name}'`) ??
+    (typeof value === "string" ? problemOf(value, `value of message (${kind}) attribute '${name}'`) : undefined)
+  if (problem !== undefined) throw invalid(problem)
+  if (prefix === "Number" && typeof value === "string" && !isNumber(value)) {
     throw invalid(`Can't cast the value of message (${kind}) attribute '${name}' to a number.`)
   }
 }
@@ -146,7 +173,7 @@ export const content = (fields: SendFields, maximum: number, within: "call" | "b
       ? missing("MessageBody")
       : new Refusal("MissingParameter", missing("MessageBody").message, "EmptyValue")
   }
-  checkText(fields.MessageBody)
+  checkBody(fields.MessageBody)
   const attributes = present(fields.MessageAttributes)
   if (attributes !== undefined) {
     const names = Object.keys(attributes)
