@@ -103,10 +103,9 @@ const causeOf = (failure: unknown, depth: number): string | undefined => {
 /** Of what has no message: its fields, or its name, or its type. */
 const shown = (failure: unknown): string => {
   try {
+    if (typeof failure === "function") return "a function"
     if (!isObject(failure)) return String(failure)
-    const fields =
-      typeof failure === "function" || isError(failure) ? undefined : Inspectable.stringifyCircular(failure)
-    return fields ?? nameOf(failure) ?? Object.prototype.toString.call(failure)
+    return isError(failure) ? (nameOf(failure) ?? "Error") : Inspectable.stringifyCircular(failure)
   } catch {
     return "something that cannot be shown"
   }
