@@ -23,6 +23,7 @@ import * as InvalidOptions from "./InvalidOptions.js"
 import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
 import { introduction } from "./internal/introduction.js"
 import { ConsumerMetrics } from "./internal/metrics.js"
+import { Notices, placeOf, without } from "./internal/notices.js"
 import { Observer } from "./internal/observer.js"
 import { Quantiles } from "./internal/quantiles.js"
 import { traced } from "./internal/span.js"
@@ -64,7 +65,8 @@ export interface Options {
   readonly settleRetry?: Schedule.Schedule<unknown> | undefined
   /**
    * How long a fatal error (no such queue, access denied, bad credentials) is retried once a message has been
-   * received; before that, it fails the stream at once. Default 1 minute.
+   * received, or acks are; before the first message it fails the stream at once. Default 2 minutes: a queue that is deleted
+   * and made anew is away for one.
    */
   readonly fatalGrace?: Duration.DurationInput | undefined
   /** How long an open receive is awaited on stop before it is aborted. Default 2 seconds. */
@@ -162,6 +164,7 @@ class Engine<E> implements Custodian {
   readonly queue: LeaseQueue.LeaseQueue<E>
   readonly metrics: ConsumerMetrics
   readonly observer = new Observer()
+  readonly notices: Notices
   readonly intake: Intake<E, Delivery.Delivery<string>>
   readonly settler: Settler.Settler
   readonly keeper: LeaseKeeper<E, InFlight>
@@ -187,10 +190,12 @@ class Engine<E> implements Custodian {
   readonly #fatalGrace: number
   readonly #flushWithin: Duration.Duration
   readonly #warnAfter: number
-  #settleFatalSince: number | undefined
+  #ackFatalSince: number | undefined
   /** Warned about once a streak: the rest is at debug. */
   #receiveFails = false
   #sourceClosed = false
+  /** Who waits for the last settlements: what the queue refuses then is not waited for. */
+  #flushing = 0
   draining = false
   #watch: Fiber.RuntimeFiber<void> | undefined
   #lastEnd: number
@@ -210,6 +215,7 @@ class Engine<E> implements Custodian {
     this.#clock = new Steady(clock)
     this.now = () => this.#clock.now()
     this.#runFork = runFork
+    this.notices = new Notices({ runFork, now: this.now })
     this.#lease = Duration.toMillis(queue.leaseDuration)
     this.#heartbeat = options.heartbeat ?? true
     this.#rate = options.rate?.perSecond
@@ -254,7 +260,7 @@ class Engine<E> implements Custodian {
           this.metrics.add("extendCalls")
           this.metrics.add("extended", entries)
         },
-        onError: () => this.metrics.add("extendErrors")
+        onError: (error) => this.#extendFailed(error)
       },
       { heartbeat: this.#heartbeat }
     )
@@ -267,10 +273,10 @@ class Engine<E> implements Custodian {
         company: (pending) =>
           pending < this.table.size ? "some" : pending < this.intake.maxInFlight ? "none yet" : "none",
         onCall: () => this.metrics.add("settleCalls"),
-        onError: (error) => this.#settleFailed(error),
+        onError: (error, operation) => this.#settleFailed(error, operation),
         onResults: () => this.intake.poke(),
-        onSuccess: () => {
-          this.#settleFatalSince = undefined
+        onSuccess: (operation) => {
+          if (operation === "Ack") this.#ackFatalSince = undefined
         }
       },
       {
@@ -316,16 +322,25 @@ class Engine<E> implements Custodian {
     this.#log(log(`could not receive from ${this.queue.name} (${kind}), trying again: ${Reason.of(error)}`))
   }
 
-  // A queue that takes no acks (a missing permission, say) must not look healthy for ever.
-  #settleFailed(error: E): void {
+  // A queue that takes no acks (a missing permission, say) must not look healthy for ever. What else it refuses concerns
+  // single messages, and they come again by themselves.
+  #settleFailed(error: E, operation: Settler.Request["_tag"]): void {
     this.metrics.add("settleErrors")
     if (this.queue.errorKind(error) !== "fatal") return
+    this.notices.ofKind(`refused ${operation}`, `${refusals[operation](this.queue.name)}: ${Reason.of(error)}`)
+    if (operation !== "Ack") return
     const now = this.now()
-    if (this.#settleFatalSince === undefined) {
-      this.#log(Effect.logWarning(`could not settle messages of ${this.queue.name}: ${Reason.of(error)}`))
-    }
-    this.#settleFatalSince ??= now
-    if (now - this.#settleFatalSince >= this.#fatalGrace) this.intake.fail(error)
+    this.#ackFatalSince ??= now
+    if (now - this.#ackFatalSince >= this.#fatalGrace) this.intake.fail(error)
+  }
+
+  #extendFailed(error: E): void {
+    this.metrics.add("extendErrors")
+    if (this.queue.errorKind(error) !== "fatal") return
+    this.notices.ofKind(
+      "refused extension",
+      `${this.queue.name} does not let leases be extended (SQS: sqs:ChangeMessageVisibility): what takes longer than ${Duration.format(this.queue.leaseDuration)} runs again elsewhere: ${Reason.of(error)}`
+    )
   }
 
   #log(effect: Effect.Effect<void>): void {
@@ -353,13 +368,18 @@ class Engine<E> implements Custodian {
     // What has no place to be dead-lettered to comes again: nothing of its group may overtake it.
     const goes = settlement._tag === "Ack" || (settlement._tag === "DeadLetter" && this.queue.deadLetter !== undefined)
     if (!goes && this.ordered && delivery.message.group !== undefined) {
-      this.#giveBack([delivery.skipped ? [ending] : [...this.#tail(delivery).map(asReleased), ending]])
+      this.#giveBack([this.#withTail(ending)])
     } else if (settlement._tag === "Ack") {
       // Its lease is extended until the delete is confirmed.
       this.settler.submit(this.#entry(ending))
     } else {
       this.keeper.stop(delivery, () => this.settler.submit(this.#entry(ending)))
     }
+  }
+
+  #withTail(ending: Ending): ReadonlyArray<Ending> {
+    const { delivery } = ending
+    return this.ordered && !delivery.skipped ? [...this.#tail(delivery).map(asReleased), ending] : [ending]
   }
 
   /**
@@ -401,12 +421,31 @@ class Engine<E> implements Custodian {
     const noPlace = settlement._tag === "DeadLetter" && this.queue.deadLetter === undefined
     const outcome = noPlace ? "left" : outcomes[settlement._tag]
     const request = this.#request(delivery, noPlace ? Settlement.leave : settlement)
-    return new DeliveryEntry(delivery, request, outcome, awaited, this.#onResult)
+    return new DeliveryEntry(delivery, request, outcome, awaited, this)
   }
 
-  readonly #onResult = (delivery: InFlight, outcome: Settlement.Outcome, confirmed: boolean): void => {
+  onResult(delivery: InFlight, request: Settler.Request, outcome: Settlement.Outcome, confirmed: boolean): void {
     if (confirmed && outcome === "acked" && this.now() > delivery.deadline) this.metrics.add("ackedLate")
+    if (!confirmed) {
+      const text = `the lease of ${this.#described(delivery)} was over before the queue confirmed its ${request._tag}; it may be delivered again`
+      this.notices.ofKind(`unconfirmed ${request._tag}`, text)
+    } else if (request._tag === "DeadLetter") {
+      this.notices.always(
+        `${this.#described(delivery)} was dead-lettered: ${without(delivery.message.body, request.reason)}`
+      )
+    }
     this.#end(delivery, confirmed ? outcome : "lost")
+  }
+
+  /** What cannot be dead-lettered is left to the queue; what the queue does not even let be left, to its lease. */
+  onRefused(delivery: InFlight, request: Settler.Request): void {
+    if (request._tag === "DeadLetter") {
+      this.#giveBack([this.#withTail({ delivery, settlement: Settlement.leave, awaited: false })])
+    } else if (this.draining || this.#sourceClosed || this.#flushing > 0) {
+      this.#end(delivery, "lost")
+    } else {
+      delivery.refused = true
+    }
   }
 
   isOver({ deadline }: InFlight): boolean {
@@ -448,13 +487,11 @@ class Engine<E> implements Custodian {
   }
 
   #lost(delivery: InFlight): void {
-    // What is being settled already is its settlement's to end.
-    if (delivery.phase >= Phase.Settling) return
-    this.#log(
-      Effect.logWarning(
-        `the lease of message ${delivery.message.id} of ${this.queue.name} was lost; it may be delivered again`
-      )
-    )
+    // What is being settled already is its settlement's to end, unless that was refused.
+    if (delivery.phase >= Phase.Settling && !delivery.refused) return
+    if (!delivery.refused) {
+      this.notices.ofKind("lost", `the lease of ${this.#described(delivery)} was lost; it may be delivered again`)
+    }
     delivery.owner?.lose(delivery)
     this.#end(delivery, "lost")
     this.intake.poke()
@@ -524,8 +561,24 @@ class Engine<E> implements Custodian {
     this.observer.ran(millis, delivery.startedWith, succeeded)
   }
 
-  failed({ attempt, message }: InFlight, error: string): void {
+  failed(delivery: InFlight, failure: unknown): void {
+    const { attempt, message } = delivery
+    const error = Reason.nameOf(failure) ?? "Failure"
     this.observer.failed({ at: this.now(), messageId: message.id, group: message.group, attempt, error })
+    const text = `${this.#described(delivery)} has failed: ${without(message.body, Reason.of(failure))}`
+    if (failure instanceof Delivery.HandlerDefect) this.notices.always(`${text}${placeOf(failure.defect)}`)
+    else this.notices.ofKind(`failed ${error}`, text)
+  }
+
+  undecided(delivery: InFlight, defect: unknown): void {
+    const { body } = delivery.message
+    this.notices.always(
+      `the retry policy for ${this.#described(delivery)} has failed, and the message is left to the queue: ${without(body, Reason.of(defect))}${placeOf(defect)}`
+    )
+  }
+
+  #described({ attempt, message }: InFlight): string {
+    return `message ${message.id} of ${this.queue.name} (attempt ${attempt})`
   }
 
   /** The one place where a delivery ends and its permit comes back. */
@@ -567,6 +620,7 @@ class Engine<E> implements Custodian {
     this.#watch = undefined
     this.keeper.quiesce()
     this.settler.quiesce()
+    this.notices.flush()
   }
 
   #until(done: () => boolean): Effect.Effect<void> {
@@ -600,6 +654,9 @@ class Engine<E> implements Custodian {
   /** Waits until these have ended, for `flushWithin` at most; then they count as lost. */
   settled(deliveries: Iterable<InFlight>): Effect.Effect<void> {
     const waiting = new Set(deliveries)
+    const lose = () => {
+      for (const delivery of waiting) this.#end(delivery, "lost")
+    }
     const allEnded = () => {
       for (const delivery of waiting) {
         if (delivery.outcome === undefined) return false
@@ -608,12 +665,15 @@ class Engine<E> implements Custodian {
       return true
     }
     return Effect.suspend(() => {
+      for (const delivery of waiting) if (delivery.refused) this.#end(delivery, "lost")
       if (allEnded()) return Effect.void
       this.settler.flush()
+      this.#flushing++
       return within(this.#until(allEnded), this.#flushWithin).pipe(
-        Effect.zipRight(
+        Effect.zipRight(Effect.sync(lose)),
+        Effect.ensuring(
           Effect.sync(() => {
-            for (const delivery of waiting) this.#end(delivery, "lost")
+            this.#flushing--
           })
         )
       )
@@ -859,26 +919,46 @@ interface Ending {
 
 const ackRequest: Settler.Request = { _tag: "Ack" }
 
+/** What the queue does not let be done, and what follows. */
+const refusals: Readonly<Record<Settler.Request["_tag"], (queue: string) => string>> = {
+  Ack: (queue) =>
+    `messages of ${queue} cannot be deleted (SQS: sqs:DeleteMessage), and come again; where that goes on, the stream ends`,
+  SetLease: (queue) =>
+    `messages of ${queue} cannot be delayed or given back (SQS: sqs:ChangeMessageVisibility), and come again when their leases end`,
+  DeadLetter: (queue) =>
+    `messages of ${queue} cannot be dead-lettered (SQS: sqs:SendMessage on the dead-letter queue), and are left to the queue`
+}
+
+interface EntryHost {
+  readonly onResult: (
+    delivery: InFlight,
+    request: Settler.Request,
+    outcome: Settlement.Outcome,
+    confirmed: boolean
+  ) => void
+  readonly onRefused: (delivery: InFlight, request: Settler.Request) => void
+}
+
 /** A class, since there is one for every message. */
 class DeliveryEntry implements Settler.Entry {
   readonly request: Settler.Request
   readonly awaited: boolean
   readonly #delivery: InFlight
   readonly #outcome: Settlement.Outcome
-  readonly #onResult: (delivery: InFlight, outcome: Settlement.Outcome, confirmed: boolean) => void
+  readonly #host: EntryHost
 
   constructor(
     delivery: InFlight,
     request: Settler.Request,
     outcome: Settlement.Outcome,
     awaited: boolean,
-    onResult: (delivery: InFlight, outcome: Settlement.Outcome, confirmed: boolean) => void
+    host: EntryHost
   ) {
     this.request = request
     this.awaited = awaited
     this.#delivery = delivery
     this.#outcome = outcome
-    this.#onResult = onResult
+    this.#host = host
   }
 
   get message() {
@@ -894,7 +974,11 @@ class DeliveryEntry implements Settler.Entry {
   }
 
   onResult(confirmed: boolean): void {
-    this.#onResult(this.#delivery, this.#outcome, confirmed)
+    this.#host.onResult(this.#delivery, this.request, this.#outcome, confirmed)
+  }
+
+  onRefused(): void {
+    this.#host.onRefused(this.#delivery, this.request)
   }
 }
 
@@ -949,7 +1033,7 @@ const check = (queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDurati
       }),
       pollGrace: yield* duration("pollGrace", options.pollGrace ?? "2 seconds", {}),
       flushWithin: yield* duration("flushWithin", options.flushWithin ?? "10 seconds", {}),
-      fatalGrace: yield* duration("fatalGrace", options.fatalGrace ?? "1 minute", {}),
+      fatalGrace: yield* duration("fatalGrace", options.fatalGrace ?? "2 minutes", {}),
       warnAfter: yield* duration("warnAfter", options.warnAfter ?? "1 minute", { min: "1 second" }),
       drainDeadline: yield* duration("drainDeadline", options.drainDeadline ?? "20 seconds", {})
     }

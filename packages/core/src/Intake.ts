@@ -35,7 +35,7 @@ export interface Options {
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /**
    * How long a fatal error (no such queue, access denied, bad credentials) is retried once something has been
-   * received. Before that it fails the stream at once. Default 1 minute.
+   * received. Before that it fails the stream at once. Default 2 minutes.
    */
   readonly fatalGrace?: Duration.DurationInput | undefined
 }
@@ -240,7 +240,7 @@ export class Intake<E, A> {
     this.#retry = options.retry ?? defaultRetry
     this.#wait = options.wait === undefined ? host.queue.limits.maxWait : Duration.decode(options.wait)
     this.#pollGrace = Duration.decode(options.pollGrace ?? "2 seconds")
-    this.#fatalGrace = Duration.toMillis(options.fatalGrace ?? "1 minute")
+    this.#fatalGrace = Duration.toMillis(options.fatalGrace ?? "2 minutes")
     this.#rateSince = host.now()
   }
 

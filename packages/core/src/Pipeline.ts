@@ -34,7 +34,6 @@ import { type Custodian, type InFlight, Phase } from "./internal/inFlight.js"
 import { withBatchSpan, withSpan } from "./internal/span.js"
 import { Claims, dispatch, type Lanes, type RunFork, type Slot } from "./internal/stage.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
-import * as Reason from "./Reason.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import * as Settlement from "./Settlement.js"
 import * as Tunable from "./Tunable.js"
@@ -439,7 +438,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
     after: AfterFailure
   ): void => {
     const held = inFlight(delivery)
-    held.custodian.failed(held, Reason.nameOf(failureOf(delivery, cause)) ?? "Failure")
+    held.custodian.failed(held, failureOf(delivery, cause))
     if (circuit !== undefined && circuit.flow !== "all" && after.ran && circuit.trips(failureOf(delivery, cause))) {
       runFork(Effect.logDebug(`handler failed while ${circuit.name} is open`, cause), delivery.message)
       excuse(held, circuit.remaining, after)
@@ -452,7 +451,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
       return RetryPolicy.decide(resolved, failure, delivery)
     })
     const decided = runFork(
-      Effect.logDebug("handler failed", cause).pipe(
+      Effect.ignore(Effect.logDebug("handler failed", cause)).pipe(
         Effect.zipRight(decide),
         Effect.tap((decision) => (decision._tag === "RunAgain" ? Effect.sleep(decision.delay) : Effect.void))
       ),
@@ -465,7 +464,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
         held.settle(Settlement.release)
         return after.settled()
       }
-      // A policy that throws decides nothing: the queue's own timeout does.
+      if (Exit.isFailure(exit)) held.custodian.undecided(held, Cause.squash(exit.cause))
       const decision = Exit.isSuccess(exit) ? exit.value : Settlement.leave
       if (decision._tag === "RunAgain") {
         held.retries++

@@ -43,6 +43,11 @@ export interface Entry {
   readonly over: () => boolean
   /** Called once: the queue confirmed it, or the lease was over first. */
   readonly onResult: (confirmed: boolean) => void
+  /**
+   * Called once in its place where the queue will never take it: it may not be asked, or has rejected this entry. Acks are
+   * not given up so, but tried for as long as their lease lives. Default: as if the lease were over.
+   */
+  readonly onRefused?: (() => void) | undefined
   /** Somebody waits for the result: linger less. */
   readonly awaited: boolean
 }
@@ -74,8 +79,8 @@ export interface Host<E> {
   /** Whether anything else is in flight that could join the batch, and whether anything else could ever be. */
   readonly company: (pending: number) => "some" | "none yet" | "none"
   readonly onCall: () => void
-  readonly onError: (error: E) => void
-  readonly onSuccess: () => void
+  readonly onError: (error: E, operation: Request["_tag"]) => void
+  readonly onSuccess: (operation: Request["_tag"]) => void
   /** All results of a call have been told. */
   readonly onResults: () => void
 }
@@ -112,6 +117,11 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
 
   const finish = (entry: Entry, confirmed: boolean) => {
     if (unconfirmed.delete(entry)) entry.onResult(confirmed)
+  }
+
+  const refuse = (entry: Entry) => {
+    if (entry.onRefused === undefined) finish(entry, false)
+    else if (unconfirmed.delete(entry)) entry.onRefused()
   }
 
   const call = (
@@ -159,18 +169,26 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
       onAnswer()
       let failed: Array<Entry> = []
       if (Exit.isSuccess(exit)) {
-        host.onSuccess()
+        host.onSuccess(operation)
         remaining.forEach((entry, i) => {
           const result = exit.value[i]
           if (result === undefined) failed.push(entry)
           else if (Either.isRight(result)) finish(entry, true)
           else if (result.left.reason === "LeaseLost") finish(entry, false)
+          else if (result.left.reason === "Rejected" && operation !== "Ack") refuse(entry)
           else failed.push(entry)
         })
         host.onResults()
       } else {
         failed = [...remaining]
-        if (exit.cause._tag === "Fail") host.onError(exit.cause.error)
+        if (exit.cause._tag === "Fail") {
+          host.onError(exit.cause.error, operation)
+          // Only acks may be worth the wait: what is left to its lease comes again by itself.
+          if (operation !== "Ack" && queue.errorKind(exit.cause.error) === "fatal") {
+            for (const entry of failed.splice(0)) refuse(entry)
+            host.onResults()
+          }
+        }
       }
       yield* Effect.logDebug(`${operation} of ${remaining.length} messages of ${queue.name}, ${failed.length} failed`)
       if (failed.length === 0) return

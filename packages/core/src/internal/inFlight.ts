@@ -51,8 +51,10 @@ export interface Custodian {
   readonly extend: (delivery: InFlight, millis: number, onResult: (confirmed: boolean) => void) => void
   readonly observer: Observer
   readonly handled: (delivery: InFlight, millis: number, succeeded: boolean) => void
-  /** A handler, or a stage before it, has failed on it with this error. */
-  readonly failed: (delivery: InFlight, error: string) => void
+  /** A handler, or a stage before it, has failed on it. */
+  readonly failed: (delivery: InFlight, failure: unknown) => void
+  /** Its policy threw, or is none: the queue's own timeout decides. */
+  readonly undecided: (delivery: InFlight, defect: unknown) => void
   /** Sends no more receives and waits for the open ones. */
   readonly stopReceiving: Effect.Effect<void>
   /** Waits until these have ended, for a bounded time. */
@@ -91,6 +93,8 @@ export class InFlight {
   runsElsewhere = false
   /** Others wait for its end: its settlement lingers less. */
   urgent = false
+  /** The queue will not change its lease: it ends with that. */
+  refused = false
   /** Its group goes on though it failed: the user said so. */
   skipped = false
   readonly kept = new Kept()
