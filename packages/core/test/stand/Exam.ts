@@ -1,0 +1,224 @@
+/** Puts the diagnosis through scenarios and scores it: what it names, what it advises, and whether that cures. */
+import type { Diagnosis } from "@millrace/core"
+import { Effect } from "effect"
+import { ordersOf } from "./Operator.js"
+import { healthy, mixture, type Planned, single } from "./Scenarios.js"
+import { type Counting, type Look, run, type Scenario, type Truth, type World } from "./World.js"
+
+const of = (diagnosis: Diagnosis.Diagnosis | undefined): string =>
+  diagnosis === undefined
+    ? "nothing"
+    : `${diagnosis.verdict}: ${diagnosis.findings.map(({ _tag, score }) => `${_tag} ${score.toFixed(2)}`).join(", ")}`
+
+/** A backlog of more than ten seconds' work is one. */
+const isBehind = ({ visible }: Truth, scenario: Scenario): boolean =>
+  visible > Math.max(20, 10 * scenario.arrivals(1e4))
+
+export interface Treated {
+  readonly seed: number
+  readonly name: string
+  /** It did fall behind, so that there was something to see. */
+  readonly felt: boolean
+  /** Seconds from the beginning of the fault to the first right finding that stayed first for half a minute. */
+  readonly seenAfter: number | undefined
+  /** Of the looks from a minute and a half after it began. */
+  readonly looks: number
+  readonly right: number
+  readonly absent: number
+  /** After so many rounds of advice nothing waits any more; none: not in three. */
+  readonly curedAfter: number | undefined
+  /** Rounds after which less was done than before by a tenth or more, though more waited. */
+  readonly harmed: number
+  /** Numbers advised, each over what is needed. */
+  readonly ratios: ReadonlyArray<readonly [setting: string, ratio: number]>
+  /** What was said, for who looks into it. */
+  readonly story: ReadonlyArray<string>
+}
+
+const rounds = 3
+
+/** The cause that weighs most, or those that weigh alike. */
+type Dominant = ReadonlySet<Diagnosis.Cause>
+
+const treat =
+  (seed: number, planned: Planned, dominant: Dominant) =>
+  (world: World): Effect.Effect<Treated> =>
+    Effect.gen(function* () {
+      const { causes, from, needs, scenario } = planned
+      const story: Array<string> = []
+      const ratios: Array<readonly [string, number]> = []
+      yield* world.sleep(from + 180)
+      const felt = isBehind(yield* world.truth, scenario)
+      const first = ({ diagnosis }: Look) => diagnosis.findings[0]?._tag
+      const since = world.looks.filter(({ at }) => at >= from)
+      const isRight = (one: Look) => {
+        const tag = first(one)
+        return tag !== undefined && dominant.has(tag)
+      }
+      const seen = since.find((_, i) => since.slice(i, i + 4).every(isRight))
+      const judged = since.filter(({ at }) => at >= from + 90)
+      const right = judged.filter(isRight).length
+      const isAbsent = (diagnosis: Diagnosis.Diagnosis) => diagnosis.findings.some(({ _tag }) => !causes.includes(_tag))
+      const absent = judged.filter(({ diagnosis }) => isAbsent(diagnosis)).length
+      for (const { at, diagnosis } of since) story.push(`  ${(at - from).toFixed(0)} s ${of(diagnosis)}`)
+      let curedAfter: number | undefined
+      let harmed = 0
+      for (let round = 1; round <= rounds && curedAfter === undefined; round++) {
+        const diagnosis = yield* world.look
+        const [finding] = diagnosis?.findings ?? []
+        const before = yield* world.truth
+        const { visible } = before
+        story.push(`  round ${round}: ${visible} wait; ${of(diagnosis)}`)
+        const pace = (a: Truth, b: Truth) => (b.done - a.done) / (b.at - a.at)
+        if (finding !== undefined) {
+          const { knobs, resume } = ordersOf(finding)
+          story.push(`    ${finding.evidence}`)
+          story.push(`    turned ${JSON.stringify(knobs)}`)
+          if (causes.length === 1 && causes[0] === finding._tag)
+            for (const { setting, to } of finding.advice) {
+              const need = setting === undefined ? undefined : needs[setting]
+              if (need !== undefined && to !== undefined) ratios.push([setting ?? "", to / need])
+            }
+          yield* world.turn(knobs)
+          if (resume) yield* world.resume
+          yield* world.sleep(90)
+          const after = yield* world.truth
+          const rate = diagnosis?.lag.throughput ?? 0
+          if (pace(before, after) < 0.8 * rate * world.knobs().consumers && isBehind(after, scenario)) {
+            harmed++
+            story.push(`    harmed: ${pace(before, after).toFixed(1)} a second, ${rate.toFixed(1)} before`)
+          }
+          if (causes.includes(finding._tag)) yield* world.mend
+        } else yield* world.sleep(90)
+        yield* world.sleep(210)
+        const truth = yield* world.truth
+        story.push(`    then ${truth.visible} wait`)
+        if (!isBehind(truth, scenario)) curedAfter = round
+      }
+      return {
+        seed,
+        name: planned.name,
+        felt,
+        seenAfter: seen && seen.at - from,
+        looks: judged.length,
+        right,
+        absent,
+        curedAfter,
+        harmed,
+        ratios,
+        story
+      }
+    })
+
+export const treatSingle = (name: string, seed: number, counting?: Counting): Treated => {
+  const planned = single(name, seed, counting)
+  return run(seed, planned.scenario, treat(seed, planned, new Set(planned.causes)))
+}
+
+/** How many wait by each cause alone tells which weighs most. */
+const dominantOf = (seed: number, { alone, from }: Planned): Dominant => {
+  const weights = alone.map(({ cause, scenario }) => ({
+    cause,
+    waiting: run(seed, scenario, (world) =>
+      Effect.zipRight(
+        world.sleep(from + 180),
+        Effect.map(world.truth, ({ visible }) => visible)
+      )
+    )
+  }))
+  const most = Math.max(...weights.map(({ waiting }) => waiting))
+  return new Set(weights.filter(({ waiting }) => waiting >= most / 1.4).map(({ cause }) => cause))
+}
+
+export const treatMixture = (seed: number, counting?: Counting): Treated => {
+  const planned = mixture(seed, counting)
+  return run(seed, planned.scenario, treat(seed, planned, dominantOf(seed, planned)))
+}
+
+export interface Healthy {
+  readonly seed: number
+  /** Words about something wrong, where nothing is. */
+  readonly words: ReadonlyArray<string>
+}
+
+export const healthyRun = (seed: number, counting?: Counting, until = 400): Healthy => {
+  const planned = healthy(seed, counting)
+  return run(seed, planned.scenario, (world) =>
+    Effect.map(world.sleep(until), () => ({
+      seed,
+      words: world.looks
+        .filter(({ diagnosis }) => diagnosis.findings.length > 0 || diagnosis.verdict !== "healthy")
+        .map(({ at, diagnosis }) => `${at.toFixed(0)} s ${of(diagnosis)}`)
+    }))
+  )
+}
+
+export interface Hour {
+  readonly seed: number
+  readonly name: string
+  readonly looks: number
+  readonly right: number
+  readonly absent: number
+  readonly story: ReadonlyArray<string>
+}
+
+/** A cause that stays for an hour, and nobody does anything. */
+export const hour = (name: string, seed: number, counting?: Counting): Hour => {
+  const planned = single(name, seed, counting)
+  const { causes, from } = planned
+  return run(seed, planned.scenario, (world) =>
+    Effect.map(world.sleep(from + 3600), () => {
+      const judged = world.looks.filter(({ at }) => at >= from + 120)
+      const isRight = (diagnosis: Diagnosis.Diagnosis) => diagnosis.findings[0]?._tag === causes[0]
+      return {
+        seed,
+        name,
+        looks: judged.length,
+        right: judged.filter(({ diagnosis }) => isRight(diagnosis)).length,
+        absent: judged.filter(({ diagnosis }) => diagnosis.findings.some(({ _tag }) => !causes.includes(_tag))).length,
+        story: judged
+          .filter(({ diagnosis }) => !isRight(diagnosis))
+          .map(({ at, diagnosis }) => `  ${(at - from).toFixed(0)} s ${of(diagnosis)}`)
+      }
+    })
+  )
+}
+
+const percent = (part: number, whole: number): string => (whole === 0 ? "–" : `${((100 * part) / whole).toFixed(1)} %`)
+const sum = <A>(all: ReadonlyArray<A>, of: (one: A) => number): number => all.reduce((total, one) => total + of(one), 0)
+const median = (values: ReadonlyArray<number>): number =>
+  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+
+export interface Score {
+  readonly right: number
+  readonly absent: number
+  readonly curedOnce: number
+  readonly cured: number
+  readonly harmed: number
+  readonly within: number
+  readonly seenAfter: number
+}
+
+/** Parts from 0 to 1; `within`: of the numbers advised, those from 0.8 to 2.5 of what is needed. */
+export const score = (all: ReadonlyArray<Treated>): Score => {
+  const felt = all.filter((one) => one.felt)
+  const ratios = felt.flatMap((one) => one.ratios)
+  return {
+    right: sum(felt, (one) => one.right) / sum(felt, (one) => one.looks),
+    absent: sum(felt, (one) => one.absent) / sum(felt, (one) => one.looks),
+    curedOnce: felt.filter(({ curedAfter }) => curedAfter === 1).length / felt.length,
+    cured: felt.filter(({ curedAfter }) => curedAfter !== undefined).length / felt.length,
+    harmed: felt.filter(({ harmed }) => harmed > 0).length / felt.length,
+    within: ratios.filter(([, ratio]) => ratio >= 0.8 && ratio <= 2.5).length / Math.max(1, ratios.length),
+    seenAfter: median(felt.map(({ seenAfter }) => seenAfter ?? Number.POSITIVE_INFINITY))
+  }
+}
+
+/** One line of the table. */
+export const line = (name: string, all: ReadonlyArray<Treated>): string => {
+  const s = score(all)
+  const part = (n: number) => percent(n, 1).padStart(9)
+  return `${name.padEnd(40)} ${String(all.filter(({ felt }) => felt).length).padStart(4)}/${String(all.length).padEnd(4)}${part(s.right)}${part(s.absent)}${part(s.curedOnce)}${part(s.cured)}${part(s.harmed)}${part(s.within)} ${s.seenAfter.toFixed(0).padStart(6)} s`
+}
+
+export const heading = `${"".padEnd(40)} ${"runs".padStart(9)}${["right", "absent", "cured 1", "cured 3", "harmed", "numbers"].map((title) => title.padStart(9)).join("")} ${"seen".padStart(8)}`
