@@ -20,6 +20,7 @@ import type * as Figures from "./Figures.js"
 import * as Health from "./Health.js"
 import { Intake, unlimited } from "./Intake.js"
 import * as InvalidOptions from "./InvalidOptions.js"
+import { join } from "./internal/companions.js"
 import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
 import { introduction } from "./internal/introduction.js"
 import { ConsumerMetrics } from "./internal/metrics.js"
@@ -188,7 +189,7 @@ class Engine<E> implements Custodian {
   readonly #heartbeat: boolean
   readonly #rate: Tunable.Tunable | undefined
   readonly #fatalGrace: number
-  readonly #flushWithin: Duration.Duration
+  readonly flushWithin: Duration.Duration
   readonly #warnAfter: number
   #ackFatalSince: number | undefined
   /** Warned about once a streak: the rest is at debug. */
@@ -223,7 +224,7 @@ class Engine<E> implements Custodian {
     this.maxAttempts = queue.maxAttempts
     this.deadLetters = queue.deadLetter !== undefined
     this.#fatalGrace = Duration.toMillis(options.fatalGrace)
-    this.#flushWithin = options.flushWithin
+    this.flushWithin = options.flushWithin
     this.#warnAfter = Duration.toMillis(options.warnAfter)
     this.#lastEnd = this.now()
     this.#name = name
@@ -669,7 +670,7 @@ class Engine<E> implements Custodian {
       if (allEnded()) return Effect.void
       this.settler.flush()
       this.#flushing++
-      return within(this.#until(allEnded), this.#flushWithin).pipe(
+      return within(this.#until(allEnded), this.flushWithin).pipe(
         Effect.zipRight(Effect.sync(lose)),
         Effect.ensuring(
           Effect.sync(() => {
@@ -690,6 +691,16 @@ class Engine<E> implements Custodian {
       })
     )
   )
+
+  abandon(delivery: InFlight): void {
+    if (delivery.outcome !== undefined) return
+    if (delivery.startedAt !== undefined) {
+      this.notices.always(
+        `the handler of ${this.#described(delivery)} could not be interrupted and goes on; the message is delivered again when its lease is over`
+      )
+    }
+    this.#end(delivery, "lost")
+  }
 
   drain(deadline: Duration.Duration): Effect.Effect<DrainReport> {
     return Effect.suspend(() => {
@@ -735,10 +746,14 @@ class Engine<E> implements Custodian {
       if (delivery.owner === undefined || delivery.owner.closed) delivery.settle(Settlement.release)
       else delivery.owner.interrupt(delivery)
     }
-    return Effect.asVoid(
-      within(
-        this.#until(() => this.#claimed() === 0),
-        this.#flushWithin
+    return within(
+      this.#until(() => this.#claimed() === 0),
+      this.flushWithin
+    ).pipe(
+      Effect.zipRight(
+        Effect.sync(() => {
+          for (const delivery of [...this.table]) if (delivery.phase === Phase.Claimed) this.abandon(delivery)
+        })
       )
     )
   }
@@ -804,6 +819,7 @@ class Engine<E> implements Custodian {
         queue: this.queue.name,
         lastReceive,
         receivingSince: this.intake.receivingSince,
+        ended: this.#sourceClosed,
         failure: this.intake.failure === undefined ? undefined : Reason.of(this.intake.failure),
         lastEnd: this.#lastEnd,
         oldest,
@@ -1051,10 +1067,11 @@ const makeEngine = <E>(queue: LeaseQueue.LeaseQueue<E>, options: Options) =>
     return { engine, checked } as const
   })
 
-const source = <E>(engine: Engine<E>, checked: Checked): Stream.Stream<Delivery.Delivery<string>, E> =>
+const source = <E>(engine: Engine<E>, checked: Checked, joins: boolean): Stream.Stream<Delivery.Delivery<string>, E> =>
   Stream.fromPull(
     Effect.gen(function* () {
       yield* Effect.addFinalizer(() => engine.closeSource)
+      if (joins) yield* join(engine)
       const { meet, slots } = yield* FiberRef.get(introduction)
       engine.slots = slots
       meet(engine)
@@ -1085,7 +1102,7 @@ export const make = <E>(
     const { checked, engine } = yield* makeEngine(queue, options)
     yield* Effect.addFinalizer(() => engine.drain(Duration.zero))
     return {
-      stream: source(engine, checked),
+      stream: source(engine, checked, false),
       drain: (drainOptions) => engine.drain(Duration.decode(drainOptions?.deadline ?? "20 seconds")),
       stats: Effect.sync(() => engine.stats),
       figures: engine.figures,
@@ -1109,4 +1126,4 @@ export const stream = <E>(
   queue: LeaseQueue.LeaseQueue<E>,
   options: Options = {}
 ): Stream.Stream<Delivery.Delivery<string>, E | InvalidOptions.InvalidOptions> =>
-  Stream.unwrap(Effect.map(makeEngine(queue, options), ({ checked, engine }) => source(engine, checked)))
+  Stream.unwrap(Effect.map(makeEngine(queue, options), ({ checked, engine }) => source(engine, checked, true)))

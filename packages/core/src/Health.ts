@@ -42,6 +42,8 @@ export interface View {
   readonly lastReceive: number | undefined
   /** A receive is open, or waits to be tried again, since then. */
   readonly receivingSince: number | undefined
+  /** The stream has ended: nothing is received any more. */
+  readonly ended: boolean
   /** The error that ended the stream. */
   readonly failure: string | undefined
   readonly lastEnd: number
@@ -69,6 +71,7 @@ export const judge = (view: View, options: Options = {}): Health => {
   const ago = (since: number) => Duration.format(Duration.millis(view.now - since))
 
   if (view.failure !== undefined) problems.push(`the stream of ${view.queue} has failed: ${view.failure}`)
+  else if (view.ended) problems.push(`the stream of ${view.queue} has ended: nothing is received any more`)
   const lastReceive = Math.max(view.lastReceive ?? 0, view.receivingSince ?? 0)
   if (view.receivingSince !== undefined && view.now - lastReceive > staleAfter) {
     problems.push(

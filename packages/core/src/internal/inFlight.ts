@@ -1,3 +1,4 @@
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import { Kept } from "../LeaseKeeper.js"
 import type * as LeaseQueue from "../LeaseQueue.js"
@@ -57,6 +58,10 @@ export interface Custodian {
   readonly undecided: (delivery: InFlight, defect: unknown) => void
   /** Sends no more receives and waits for the open ones. */
   readonly stopReceiving: Effect.Effect<void>
+  /** How long what has been interrupted may take to end. */
+  readonly flushWithin: Duration.Duration
+  /** Its handler does not end: it ends as lost, and its handler is let go. */
+  readonly abandon: (delivery: InFlight) => void
   /** Waits until these have ended, for a bounded time. */
   readonly settled: (deliveries: Iterable<InFlight>) => Effect.Effect<void>
 }

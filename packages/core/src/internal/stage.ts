@@ -1,5 +1,6 @@
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -18,6 +19,7 @@ import type { Tunable } from "../Tunable.js"
 import { type Custodian, type InFlight, type Owner, Phase } from "./inFlight.js"
 import { type Introduction, introduction } from "./introduction.js"
 import { StageGauge } from "./observer.js"
+import { within } from "./within.js"
 
 // Not a concurrent `forEach`: one that is interrupted at the wrong moment never ends (Effect 3.22).
 const together = <A>(items: ReadonlyArray<A>, f: (item: A) => Effect.Effect<void>): Effect.Effect<void> =>
@@ -34,8 +36,16 @@ export class Claims implements Owner {
   readonly #working = new Map<InFlight, Fiber.RuntimeFiber<unknown, unknown>>()
   readonly #stopped = new WeakSet<Fiber.RuntimeFiber<unknown, unknown>>()
 
+  /** How long what it interrupts may take to end: as long as the most patient of its consumers says. */
+  patience: Duration.Duration = Duration.zero
+  #latest: Custodian | undefined
+
   claim(delivery: InFlight): boolean {
     if (!delivery.claim(this)) return false
+    if (delivery.custodian !== this.#latest) {
+      this.#latest = delivery.custodian
+      this.patience = Duration.max(this.patience, delivery.custodian.flushWithin)
+    }
     this.held.add(delivery)
     return true
   }
@@ -97,6 +107,11 @@ export class Claims implements Owner {
 
   interruptAll(): void {
     for (const delivery of [...this.held]) this.interrupt(delivery)
+  }
+
+  /** What does not end though it was interrupted is waited for no longer. */
+  abandonWorking(): void {
+    for (const delivery of [...this.#working.keys()]) delivery.custodian.abandon(delivery)
   }
 
   #custodians(): Map<Custodian, Array<InFlight>> {
@@ -556,8 +571,13 @@ class Dispatcher<In, Out, E, R> {
           claims.interruptAll()
         })
       ),
-      Effect.zipRight(this.#untilStill),
-      Effect.zipRight(Effect.sync(() => claims.interruptAll())),
+      Effect.zipRight(Effect.suspend(() => within(this.#untilStill, claims.patience))),
+      Effect.zipRight(
+        Effect.sync(() => {
+          claims.abandonWorking()
+          claims.interruptAll()
+        })
+      ),
       Effect.zipRight(claims.settled),
       Effect.zipRight(finished)
     )
