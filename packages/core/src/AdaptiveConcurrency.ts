@@ -47,6 +47,15 @@ export interface Options {
   readonly stage?: number | undefined
 }
 
+const checks: InvalidOptions.Checks<Options> = {
+  max: InvalidOptions.required(InvalidOptions.aWholeNumber({ min: 2 })),
+  min: InvalidOptions.aWholeNumber({ min: 1 }),
+  every: InvalidOptions.time({ min: "1 second", max: "1 hour" }),
+  overload: InvalidOptions.list(InvalidOptions.text),
+  tolerance: InvalidOptions.aNumber({ min: 0, max: 1 }),
+  stage: InvalidOptions.aWholeNumber({ min: 0 })
+}
+
 /**
  * What it does, and why.
  *
@@ -298,15 +307,10 @@ const heldBy = (interval: Figures.Interval, stage: Figures.StageInterval): strin
 
 const check = (options: Options) =>
   Effect.gen(function* () {
-    const max = yield* InvalidOptions.wholeNumber("max", options.max, { min: 2 })
-    return {
-      max,
-      min: yield* InvalidOptions.wholeNumber("min", options.min ?? 1, { min: 1, max: max - 1 }),
-      every: yield* InvalidOptions.duration("every", options.every ?? "10 seconds", { min: "1 second", max: "1 hour" }),
-      overload: options.overload ?? ["HandlerTimeout"],
-      tolerance: yield* InvalidOptions.number("tolerance", options.tolerance ?? 0.05, { min: 0, max: 1 }),
-      stage: yield* InvalidOptions.wholeNumber("stage", options.stage ?? 0, { min: 0 })
-    }
+    yield* InvalidOptions.check("AdaptiveConcurrency", options, checks)
+    const { every = "10 seconds", max, min = 1, overload = ["HandlerTimeout"], stage = 0, tolerance = 0.05 } = options
+    yield* InvalidOptions.wholeNumber("min", min, { min: 1, max: max - 1 })
+    return { max, min, every: Duration.decode(every), overload, tolerance, stage }
   })
 
 /** @internal */

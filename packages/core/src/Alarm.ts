@@ -61,25 +61,30 @@ export interface Event {
   readonly sample: Backlog.Fresh
 }
 
-const holding = (
+/** What each option of an alarm may be; the levels also go by each other. */
+const holdChecks: InvalidOptions.Checks<Hold> = {
+  for: InvalidOptions.time({ max: "7 days" }),
+  clearFor: InvalidOptions.time({ max: "7 days" })
+}
+
+const holding = <O extends Hold>(
   name: string,
-  hold: Hold,
+  options: O,
+  checks: InvalidOptions.Checks<NoInfer<O>>,
   judge: Effect.Effect<Judge, InvalidOptions.InvalidOptions>,
   defaults: Hold = { for: "1 minute", clearFor: "2 minutes" }
 ): Alarm => ({
   name,
   ready: Effect.gen(function* () {
-    const checked = (option: "for" | "clearFor") =>
-      Effect.map(
-        InvalidOptions.duration(`${name}: ${option}`, hold[option] ?? defaults[option] ?? 0, { max: "7 days" }),
-        Duration.toMillis
-      )
-    return { ...(yield* judge), for: yield* checked("for"), clearFor: yield* checked("clearFor") }
+    yield* InvalidOptions.check(`the alarm "${name}"`, options, checks, `${name}: `)
+    const millis = (option: "for" | "clearFor") => Duration.toMillis(options[option] ?? defaults[option] ?? 0)
+    return { ...(yield* judge), for: millis("for"), clearFor: millis("clearFor") }
   })
 })
 
 /** An alarm of one's own. */
-export const make = (name: string, judge: Judge, hold: Hold = {}): Alarm => holding(name, hold, Effect.succeed(judge))
+export const make = (name: string, judge: Judge, hold: Hold = {}): Alarm =>
+  holding(name, hold, holdChecks, Effect.succeed(judge))
 
 /** Wrong over `above`, well at `clearAt` or under it: by default four fifths of `above`. */
 const levels = Effect.fnUntraced(function* (name: string, above: number, clearAt = above * 0.8) {
@@ -109,9 +114,15 @@ export const backlog = (
   holding(
     "backlog",
     options,
+    {
+      ...holdChecks,
+      above: InvalidOptions.required(InvalidOptions.aNumber({ min: 0 })),
+      clearAt: InvalidOptions.aNumber({ min: 0 }),
+      growingBy: InvalidOptions.aNumber({ min: 0 })
+    },
     Effect.gen(function* () {
       const level = yield* levels("backlog", options.above, options.clearAt)
-      const growingBy = yield* InvalidOptions.number("backlog: growingBy", options.growingBy ?? 0, { min: 0 })
+      const growingBy = options.growingBy ?? 0
       return {
         rule: { _tag: "Backlog", above: options.above, growingBy },
         judge: ({ growth, visible }) => {
@@ -137,8 +148,13 @@ export const oldest = (
   holding(
     "oldest",
     options,
+    {
+      ...holdChecks,
+      above: InvalidOptions.required(InvalidOptions.time({ max: "14 days" })),
+      clearAt: InvalidOptions.time({ max: "14 days" })
+    },
     Effect.gen(function* () {
-      const above = yield* InvalidOptions.duration("oldest: above", options.above, { max: "14 days" })
+      const above = Duration.decode(options.above)
       const clearAt =
         options.clearAt === undefined
           ? Duration.times(above, 0.8)
@@ -169,14 +185,20 @@ export const timeToDrain = (
   holding(
     "time to drain",
     options,
+    {
+      ...holdChecks,
+      above: InvalidOptions.required(InvalidOptions.time({ max: "14 days" })),
+      clearAt: InvalidOptions.time({ max: "14 days" }),
+      atLeast: InvalidOptions.aNumber({ min: 0 })
+    },
     Effect.gen(function* () {
-      const above = yield* InvalidOptions.duration("time to drain: above", options.above, { max: "14 days" })
+      const above = Duration.decode(options.above)
       const clearAt =
         options.clearAt === undefined
           ? Duration.times(above, 0.8)
           : yield* InvalidOptions.duration("time to drain: clearAt", options.clearAt, { max: above })
       const level = yield* levels("time to drain", Duration.toMillis(above), Duration.toMillis(clearAt))
-      const atLeast = yield* InvalidOptions.number("time to drain: atLeast", options.atLeast ?? 100, { min: 0 })
+      const atLeast = options.atLeast ?? 100
       return {
         rule: { _tag: "TimeToDrain", above: Duration.toMillis(above), atLeast },
         judge: ({ timeToDrain, visible }) =>
@@ -195,20 +217,23 @@ export const timeToDrain = (
  */
 export const deadLetters = (
   options: { readonly above?: number | undefined; readonly clearAt?: number | undefined } & Hold = {}
-): Alarm => {
-  const above = options.above ?? 0
-  return holding(
+): Alarm =>
+  holding(
     "dead letters",
     options,
-    Effect.map(levels("dead letters", above, options.clearAt ?? above), (level) => ({
-      rule: { _tag: "DeadLetters", above } as const,
-      judge: ({ deadLetters }) => deadLetters && level(deadLetters.visible),
-      describe: ({ deadLetters }) =>
-        `the dead-letter queue holds ${deadLetters?.visible ?? "an unknown number of"} messages; the limit is ${above}`
-    })),
+    { ...holdChecks, above: InvalidOptions.aNumber({ min: 0 }), clearAt: InvalidOptions.aNumber({ min: 0 }) },
+    Effect.gen(function* () {
+      const { above = 0, clearAt = above } = options
+      const level = yield* levels("dead letters", above, clearAt)
+      return {
+        rule: { _tag: "DeadLetters", above } as const,
+        judge: ({ deadLetters }) => deadLetters && level(deadLetters.visible),
+        describe: ({ deadLetters }) =>
+          `the dead-letter queue holds ${deadLetters?.visible ?? "an unknown number of"} messages; the limit is ${above}`
+      }
+    }),
     { for: 0, clearFor: "2 minutes" }
   )
-}
 
 /**
  * Almost as many messages are in flight as the queue allows; at the limit a standard queue refuses receives (`OverLimit`)
@@ -228,8 +253,14 @@ export const inFlight = (
   holding(
     "in flight",
     options,
+    {
+      ...holdChecks,
+      above: InvalidOptions.aNumber({ min: 0 }),
+      clearAt: InvalidOptions.aNumber({ min: 0 }),
+      limit: InvalidOptions.aNumber({ min: 1 })
+    },
     Effect.gen(function* () {
-      const limit = yield* InvalidOptions.number("in flight: limit", options.limit ?? 120_000, { min: 1 })
+      const limit = options.limit ?? 120_000
       const above = yield* InvalidOptions.number("in flight: above", options.above ?? 0.9, { min: 0, max: 1 })
       const level = yield* levels("in flight", above, options.clearAt)
       return {
@@ -248,6 +279,7 @@ export const noProgress = (options: Hold = {}): Alarm =>
   holding(
     "no progress",
     options,
+    holdChecks,
     Effect.succeed<Judge>({
       rule: { _tag: "NoProgress" },
       judge: ({ departures, growth, inFlight, visible }) => {
@@ -304,6 +336,10 @@ class Watch {
   }
 }
 
+const alarmsCheck = InvalidOptions.list(
+  InvalidOptions.having("an alarm, such as Alarm.backlog({ above: 1_000 })", "ready")
+)
+
 /** In milliseconds. */
 const blindAfter = 10 * 60_000
 
@@ -325,7 +361,10 @@ export const events =
   <E, R>(samples: Stream.Stream<Backlog.Sample, E, R>): Stream.Stream<Event, E | InvalidOptions.InvalidOptions, R> =>
     Stream.unwrap(
       Effect.map(
-        Effect.forEach(alarms, ({ name, ready }) => Effect.map(ready, (checked) => [name, checked] as const)),
+        Effect.zipRight(
+          InvalidOptions.argument("alarms", alarms, alarmsCheck),
+          Effect.forEach(alarms, ({ name, ready }) => Effect.map(ready, (checked) => [name, checked] as const))
+        ),
         (checked) => {
           const queues = new Map<string, ReadonlyArray<Watch>>()
           return Stream.mapConcatChunkEffect(samples, (sample) =>

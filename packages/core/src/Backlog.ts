@@ -64,6 +64,15 @@ export interface Options {
   readonly arrived?: Effect.Effect<number> | undefined
 }
 
+/** What each option may be. */
+export const checks: InvalidOptions.Checks<Options> = {
+  every: InvalidOptions.time({ min: "1 second" }),
+  window: InvalidOptions.time(),
+  oldest: InvalidOptions.having("a source of ages, such as Backlog.ageEstimate", "kind", "age"),
+  departed: InvalidOptions.effect,
+  arrived: InvalidOptions.effect
+}
+
 export interface Age {
   readonly duration: Duration.Duration
   /** As the queue reports it, or estimated from what was received. */
@@ -238,7 +247,8 @@ export const make = <E>(
   options: Options = {}
 ): Effect.Effect<Backlog<E>, InvalidOptions.InvalidOptions, Scope.Scope> =>
   Effect.gen(function* () {
-    const every = yield* InvalidOptions.duration("every", options.every ?? "10 seconds", { min: "1 second" })
+    yield* InvalidOptions.check("a backlog", options, checks)
+    const every = Duration.decode(options.every ?? "10 seconds")
     const window = yield* InvalidOptions.duration(
       "window",
       options.window ?? Duration.max("3 minutes", Duration.times(every, 18)),

@@ -352,6 +352,12 @@ export class Engine<in F> implements Circuit<F> {
   }
 }
 
+/** @internal What may stand where a circuit belongs. */
+export const check: InvalidOptions.Check = {
+  write: "a circuit of Circuit.make",
+  fits: (value) => value instanceof Engine
+}
+
 /** @internal */
 export const engine = <F>(circuit: Circuit<F>): Engine<F> => {
   if (circuit instanceof Engine) return circuit
@@ -360,32 +366,33 @@ export const engine = <F>(circuit: Circuit<F>): Engine<F> => {
 
 const patient = Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("1 minute")), Schedule.jittered)
 
-const check = <F>(options: Options<F>) =>
-  Effect.gen(function* () {
-    const { duration, wholeNumber } = InvalidOptions
+const checks: InvalidOptions.Checks<Options<never>> = {
+  name: InvalidOptions.text,
+  trips: InvalidOptions.required(InvalidOptions.either(InvalidOptions.list(InvalidOptions.text), InvalidOptions.func)),
+  threshold: InvalidOptions.fields<NonNullable<Options<never>["threshold"]>>({
+    rate: {
+      write: "a share of more than 0 and at most 1, such as 0.5",
+      fits: (value) => typeof value === "number" && value > 0 && value <= 1
+    },
+    minimum: InvalidOptions.aWholeNumber({ min: 1 }),
+    window: InvalidOptions.time({ min: "1 second", max: "1 day" })
+  }),
+  probeAfter: InvalidOptions.either(InvalidOptions.schedule, InvalidOptions.time({ max: "12 hours" })),
+  probes: InvalidOptions.aWholeNumber({ min: 1 })
+}
+
+const checkAll = <F>(options: Options<F>) =>
+  Effect.map(InvalidOptions.check("a circuit", options, checks), (): Checked<F> => {
     const { probeAfter = patient, threshold = {}, trips } = options
-    const rate = threshold.rate ?? 0.5
-    if (!(rate > 0 && rate <= 1)) {
-      return yield* new InvalidOptions.InvalidOptions({
-        option: "threshold.rate",
-        message: `threshold.rate is ${rate}; write a share of more than 0 and at most 1, such as 0.5`
-      })
-    }
-    const checked: Checked<F> = {
+    return {
       name: options.name ?? "circuit",
       trips: typeof trips === "function" ? trips : hasTag(new Set<unknown>(trips)),
-      rate,
-      minimum: yield* wholeNumber("threshold.minimum", threshold.minimum ?? 10, { min: 1 }),
-      window: yield* duration("threshold.window", threshold.window ?? "30 seconds", {
-        min: "1 second",
-        max: "1 day"
-      }),
-      probeAfter: Schedule.isSchedule(probeAfter)
-        ? probeAfter
-        : Schedule.spaced(yield* duration("probeAfter", probeAfter, { max: "12 hours" })),
-      probes: yield* wholeNumber("probes", options.probes ?? 1, { min: 1 })
+      rate: threshold.rate ?? 0.5,
+      minimum: threshold.minimum ?? 10,
+      window: Duration.decode(threshold.window ?? "30 seconds"),
+      probeAfter: Schedule.isSchedule(probeAfter) ? probeAfter : Schedule.spaced(probeAfter),
+      probes: options.probes ?? 1
     }
-    return checked
   })
 
 const hasTag =
@@ -407,7 +414,7 @@ export const make = <F = unknown>(
   options: Options<F>
 ): Effect.Effect<Circuit<F>, InvalidOptions.InvalidOptions, Scope.Scope> =>
   Effect.gen(function* () {
-    const checked = yield* check(options)
+    const checked = yield* checkAll(options)
     const clock = yield* Effect.clock
     // Made in an uninterruptible region, maybe; its timer must be interruptible all the same.
     const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)

@@ -86,6 +86,28 @@ export interface Options {
   readonly spans?: boolean | undefined
 }
 
+/** What each option may be; `wait` and `linger` also go by what the queue allows. */
+export const checks: InvalidOptions.Checks<Options> = {
+  name: InvalidOptions.text,
+  maxInFlight: InvalidOptions.checkedBelow,
+  rate: InvalidOptions.fields<NonNullable<Options["rate"]>>({
+    perSecond: InvalidOptions.checkedBelow,
+    burst: InvalidOptions.aWholeNumber({ min: 1 })
+  }),
+  wait: InvalidOptions.time(),
+  linger: InvalidOptions.time(),
+  receiveRetry: InvalidOptions.schedule,
+  settleRetry: InvalidOptions.schedule,
+  fatalGrace: InvalidOptions.time(),
+  pollGrace: InvalidOptions.time(),
+  flushWithin: InvalidOptions.time(),
+  heartbeat: InvalidOptions.flag,
+  drainWhen: InvalidOptions.effect,
+  drainDeadline: InvalidOptions.time(),
+  warnAfter: InvalidOptions.time({ min: "1 second" }),
+  spans: InvalidOptions.flag
+}
+
 /** What the consumer has done so far, and what it holds. */
 export interface Stats {
   readonly received: number
@@ -1024,41 +1046,55 @@ interface Checked extends Options {
 /** @internal What can be changed while a consumer runs, as its options have it. */
 export const tunables = ({ maxInFlight = 100, rate }: Options) =>
   Effect.gen(function* () {
-    const burst = rate?.burst
     return {
       maxInFlight: yield* Tunable.from("maxInFlight", maxInFlight, { min: 1, max: 120_000, whole: true }),
       rate: {
-        perSecond: yield* Tunable.from("rate.perSecond", rate?.perSecond ?? unlimited, { min: 0.001 }),
-        burst: burst === undefined ? undefined : yield* InvalidOptions.wholeNumber("rate.burst", burst, { min: 1 })
+        perSecond: yield* Tunable.from("rate.perSecond", rate === undefined ? unlimited : rate.perSecond, {
+          min: 0.001
+        }),
+        burst: rate?.burst
       }
     }
   })
 
-const check = (queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDuration">, options: Options) =>
+const checkAll = (queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDuration">, options: Options) =>
   Effect.gen(function* () {
-    const { duration } = InvalidOptions
+    yield* InvalidOptions.check("a consumer", options, checks)
+    const { drainDeadline, fatalGrace, flushWithin, pollGrace } = options
+    yield* InvalidOptions.warnOfBareNumbers({ drainDeadline, fatalGrace, flushWithin, pollGrace })
     const checked: Checked = {
       ...options,
       ...(yield* tunables(options)),
-      wait: yield* duration("wait", options.wait ?? queue.limits.maxWait, {
+      wait: yield* InvalidOptions.duration("wait", options.wait ?? queue.limits.maxWait, {
         min: "1 second",
         max: queue.limits.maxWait
       }),
-      linger: yield* duration("linger", options.linger ?? "250 millis", {
+      linger: yield* InvalidOptions.duration("linger", options.linger ?? "250 millis", {
         max: Duration.times(queue.leaseDuration, 0.5)
       }),
-      pollGrace: yield* duration("pollGrace", options.pollGrace ?? "2 seconds", {}),
-      flushWithin: yield* duration("flushWithin", options.flushWithin ?? "10 seconds", {}),
-      fatalGrace: yield* duration("fatalGrace", options.fatalGrace ?? "2 minutes", {}),
-      warnAfter: yield* duration("warnAfter", options.warnAfter ?? "1 minute", { min: "1 second" }),
-      drainDeadline: yield* duration("drainDeadline", options.drainDeadline ?? "20 seconds", {})
+      pollGrace: Duration.decode(pollGrace ?? "2 seconds"),
+      flushWithin: Duration.decode(flushWithin ?? "10 seconds"),
+      fatalGrace: Duration.decode(fatalGrace ?? "2 minutes"),
+      warnAfter: Duration.decode(options.warnAfter ?? "1 minute"),
+      drainDeadline: Duration.decode(drainDeadline ?? "20 seconds")
     }
     return checked
   })
 
+/** @internal A drain has no error of its own: a deadline that is none is a defect. */
+export const deadlineOf = (
+  options: { readonly deadline?: Duration.DurationInput | undefined } = {},
+  standard: Duration.DurationInput
+): Effect.Effect<Duration.Duration> =>
+  Effect.orDie(
+    Effect.map(InvalidOptions.check("drain", options, { deadline: InvalidOptions.time() }), () =>
+      Duration.decode(options.deadline ?? standard)
+    )
+  )
+
 const makeEngine = <E>(queue: LeaseQueue.LeaseQueue<E>, options: Options) =>
   Effect.gen(function* () {
-    const checked = yield* check(queue, options)
+    const checked = yield* checkAll(queue, options)
     const clock = yield* Effect.clock
     // Made in an uninterruptible region, maybe; what it forks must be interruptible all the same.
     const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
@@ -1103,7 +1139,8 @@ export const make = <E>(
     yield* Effect.addFinalizer(() => engine.drain(Duration.zero))
     return {
       stream: source(engine, checked, false),
-      drain: (drainOptions) => engine.drain(Duration.decode(drainOptions?.deadline ?? "20 seconds")),
+      drain: (drainOptions) =>
+        Effect.flatMap(deadlineOf(drainOptions, "20 seconds"), (deadline) => engine.drain(deadline)),
       stats: Effect.sync(() => engine.stats),
       figures: engine.figures,
       pause: Effect.sync(() => engine.intake.pause()),

@@ -279,18 +279,17 @@ export interface Options {
   readonly inFlightLimit?: number | undefined
 }
 
-const check = (options: Options) =>
-  Effect.gen(function* () {
-    const { duration, wholeNumber } = InvalidOptions
-    const limits: Limits = {
-      window: Duration.toMillis(yield* duration("window", options.window ?? "1 minute", { min: "5 seconds" })),
-      drainWithin: Duration.toMillis(
-        yield* duration("drainWithin", options.drainWithin ?? "2 minutes", { min: "1 second" })
-      ),
-      inFlightLimit: yield* wholeNumber("inFlightLimit", options.inFlightLimit ?? 120_000, { min: 1 })
-    }
-    return limits
-  })
+const checks: InvalidOptions.Checks<Options> = {
+  window: InvalidOptions.time({ min: "5 seconds" }),
+  drainWithin: InvalidOptions.time({ min: "1 second" }),
+  inFlightLimit: InvalidOptions.aWholeNumber({ min: 1 })
+}
+
+const limitsOf = ({ drainWithin = "2 minutes", inFlightLimit = 120_000, window = "1 minute" }: Options): Limits => ({
+  window: Duration.toMillis(window),
+  drainWithin: Duration.toMillis(drainWithin),
+  inFlightLimit
+})
 
 /** What counts for a finding: this part of the lag at least. */
 const least = 0.1
@@ -350,8 +349,11 @@ export const judge = (
   },
   options: Options = {}
 ): Effect.Effect<Diagnosis | undefined, InvalidOptions.InvalidOptions> =>
-  Effect.map(check(options), (limits) =>
-    diagnose({ intervals: evidence.intervals, samples: fresh(evidence.samples ?? []), load: evidence.load }, limits)
+  Effect.map(InvalidOptions.check("Diagnosis.judge", options, checks), () =>
+    diagnose(
+      { intervals: evidence.intervals, samples: fresh(evidence.samples ?? []), load: evidence.load },
+      limitsOf(options)
+    )
   )
 
 const fresh = (samples: ReadonlyArray<Backlog.Sample>): ReadonlyArray<Backlog.Fresh> =>
@@ -365,6 +367,13 @@ export interface WatchOptions extends Options {
   readonly every?: Duration.DurationInput | undefined
   /** For how long readings are remembered, to be compared with: at least twice `window`. Default 10 minutes. */
   readonly memory?: Duration.DurationInput | undefined
+}
+
+/** What each option may be; `every` and `memory` also go by `window`. */
+export const watchChecks: InvalidOptions.Checks<WatchOptions> = {
+  ...checks,
+  every: InvalidOptions.time(),
+  memory: InvalidOptions.time()
 }
 
 export interface Watched {
@@ -408,7 +417,8 @@ export const of = <E>(
   options: WatchOptions = {}
 ): Effect.Effect<Watched, InvalidOptions.InvalidOptions, ProcessLoad | Scope.Scope> =>
   Effect.gen(function* () {
-    const limits = yield* check(options)
+    yield* InvalidOptions.check("Diagnosis.of", options, watchChecks)
+    const limits = limitsOf(options)
     const every = yield* InvalidOptions.duration(
       "every",
       options.every ?? Duration.millis(Math.min(10_000, limits.window / 4)),

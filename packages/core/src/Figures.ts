@@ -281,14 +281,16 @@ export const intervals = (
   options: { readonly every?: Duration.DurationInput | undefined } = {}
 ): Stream.Stream<Interval, InvalidOptions.InvalidOptions> =>
   Stream.unwrap(
-    Effect.map(InvalidOptions.duration("every", options.every ?? "10 seconds", { min: "1 second" }), (every) =>
-      Stream.repeatEffectWithSchedule(figures, Schedule.fixed(every)).pipe(
-        Stream.zipWithPrevious,
-        Stream.filterMap(([before, now]) =>
-          Option.filterMap(before, (earlier) =>
-            continues(earlier, now) ? Option.some(since(earlier, now)) : Option.none()
+    Effect.map(
+      InvalidOptions.check("Figures.intervals", options, { every: InvalidOptions.time({ min: "1 second" }) }),
+      () =>
+        Stream.repeatEffectWithSchedule(figures, Schedule.fixed(options.every ?? "10 seconds")).pipe(
+          Stream.zipWithPrevious,
+          Stream.filterMap(([before, now]) =>
+            Option.filterMap(before, (earlier) =>
+              continues(earlier, now) ? Option.some(since(earlier, now)) : Option.none()
+            )
           )
         )
-      )
     )
   )

@@ -2,6 +2,7 @@
  * Whether a consumer is well, judged by its progress and not by its being there: a container's probe can rely on it.
  */
 import * as Duration from "effect/Duration"
+import * as InvalidOptions from "./InvalidOptions.js"
 
 export interface Options {
   /**
@@ -60,8 +61,16 @@ export interface View {
   readonly paused: boolean
 }
 
-/** What those figures say of a consumer. */
+/** What each option may be. */
+export const checks: InvalidOptions.Checks<Options> = {
+  stuckFactor: InvalidOptions.aNumber({ min: 1 }),
+  stuckAfter: InvalidOptions.time(),
+  staleAfter: InvalidOptions.time()
+}
+
+/** What those figures say of a consumer. Throws `InvalidOptions` where an option cannot work. */
 export const judge = (view: View, options: Options = {}): Health => {
+  InvalidOptions.checkOrThrow("health", options, checks)
   const staleAfter = Duration.toMillis(options.staleAfter ?? "2 minutes")
   const stuckAfter = Math.max(
     Duration.toMillis(options.stuckAfter ?? "1 minute"),

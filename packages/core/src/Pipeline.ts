@@ -150,6 +150,12 @@ export interface ConcurrencyOptions<in A> {
   readonly ackAhead?: boolean | undefined
 }
 
+const concurrencyChecks: InvalidOptions.Checks<ConcurrencyOptions<never>> = {
+  concurrency: InvalidOptions.checkedBelow,
+  sequence: InvalidOptions.either(InvalidOptions.oneOf("auto", "group", "none"), InvalidOptions.func),
+  ackAhead: InvalidOptions.flag
+}
+
 /**
  * Changes bodies with an effect and passes the deliveries on, still leased, in the order in which they finish; a later
  * stage settles them. A failure makes its delivery a failed one; a stop or a lost lease interrupts `f` and releases it.
@@ -162,7 +168,7 @@ export const mapEffect =
     options: ConcurrencyOptions<A> = {}
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E | E2, EX | InvalidOptions.InvalidOptions, RX | R2> =>
-    withConcurrency(options, (concurrency) =>
+    withConcurrency("Pipeline.mapEffect", f, options, concurrencyChecks, 10, (concurrency) =>
       dispatch(self, () => {
         const claims = new Claims()
         const change = (body: A, delivery: Delivery<A, E>) => effectOf(f(body, delivery), "Pipeline.mapEffect")
@@ -222,6 +228,18 @@ export interface ProcessOptions<A, E, D> extends ConcurrencyOptions<A>, SettleOp
   readonly span?: boolean | undefined
 }
 
+const settleChecks: InvalidOptions.Checks<SettleOptions<never, never>> = { retry: RetryPolicy.check }
+
+const processChecks: InvalidOptions.Checks<ProcessOptions<never, never, never>> = {
+  ...concurrencyChecks,
+  ...settleChecks,
+  timeout: InvalidOptions.time({ min: "1 millis" }),
+  holdLimit: InvalidOptions.time(),
+  onFailure: InvalidOptions.oneOf("block", "skip"),
+  circuit: Circuit.check,
+  span: InvalidOptions.flag
+}
+
 /**
  * Runs a handler on each delivery and settles it: acks on success, asks the retry policy on failure, releases where a stop
  * interrupts it; one that ends as interrupted of itself has failed. The results come as they finish; there is none for a delivery that failed.
@@ -237,9 +255,10 @@ export const process =
     options: ProcessOptions<A, E | E2, Delivery<A, E>> = {}
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B, EX | InvalidOptions.InvalidOptions, RX | R2> =>
-    withConcurrency(options, (concurrency) =>
+    withConcurrency("Pipeline.process", handler, options, processChecks, 10, (concurrency) =>
       dispatch(self, () => {
         const claims = new Claims()
+        const advise = sizeAdviser(concurrency)
         const handle = (body: A, delivery: Delivery<A, E>) => {
           const effect = limited(effectOf(handler(body, delivery), "Pipeline.process"), options.timeout, delivery)
           return options.span === true ? withSpan(effect, delivery.message, destination(delivery)) : effect
@@ -248,6 +267,7 @@ export const process =
         const failures = failureTreatment<A, E | E2, Delivery<A, E>>(claims, options)
         const start = (delivery: Delivery<A, E>, slot: Slot<B>, runFork: RunFork<R2>): void => {
           failures.meet(inFlight(delivery).custodian, runFork)
+          advise.begin(runFork)
           const ran = Exit.isSuccess(delivery.body)
           const ticket = ran ? circuit?.enter() : undefined
           if (slot.defer !== undefined && ran && ticket === undefined) {
@@ -283,7 +303,10 @@ export const process =
           lanes: lanes(options),
           gate: circuit,
           settles: true,
-          meets: failures.meet,
+          meets: (custodian, runFork) => {
+            advise.meet(custodian)
+            failures.meet(custodian, runFork)
+          },
           start
         }
       })
@@ -296,10 +319,14 @@ export const process =
 export const settle =
   <E, A>(options: SettleOptions<E, Delivery<A, E>> = {}) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<A, EX | InvalidOptions.InvalidOptions, RX> =>
-    process<A, A, never, never, E>((body) => Effect.succeed(body), {
-      ...options,
-      concurrency: Number.MAX_SAFE_INTEGER
-    })(self)
+    Stream.unwrap(
+      Effect.map(InvalidOptions.check("Pipeline.settle", options, settleChecks), () =>
+        process<A, A, never, never, E>((body) => Effect.succeed(body), {
+          ...options,
+          concurrency: Number.MAX_SAFE_INTEGER
+        })(self)
+      )
+    )
 
 interface Outcomes<B, E> {
   readonly succeeded: (value: B) => void
@@ -387,6 +414,31 @@ const adviser = () => {
       if (said.has(warning)) continue
       said.add(warning)
       runFork(Effect.logWarning(warning))
+    }
+  }
+}
+
+/** Warns, once, of more work at a time than the consumers that a stage has met may have in flight together. */
+const sizeAdviser = (concurrency: Tunable.Tunable, max?: number) => {
+  const met = new Set<Custodian>()
+  let begun = false
+  return {
+    meet: (custodian: Custodian): void => {
+      met.add(custodian)
+    },
+    begin: (runFork: RunFork<never>): void => {
+      if (begun || met.size === 0) return
+      begun = true
+      const all = [...met].reduce((sum, { maxInFlight }) => sum + maxInFlight, 0)
+      const names = [...met].map(({ queueName }) => queueName).join(", ")
+      const slots = concurrency.unsafeGet()
+      if (max !== undefined && max > all) {
+        const advice = `max is ${max}, and at most ${all} messages of ${names} are in flight: no batch is ever full, and each waits for its time; raise maxInFlight to twice max or more, or lower max`
+        runFork(Effect.logWarning(advice))
+      } else if (slots > all && slots < Number.MAX_SAFE_INTEGER) {
+        const advice = `concurrency is ${slots}, and at most ${all} messages of ${names} are in flight: no more handlers than that ever run; raise maxInFlight above concurrency, or lower concurrency`
+        runFork(Effect.logWarning(advice))
+      }
     }
   }
 }
@@ -542,20 +594,28 @@ const keyOf = <A>(key: (body: A) => string | undefined, body: A): string | undef
   }
 }
 
-const withConcurrency = <A, E, R>(
-  options: {
-    readonly concurrency?: number | Tunable.Tunable | undefined
-    readonly timeout?: Duration.DurationInput | undefined
-    readonly holdLimit?: Duration.DurationInput | undefined
-  },
+interface Limits {
+  readonly concurrency?: number | Tunable.Tunable | undefined
+  readonly timeout?: Duration.DurationInput | undefined
+  readonly holdLimit?: Duration.DurationInput | undefined
+}
+
+/** Checks what a stage was given before it is made. */
+const withConcurrency = <O extends Limits, A, E, R>(
+  stage: string,
+  handler: unknown,
+  options: O,
+  checks: InvalidOptions.Checks<NoInfer<O>>,
+  standard: number,
   make: (concurrency: Tunable.Tunable) => Stream.Stream<A, E, R>
 ): Stream.Stream<A, E | InvalidOptions.InvalidOptions, R> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const { duration } = InvalidOptions
-      if (options.timeout !== undefined) yield* duration("timeout", options.timeout, { min: "1 millis" })
-      if (options.holdLimit !== undefined) yield* duration("holdLimit", options.holdLimit, {})
-      return make(yield* Tunable.from("concurrency", options.concurrency ?? 10, { min: 1, whole: true }))
+      yield* InvalidOptions.argument("handler", handler, InvalidOptions.func)
+      yield* InvalidOptions.check(stage, options, checks)
+      const { concurrency = standard, holdLimit, timeout } = options
+      yield* InvalidOptions.warnOfBareNumbers({ timeout, holdLimit })
+      return make(yield* Tunable.from("concurrency", concurrency, { min: 1, whole: true }))
     })
   )
 
@@ -568,6 +628,12 @@ export interface BatchOptions {
   readonly maxBytes?: number | undefined
   /** How long a batch waits to be filled, from its first delivery. Default 1 second. */
   readonly within?: Duration.DurationInput | undefined
+}
+
+const batchChecks: InvalidOptions.Checks<BatchOptions> = {
+  max: InvalidOptions.required(InvalidOptions.aWholeNumber({ min: 1 })),
+  maxBytes: InvalidOptions.aWholeNumber({ min: 1 }),
+  within: InvalidOptions.time()
 }
 
 export interface Batch<out A, out E = never> {
@@ -587,11 +653,8 @@ export const batch =
   (options: BatchOptions) =>
   <A, E, EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<Batch<A, E>, EX | InvalidOptions.InvalidOptions, RX> =>
     Stream.unwrap(
-      Effect.gen(function* () {
-        const { duration, wholeNumber } = InvalidOptions
-        const max = yield* wholeNumber("max", options.max, { min: 1 })
-        const maxBytes = yield* wholeNumber("maxBytes", options.maxBytes ?? Number.MAX_SAFE_INTEGER, { min: 1 })
-        const within = yield* duration("within", options.within ?? "1 second", {})
+      Effect.map(InvalidOptions.check("Pipeline.batch", options, batchChecks), () => {
+        const { max, maxBytes = Number.MAX_SAFE_INTEGER, within = "1 second" } = options
         return batchStage(self, { max, maxBytes, within: Duration.toMillis(within) })
       })
     )
@@ -602,6 +665,11 @@ export const batch =
  * batch of their own, and its other lanes do not wait for them.
  */
 export interface ProcessBatchesOptions<A, E, D> extends ProcessOptions<A, E, D>, BatchOptions {}
+
+const batchesChecks: InvalidOptions.Checks<ProcessBatchesOptions<never, never, never>> = {
+  ...processChecks,
+  ...batchChecks
+}
 
 /**
  * Runs a handler on many deliveries at once, `concurrency` batches at a time (default 1). The handler answers with each
@@ -622,9 +690,10 @@ export const processBatches =
     options: ProcessBatchesOptions<A, E | EI | E2, Delivery<A, E>>
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B, EX | InvalidOptions.InvalidOptions, RX | R2> =>
-    withConcurrency({ ...options, concurrency: options.concurrency ?? 1 }, (concurrency) =>
-      dispatch(batch(options)(self), () => {
+    withConcurrency("Pipeline.processBatches", handler, options, batchesChecks, 1, (concurrency) =>
+      dispatch(batch(InvalidOptions.only<BatchOptions>(batchChecks, options))(self), () => {
         const claims = new Claims()
+        const advise = sizeAdviser(concurrency, options.max)
         const sequenced = lanes<A, E>(options)
         const laneOf = (delivery: Delivery<A, E>) => sequenced?.of(delivery)[0]
         const circuit = options.circuit && Circuit.engine(options.circuit)
@@ -730,9 +799,13 @@ export const processBatches =
           gate: circuit,
           lanes: sequenced && { ackAhead: sequenced.ackAhead, of: ({ deliveries }) => deliveries.map(laneOf) },
           settles: true,
-          meets: failures.meet,
+          meets: (custodian, runFork) => {
+            advise.meet(custodian)
+            failures.meet(custodian, runFork)
+          },
           start: ({ deliveries }, slot: Slot<B>, runFork: RunFork<R2>) => {
             for (const delivery of deliveries) failures.meet(inFlight(delivery).custodian, runFork)
+            advise.begin(runFork)
             const results: Array<B> = []
             const held: Array<InFlight> = []
             let left = deliveries.length

@@ -15,6 +15,7 @@ import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import * as Struct from "effect/Struct"
 import type { TagOf } from "./Circuit.js"
 import { DecodeError, type Delivery, type HandlerDefect, type HandlerTimeout, inFlight } from "./Delivery.js"
+import * as InvalidOptions from "./InvalidOptions.js"
 import type { Custodian } from "./internal/inFlight.js"
 import * as Reason from "./Reason.js"
 import * as Settlement from "./Settlement.js"
@@ -42,6 +43,21 @@ export interface RetryPolicy<in E> extends Pipeable.Pipeable {
   /** Whether it needs a place for dead letters. */
   readonly deadLetters: boolean
 }
+
+const example = 'RetryPolicy.redeliver(Schedule.exponential("1 second"), { attempts: 5 })'
+
+const policyCheck: InvalidOptions.Check = InvalidOptions.required(
+  InvalidOptions.having(`a RetryPolicy, such as ${example}`, "decide", "deadLetters")
+)
+
+/** @internal What may stand where a policy belongs. */
+export const check: InvalidOptions.Check = InvalidOptions.either(policyCheck, {
+  ...InvalidOptions.func,
+  write: "a function from the failure to one"
+})
+
+const checkSchedule = (of: string, schedule: unknown) =>
+  InvalidOptions.checkOrThrow(of, { schedule }, { schedule: InvalidOptions.required(InvalidOptions.schedule) })
 
 interface Needs {
   readonly attempts: number
@@ -85,30 +101,34 @@ export const deadLetter: RetryPolicy<unknown> = always(
  * attempt so far, with the present failure as its input. Passes on when the schedule is over, or after `attempts`
  * attempts, those here since the last receive included (default: no end). A delay is cut to what is left of the longest
  * lease (SQS: 12 hours). In a lane the message is held here instead, up to `holdLimit` of the stage, so that nothing
- * overtakes it.
+ * overtakes it. Throws `InvalidOptions` where an option cannot work.
  */
 export const redeliver = <E = unknown>(
   schedule: Schedule.Schedule<unknown, E>,
-  options?: { readonly attempts?: number | undefined }
-): RetryPolicy<E> =>
-  make(
+  options: { readonly attempts?: number | undefined } = {}
+): RetryPolicy<E> => {
+  checkSchedule("RetryPolicy.redeliver", schedule)
+  InvalidOptions.checkOrThrow("RetryPolicy.redeliver", options, { attempts: InvalidOptions.aWholeNumber({ min: 1 }) })
+  return make(
     (failure, delivery) =>
-      delivery.attempt >= (options?.attempts ?? Number.POSITIVE_INFINITY)
+      delivery.attempt >= (options.attempts ?? Number.POSITIVE_INFINITY)
         ? Effect.succeedNone
         : Effect.map(
             delayAt(schedule, failure, delivery.attempt - inFlight(delivery).retries),
             Option.map((delay) => Settlement.retry(delay))
           ),
-    { attempts: options?.attempts ?? 1, deadLetters: false }
+    { attempts: options.attempts ?? 1, deadLetters: false }
   )
+}
 
 /**
  * Runs the handler again in its slot, after the schedule's delays; passes on when the schedule is over, and where an
  * earlier stage has failed (decode, `mapEffect`), which does not run again here. For failures that are over in a moment:
  * the slot is taken meanwhile. No receive is spent on it.
  */
-export const inPlace = <E = unknown>(schedule: Schedule.Schedule<unknown, E>): RetryPolicy<E> =>
-  make((failure, delivery) =>
+export const inPlace = <E = unknown>(schedule: Schedule.Schedule<unknown, E>): RetryPolicy<E> => {
+  checkSchedule("RetryPolicy.inPlace", schedule)
+  return make((failure, delivery) =>
     Exit.isFailure(delivery.body)
       ? Effect.succeedNone
       : Effect.map(
@@ -116,6 +136,7 @@ export const inPlace = <E = unknown>(schedule: Schedule.Schedule<unknown, E>): R
           Option.map((delay): Decision => ({ _tag: "RunAgain", delay }))
         )
   )
+}
 
 /** A schedule's delays have long reached their cap by then. */
 const mostSteps = 1000
@@ -139,17 +160,16 @@ const delayAt = <E>(schedule: Schedule.Schedule<unknown, E>, input: E, step: num
 export const orElse: {
   <E2>(that: RetryPolicy<E2>): <E>(self: RetryPolicy<E>) => RetryPolicy<E & E2>
   <E, E2>(self: RetryPolicy<E>, that: RetryPolicy<E2>): RetryPolicy<E & E2>
-} = dual(
-  2,
-  <E, E2>(self: RetryPolicy<E>, that: RetryPolicy<E2>): RetryPolicy<E & E2> =>
-    make(
-      (failure, delivery) =>
-        Effect.flatMap(self.decide(failure, delivery), (decision) =>
-          Option.isSome(decision) ? Effect.succeed(decision) : that.decide(failure, delivery)
-        ),
-      both([self, that])
-    )
-)
+} = dual(2, <E, E2>(self: RetryPolicy<E>, that: RetryPolicy<E2>): RetryPolicy<E & E2> => {
+  InvalidOptions.checkOrThrow("RetryPolicy.orElse", { that }, { that: policyCheck })
+  return make(
+    (failure, delivery) =>
+      Effect.flatMap(self.decide(failure, delivery), (decision) =>
+        Option.isSome(decision) ? Effect.succeed(decision) : that.decide(failure, delivery)
+      ),
+    both([self, that])
+  )
+})
 
 // Where there is no place for dead letters it is left, and that is meant: it needs none.
 const poison: RetryPolicy<unknown> = make((failure, delivery) =>
@@ -185,6 +205,11 @@ export type Cases<E> = {
  */
 export const match = <E = unknown>(cases: Cases<E>): RetryPolicy<E | OwnFailure> => {
   type F = E | OwnFailure
+  InvalidOptions.checkOrThrow(
+    "RetryPolicy.match",
+    { cases },
+    { cases: InvalidOptions.record({ ...policyCheck, required: false }) }
+  )
   const byTag = new Map<string, RetryPolicy<F>>()
   const add = <Tag extends TagOf<F>>(tag: Tag) => {
     const policy: RetryPolicy<F & { readonly _tag: Tag }> | undefined = cases[tag]

@@ -126,12 +126,29 @@ export interface Options {
   readonly groupsPerConsumer?: number | undefined
 }
 
+const checks: InvalidOptions.Checks<Options> = {
+  min: InvalidOptions.aWholeNumber({ min: 0 }),
+  max: InvalidOptions.required(InvalidOptions.aWholeNumber({ min: 1 })),
+  scaleOutCooldown: InvalidOptions.time({ max: "1 day" }),
+  scaleInCooldown: InvalidOptions.time({ max: "1 day" }),
+  slack: InvalidOptions.aNumber({ min: 0, max: 10 }),
+  groups: InvalidOptions.effect,
+  groupsPerConsumer: InvalidOptions.aWholeNumber({ min: 1 })
+}
+
+const strategyCheck = InvalidOptions.having('a strategy, such as Scaling.timeToDrain("10 minutes")', "ready")
+
 /** What is known of the fleet. */
 export interface Fleet {
   /** Consumers that run. Default: as many as were advised. */
   readonly running?: Effect.Effect<number> | undefined
   /** Of one consumer: a number known beforehand, of messages a second, or as `measured`. Default: not known. */
   readonly rate?: number | Effect.Effect<Rate | undefined> | undefined
+}
+
+const fleetChecks: InvalidOptions.Checks<Fleet> = {
+  running: InvalidOptions.effect,
+  rate: InvalidOptions.either(InvalidOptions.aNumber({ min: 0.000_001 }), InvalidOptions.effect)
 }
 
 /** How many consumers there should be, and why. */
@@ -210,17 +227,13 @@ const consumers = (n: number) => (n === 0 ? "none" : n <= 1 ? "1 consumer" : `${
 /** Checks the options. Fails with `InvalidOptions` where one cannot work. */
 export const plan = (strategy: Strategy, options: Options): Effect.Effect<Plan, InvalidOptions.InvalidOptions> =>
   Effect.gen(function* () {
+    yield* InvalidOptions.argument("strategy", strategy, strategyCheck)
+    yield* InvalidOptions.check("scaling", options, checks)
     const demandOf = yield* strategy.ready
-    const max = yield* InvalidOptions.wholeNumber("max", options.max, { min: 1 })
+    const { groupsPerConsumer: perConsumer = 1, max, slack = 0.2 } = options
     const min = yield* InvalidOptions.wholeNumber("min", options.min ?? Math.min(1, max), { min: 0, max })
-    const cooldown = (option: "scaleOutCooldown" | "scaleInCooldown", otherwise: Duration.DurationInput) =>
-      Effect.map(InvalidOptions.duration(option, options[option] ?? otherwise, { max: "1 day" }), Duration.toMillis)
-    const outCooldown = yield* cooldown("scaleOutCooldown", "1 minute")
-    const inCooldown = yield* cooldown("scaleInCooldown", "5 minutes")
-    const slack = yield* InvalidOptions.number("slack", options.slack ?? 0.2, { min: 0, max: 10 })
-    const perConsumer = yield* InvalidOptions.wholeNumber("groupsPerConsumer", options.groupsPerConsumer ?? 1, {
-      min: 1
-    })
+    const outCooldown = Duration.toMillis(options.scaleOutCooldown ?? "1 minute")
+    const inCooldown = Duration.toMillis(options.scaleInCooldown ?? "5 minutes")
 
     const next: Plan["next"] = (state, { groups, rate, running, sample }) => {
       const { at, queue } = sample
@@ -309,9 +322,9 @@ export const advice = <E>(
   Stream.unwrap(
     Effect.gen(function* () {
       const { next, start } = yield* plan(strategy, options)
+      yield* InvalidOptions.check("a fleet", fleet, fleetChecks)
       const { rate: given } = fleet
-      const known =
-        typeof given === "number" ? yield* InvalidOptions.number("rate", given, { min: 0.000_001 }) : undefined
+      const known = typeof given === "number" ? given : undefined
       let last: Backlog.Fresh | undefined
       let state: State | undefined
       const see = (sample: Backlog.Sample) =>
@@ -371,9 +384,11 @@ export const measured = (
   options: MeasuredOptions = {}
 ): Effect.Effect<Effect.Effect<Rate | undefined>, InvalidOptions.InvalidOptions> =>
   Effect.map(
-    InvalidOptions.duration("window", options.window ?? "3 minutes", { min: "10 seconds", max: "1 day" }),
-    (duration) => {
-      const window = Duration.toMillis(duration)
+    InvalidOptions.check("Scaling.measured", options, {
+      window: InvalidOptions.time({ min: "10 seconds", max: "1 day" })
+    }),
+    () => {
+      const window = Duration.toMillis(options.window ?? "3 minutes")
       let readings: ReadonlyArray<Figures.Figures> = []
       let most: number | undefined
       return Effect.map(figures, (now) => {

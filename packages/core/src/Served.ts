@@ -40,6 +40,9 @@ export interface Options extends Consumer.Options {
   readonly restart?: Schedule.Schedule<unknown, unknown> | undefined
 }
 
+/** What each option may be. */
+export const checks: InvalidOptions.Checks<Options> = { ...Consumer.checks, restart: InvalidOptions.schedule }
+
 /** A pipeline has failed for good: no restart has mended it. */
 export class ConsumerFailed extends Data.TaggedError("ConsumerFailed")<{
   readonly queue: string
@@ -115,14 +118,18 @@ const run = <E, E2, R>(
   options: Options
 ) =>
   Effect.gen(function* () {
-    const drainDeadline = yield* InvalidOptions.duration("drainDeadline", options.drainDeadline ?? "20 seconds", {})
-    const fatalGrace = yield* InvalidOptions.duration("fatalGrace", options.fatalGrace ?? "2 minutes", {})
-    const flushWithin = yield* InvalidOptions.duration("flushWithin", options.flushWithin ?? "10 seconds", {})
+    yield* InvalidOptions.check("a served consumer", options, checks)
+    const drainDeadline = Duration.decode(options.drainDeadline ?? "20 seconds")
+    const fatalGrace = Duration.decode(options.fatalGrace ?? "2 minutes")
+    const flushWithin = Duration.decode(options.flushWithin ?? "10 seconds")
     const failed = yield* Deferred.make<never, ConsumerFailed>()
     const failures = yield* Effect.serviceOption(Failures)
     const scope = yield* Scope.make()
     const tunables = yield* Consumer.tunables(options)
-    const start = Scope.extend(Consumer.make(queue, { ...options, ...tunables }), scope)
+    const start = Scope.extend(
+      Consumer.make(queue, { ...InvalidOptions.only(Consumer.checks, options), ...tunables }),
+      scope
+    )
     const others = new Set<Companion<Consumer.DrainReport>>()
     let current = yield* start
     let state: "new" | "running" | "failed" | "draining" = "new"
@@ -212,7 +219,7 @@ const run = <E, E2, R>(
       maxInFlight: tunables.maxInFlight,
       rate: tunables.rate.perSecond,
       concurrency: Effect.suspend(() => current.concurrency),
-      drain: (drainOptions) => drain(Duration.decode(drainOptions?.deadline ?? drainDeadline)),
+      drain: (drainOptions) => Effect.flatMap(Consumer.deadlineOf(drainOptions, drainDeadline), drain),
       failure: Deferred.await(failed)
     }
     return served

@@ -60,6 +60,15 @@ export interface StopOptions {
   readonly maxAge?: Duration.DurationInput | undefined
 }
 
+/** No message is older than its retention. */
+const maxAge = InvalidOptions.time({ min: "1 second", max: "14 days" })
+
+const stopChecks: InvalidOptions.Checks<StopOptions> = {
+  rate: InvalidOptions.required(InvalidOptions.aNumber({ min: 0 })),
+  resumeAt: InvalidOptions.aNumber({ min: 0 }),
+  maxAge
+}
+
 /**
  * Sends at `rate`, and stops while more than `limit` messages wait, until `resumeAt` is reached. Simple, and coarse: the
  * counts lag, so that the backlog passes the limit by what is sent in that time (SQS: up to a minute).
@@ -68,9 +77,10 @@ export const stopAbove = (limit: number, options: StopOptions): Strategy => ({
   name: "stopAbove",
   control: Effect.gen(function* () {
     yield* InvalidOptions.number("stopAbove", limit, { min: 0 })
+    yield* InvalidOptions.check("Throttle.stopAbove", options, stopChecks)
+    const { rate } = options
     const resumeAt = yield* InvalidOptions.number("resumeAt", options.resumeAt ?? limit / 2, { min: 0, max: limit })
-    const rate = yield* InvalidOptions.number("rate", options.rate, { min: 0 })
-    const maxAge = (yield* maxAgeOf(options)) ?? Number.POSITIVE_INFINITY
+    const maxAge = maxAgeOf(options) ?? Number.POSITIVE_INFINITY
     return {
       initial: rate,
       lowest: 0,
@@ -107,6 +117,17 @@ export interface TargetOptions {
   readonly deadband?: number | undefined
 }
 
+const targetChecks: InvalidOptions.Checks<TargetOptions> = {
+  max: InvalidOptions.required(InvalidOptions.aNumber({ min: 0.001 })),
+  min: InvalidOptions.aNumber({ min: 0 }),
+  initial: InvalidOptions.aNumber({ min: 0 }),
+  horizon: InvalidOptions.time({ min: "10 seconds", max: "1 hour" }),
+  window: InvalidOptions.time({ min: "10 seconds", max: "1 hour" }),
+  maxAge,
+  lag: InvalidOptions.time({ max: "1 hour" }),
+  deadband: InvalidOptions.aNumber({ min: 0, max: 1 })
+}
+
 /**
  * Keeps about `target` messages waiting: sends as fast as messages leave, and what brings the backlog back to its target
  * within `horizon`. What leaves is the slope of the counts less what was sent, by medians, so that neither the noise nor
@@ -120,18 +141,13 @@ export const targetBacklog = (target: number, options: TargetOptions): Strategy 
   name: "targetBacklog",
   control: Effect.gen(function* () {
     yield* InvalidOptions.number("targetBacklog", target, { min: 1 })
-    const max = yield* InvalidOptions.number("max", options.max, { min: 0.001 })
+    yield* InvalidOptions.check("Throttle.targetBacklog", options, targetChecks)
+    const { deadband = 0.05, max } = options
     const min = yield* InvalidOptions.number("min", options.min ?? 0, { min: 0, max })
-    const time = (option: "horizon" | "window" | "lag", otherwise: string & Duration.DurationInput, least: number) =>
-      Effect.map(
-        InvalidOptions.duration(option, options[option] ?? otherwise, { min: Duration.seconds(least), max: "1 hour" }),
-        Duration.toSeconds
-      )
-    const horizon = yield* time("horizon", "2 minutes", 10)
-    const window = yield* time("window", "3 minutes", 10)
-    const lag = yield* time("lag", "30 seconds", 0)
-    const maxAge = yield* maxAgeOf(options)
-    const deadband = yield* InvalidOptions.number("deadband", options.deadband ?? 0.05, { min: 0, max: 1 })
+    const horizon = Duration.toSeconds(options.horizon ?? "2 minutes")
+    const window = Duration.toSeconds(options.window ?? "3 minutes")
+    const lag = Duration.toSeconds(options.lag ?? "30 seconds")
+    const maxAge = maxAgeOf(options)
     const within = (rate: number) => Math.min(max, Math.max(min, rate))
     const initial = yield* InvalidOptions.number("initial", options.initial ?? within(target / horizon), { min, max })
 
@@ -182,11 +198,9 @@ const waitingIn = ({ delayed, visible }: Backlog.Fresh): number => visible + del
 /** In seconds; an age that nobody knows stops nothing. */
 const ageIn = ({ oldest }: Backlog.Fresh): number => (oldest === undefined ? 0 : Duration.toSeconds(oldest.duration))
 
-/** No message is older than its retention. */
+/** In seconds. */
 const maxAgeOf = ({ maxAge }: { readonly maxAge?: Duration.DurationInput | undefined }) =>
-  maxAge === undefined
-    ? Effect.succeed(undefined)
-    : Effect.map(InvalidOptions.duration("maxAge", maxAge, { min: "1 second", max: "14 days" }), Duration.toSeconds)
+  maxAge === undefined ? undefined : Duration.toSeconds(maxAge)
 
 /**
  * How a throttle fares.
@@ -210,6 +224,16 @@ export interface Options {
    */
   readonly sent?: Effect.Effect<number> | undefined
 }
+
+const checks: InvalidOptions.Checks<Options> = {
+  holdFor: InvalidOptions.time({ max: "1 day" }),
+  sent: InvalidOptions.effect
+}
+
+const strategyCheck = InvalidOptions.having(
+  "a strategy, such as Throttle.targetBacklog(1_000, { max: 200 })",
+  "control"
+)
 
 export interface Throttle {
   /** Messages a second: to be given to the producer as its rate. Zero: send nothing. */
@@ -237,10 +261,10 @@ export const make = <E>(
   options: Options = {}
 ): Effect.Effect<Throttle, InvalidOptions.InvalidOptions, Scope.Scope> =>
   Effect.gen(function* () {
+    yield* InvalidOptions.argument("strategy", strategy, strategyCheck)
+    yield* InvalidOptions.check("a throttle", options, checks)
     const control = yield* strategy.control
-    const holdFor = Duration.toMillis(
-      yield* InvalidOptions.duration("holdFor", options.holdFor ?? "2 minutes", { max: "1 day" })
-    )
+    const holdFor = Duration.toMillis(options.holdFor ?? "2 minutes")
     const rate = yield* Tunable.make("rate", control.initial, { min: 0 })
     const status = yield* SubscriptionRef.make<Status>({ _tag: "Steering", rate: control.initial })
     const { next } = control

@@ -29,16 +29,16 @@ export const make = (
   initial: number,
   range: Range = { min: 1 }
 ): Effect.Effect<Tunable, InvalidOptions.InvalidOptions> => {
-  const check = checkOf(range)
-  return Effect.map(check(name, initial, range), (first) => {
+  const checked = checkOf(range)
+  return Effect.map(checked(name, initial, range), (first) => {
     let value = first
     const subscribers = new Set<() => void>()
     return {
       get: Effect.sync(() => value),
       set: (next) =>
-        Effect.map(check(name, next, range), (checked) => {
-          if (checked === value) return
-          value = checked
+        Effect.map(checked(name, next, range), (fits) => {
+          if (fits === value) return
+          value = fits
           for (const f of subscribers) f()
         }),
       unsafeGet: () => value,
@@ -54,12 +54,19 @@ export const make = (
 
 const checkOf = ({ whole }: Range) => (whole === true ? InvalidOptions.wholeNumber : InvalidOptions.number)
 
-/** @internal A number that may be tunable: tunable. */
+/** A number that may be tunable: tunable. Fails with `InvalidOptions` where it is out of range. */
 export const from = (
   name: string,
   value: number | Tunable,
   range: Range
 ): Effect.Effect<Tunable, InvalidOptions.InvalidOptions> =>
-  typeof value === "number"
-    ? make(name, value, range)
-    : Effect.as(checkOf(range)(name, value.unsafeGet(), range), value)
+  isTunable(value) ? Effect.as(checkOf(range)(name, value.unsafeGet(), range), value) : make(name, value, range)
+
+const isTunable = (value: number | Tunable): value is Tunable =>
+  typeof value === "object" && value !== null && "unsafeSubscribe" in value
+
+/** @internal Where a number, or one that can be changed, may stand. */
+export const check: InvalidOptions.Check = InvalidOptions.either(
+  InvalidOptions.aNumber({ min: 0 }),
+  InvalidOptions.having("a Tunable of Tunable.make", "unsafeGet", "unsafeSubscribe")
+)

@@ -15,10 +15,21 @@ const numbers: ReadonlyArray<readonly [string, Consumer.Options, string]> = [
 ]
 
 const times: ReadonlyArray<readonly [string, Consumer.Options, string]> = [
-  ["wait", { wait: "500 millis" }, 'wait is 500ms; write a time from 1s to 20s, such as "20 seconds"'],
-  ["wait", { wait: "21 seconds" }, 'wait is 21s; write a time from 1s to 20s, such as "20 seconds"'],
-  ["linger", { linger: "16 seconds" }, 'linger is 16s; write a time from 0 to 15s, such as "15 seconds"'],
-  ["warnAfter", { warnAfter: 10 }, 'warnAfter is 10ms; write a time of at least 1s, such as "1 seconds"']
+  ["wait", { wait: "500 millis" }, 'wait is "500 millis"; write a time from 1s to 20s, such as "20 seconds"'],
+  ["wait", { wait: "21 seconds" }, 'wait is "21 seconds"; write a time from 1s to 20s, such as "20 seconds"'],
+  ["linger", { linger: "16 seconds" }, 'linger is "16 seconds"; write a time from 0 to 15s, such as "15 seconds"'],
+  ["warnAfter", { warnAfter: 10 }, 'warnAfter is 10 milliseconds; write a time of at least 1s, such as "1 seconds"'],
+  ["pollGrace", { pollGrace: -5 }, 'pollGrace is -5 milliseconds; write a time of at least 0, such as "1 seconds"'],
+  [
+    "flushWithin",
+    { flushWithin: "-2 seconds" },
+    'flushWithin is "-2 seconds"; write a time of at least 0, such as "1 seconds"'
+  ],
+  [
+    "fatalGrace",
+    { fatalGrace: Number.NaN },
+    'fatalGrace is NaN milliseconds; write a time of at least 0, such as "1 seconds"'
+  ]
 ]
 
 const notTimes = ["wait", "linger", "pollGrace", "flushWithin", "fatalGrace", "warnAfter", "drainDeadline"] as const

@@ -14,7 +14,8 @@
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import type * as Health from "@millrace/core/Health"
+import * as Health from "@millrace/core/Health"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
@@ -33,13 +34,14 @@ export const toJson = ({ oldestInFlight, stuck, ...health }: Health.Health) => (
 /**
  * Answers with `{ healthy, consumers: { [name]: health } }`, for any router. The consumers are looked up by name at each
  * request, so tags of theirs will do: `Effect.all({ orders: Orders, bills: Bills })`. Takes the options of
- * `consumer.health`; fails as the looking up does.
+ * `consumer.health`, and throws `InvalidOptions` where one cannot work; fails as the looking up does.
  */
 export const handler = <E, R>(
   consumers: Effect.Effect<Readonly<Record<string, Asked>>, E, R>,
-  options?: Health.Options
-): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R> =>
-  Effect.gen(function* () {
+  options: Health.Options = {}
+): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R> => {
+  InvalidOptions.checkOrThrow("HealthRoute", options, Health.checks)
+  return Effect.gen(function* () {
     const answers: Record<string, ReturnType<typeof toJson>> = {}
     for (const [name, { health }] of Object.entries(yield* consumers)) answers[name] = toJson(yield* health(options))
     const healthy = Object.values(answers).every((answer) => answer.healthy)
@@ -48,6 +50,7 @@ export const handler = <E, R>(
       { status: healthy ? 200 : 503, headers: { "cache-control": "no-store" } }
     )
   })
+}
 
 /** `handler` as a route of `HttpRouter`, for GET. */
 export const route = <E, R>(

@@ -14,6 +14,7 @@
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import type * as MetricKey from "effect/MetricKey"
@@ -139,14 +140,17 @@ export const toText = (metrics: Iterable<MetricPair.MetricPair.Untyped>): string
   return text
 }
 
-/** Answers with the metrics as they are now, for any router. */
-export const handler = ({ include = () => true }: Options = {}): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-  Effect.map(Metric.snapshot, (metrics) =>
+/** Answers with the metrics as they are now, for any router. Throws `InvalidOptions` where an option cannot work. */
+export const handler = (options: Options = {}): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
+  InvalidOptions.checkOrThrow("MetricsRoute", options, { include: InvalidOptions.func })
+  const { include = () => true } = options
+  return Effect.map(Metric.snapshot, (metrics) =>
     HttpServerResponse.text(toText(metrics.filter(({ metricKey }) => include(metricKey.name))), {
       contentType: "text/plain; version=0.0.4; charset=utf-8",
       headers: { "cache-control": "no-store" }
     })
   )
+}
 
 /** `handler` as a route of `HttpRouter`, for GET. */
 export const route = (path: HttpRouter.PathInput, options?: Options): HttpRouter.Route<never, never> =>

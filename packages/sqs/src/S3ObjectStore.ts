@@ -10,11 +10,10 @@
  * }).pipe(Effect.provide(S3ObjectStore.layer()))
  */
 import { DeleteObjectCommand, GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3"
-import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import { plain } from "./internal/credentials.js"
 import { withoutNotice } from "./internal/sdk.js"
 import {
@@ -27,7 +26,7 @@ import {
   type Service,
   tooLarge
 } from "./ObjectStore.js"
-import type { Credentials } from "./SqsClient.js"
+import { type Credentials, credentialsCheck } from "./SqsClient.js"
 
 export interface Options {
   /** Default: as the AWS SDK finds it, such as by `AWS_REGION`. */
@@ -40,6 +39,18 @@ export interface Options {
   readonly credentials?: Credentials | undefined
   /** Of one operation, its whole body included. Default: 1 minute. */
   readonly timeout?: Duration.DurationInput | undefined
+}
+
+const timeoutChecks: InvalidOptions.Checks<Pick<Options, "timeout">> = {
+  timeout: InvalidOptions.time({ min: "1 millis" })
+}
+
+const checks: InvalidOptions.Checks<Options> = {
+  ...timeoutChecks,
+  region: InvalidOptions.text,
+  endpoint: InvalidOptions.url,
+  forcePathStyle: InvalidOptions.flag,
+  credentials: credentialsCheck
 }
 
 type Operation = ObjectStoreError["operation"]
@@ -102,15 +113,11 @@ const isChunks = (body: unknown): body is AsyncIterable<Uint8Array> =>
 export const make = (
   client: S3Client,
   options: Pick<Options, "timeout"> = {}
-): Effect.Effect<Service, InvalidOptions> =>
+): Effect.Effect<Service, InvalidOptions.InvalidOptions> =>
   Effect.gen(function* () {
-    const timeout = Duration.decodeUnknown(options.timeout ?? "1 minute")
-    if (Option.isNone(timeout) || Duration.equals(timeout.value, Duration.zero)) {
-      return yield* new InvalidOptions({
-        option: "timeout",
-        message: `timeout is ${String(options.timeout)}; write a time, such as "1 minute"`
-      })
-    }
+    yield* InvalidOptions.check("S3ObjectStore.make", options, timeoutChecks)
+    yield* InvalidOptions.warnOfBareNumbers(options)
+    const timeout = Duration.decode(options.timeout ?? "1 minute")
     const failed = (operation: Operation, object: ObjectId, cause: unknown) =>
       new ObjectStoreError({
         operation,
@@ -121,8 +128,8 @@ export const make = (
       })
     const call = <A>(run: (abortSignal: AbortSignal) => Promise<A>) =>
       Effect.timeoutFail(Effect.tryPromise({ try: run, catch: (cause) => cause }), {
-        duration: timeout.value,
-        onTimeout: () => new Error(`no answer in ${Duration.format(timeout.value)}`)
+        duration: timeout,
+        onTimeout: () => new Error(`no answer in ${Duration.format(timeout)}`)
       })
 
     const get = (
@@ -175,7 +182,7 @@ export const make = (
 export const layerFrom = <E = never, R = never>(
   client: S3Client | Effect.Effect<S3Client, E, R>,
   options?: Pick<Options, "timeout">
-): Layer.Layer<ObjectStore, E | InvalidOptions, R> =>
+): Layer.Layer<ObjectStore, E | InvalidOptions.InvalidOptions, R> =>
   Layer.effect(
     ObjectStore,
     Effect.flatMap(Effect.isEffect(client) ? client : Effect.succeed(client), (given) => make(given, options))
@@ -185,10 +192,11 @@ export const layerFrom = <E = never, R = never>(
  * A client of its own, destroyed with the layer's scope; it sends each operation once. A region that nobody named fails
  * with `InvalidOptions`.
  */
-export const layer = (options: Options = {}): Layer.Layer<ObjectStore, InvalidOptions> =>
+export const layer = (options: Options = {}): Layer.Layer<ObjectStore, InvalidOptions.InvalidOptions> =>
   Layer.scoped(
     ObjectStore,
     Effect.gen(function* () {
+      yield* InvalidOptions.check("S3ObjectStore", options, checks)
       const { credentials, endpoint, forcePathStyle, region } = options
       const client = yield* Effect.acquireRelease(
         Effect.sync(() =>
@@ -208,11 +216,11 @@ export const layer = (options: Options = {}): Layer.Layer<ObjectStore, InvalidOp
       yield* Effect.tryPromise({
         try: () => client.config.region(),
         catch: () =>
-          new InvalidOptions({
+          new InvalidOptions.InvalidOptions({
             option: "region",
             message: `region is ${region === undefined ? "not given: write one, set AWS_REGION, or put it in the profile" : `"${region}"; write one such as "us-east-1"`}`
           })
       })
-      return yield* make(client, options)
+      return yield* make(client, { timeout: options.timeout })
     })
   )

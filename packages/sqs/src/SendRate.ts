@@ -2,7 +2,7 @@
  * How many messages may be sent a second, by all producers that are given the same rate. It is a number that can be
  * changed while it is in use; zero sends nothing until it is raised.
  */
-import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Tunable from "@millrace/core/Tunable"
 import * as Effect from "effect/Effect"
 
@@ -92,20 +92,24 @@ export class TokenBucket {
   }
 }
 
+const checks: InvalidOptions.Checks<Options> = {
+  perSecond: InvalidOptions.checkedBelow,
+  burst: InvalidOptions.aWholeNumber({ min: 1 })
+}
+
+/** What may stand where such a rate belongs. */
+export const check: InvalidOptions.Check = InvalidOptions.having(
+  "a rate of SendRate.make({ perSecond: 100 })",
+  "perSecond",
+  "bucket"
+)
+
 /** A rate to give to one producer or several. Fails with `InvalidOptions` where a number cannot be. */
-export const make = (options: Options): Effect.Effect<SendRate, InvalidOptions> =>
+export const make = (options: Options): Effect.Effect<SendRate, InvalidOptions.InvalidOptions> =>
   Effect.gen(function* () {
-    const burst = options.burst ?? 10
-    if (!Number.isInteger(burst) || burst < 1) {
-      return yield* new InvalidOptions({
-        option: "burst",
-        message: `burst is ${burst}; write a whole number of at least 1`
-      })
-    }
-    const perSecond =
-      typeof options.perSecond === "number"
-        ? yield* Tunable.make("perSecond", options.perSecond, { min: 0 })
-        : options.perSecond
+    yield* InvalidOptions.check("SendRate", options, checks)
+    const { burst = 10 } = options
+    const perSecond = yield* Tunable.from("perSecond", options.perSecond, { min: 0 })
     const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
     return { perSecond, bucket: new TokenBucket(burst, perSecond, now) }
   })

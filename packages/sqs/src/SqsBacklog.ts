@@ -4,7 +4,7 @@
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-counts.html
  */
 import * as Backlog from "@millrace/core/Backlog"
-import type { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -20,8 +20,10 @@ export interface Options extends Backlog.Options {
   readonly deadLetters?: boolean | undefined
 }
 
+const checks: InvalidOptions.Checks<Options> = { ...Backlog.checks, deadLetters: InvalidOptions.flag }
+
 /** What reading a backlog can fail with. */
-export type BacklogError = SqsError.SqsError | SqsQueue.InvalidQueue | InvalidOptions
+export type BacklogError = SqsError.SqsError | SqsQueue.InvalidQueue | InvalidOptions.InvalidOptions
 
 /**
  * The backlog of a queue, given by name, URL or ARN. The queue is looked up at once; its counts are read only while
@@ -46,6 +48,7 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<Backlog.Backlog<SqsError.SqsError>, BacklogError, SqsClient | Scope.Scope> =>
   Effect.gen(function* () {
+    yield* InvalidOptions.check("SqsBacklog", options, checks)
     const client = yield* SqsClient
     const found = yield* SqsQueue.resolve(queue)
     if (options.deadLetters === true && found.deadLetter === undefined) {
@@ -66,7 +69,7 @@ export const make = (
         deadLetters: dead && countsOf(dead),
         errorKind: SqsError.kind
       },
-      options
+      InvalidOptions.only<Backlog.Options>(Backlog.checks, options)
     )
   })
 

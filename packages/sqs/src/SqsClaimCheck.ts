@@ -14,7 +14,7 @@
  * )
  */
 import { DecodeError, type Delivery } from "@millrace/core/Delivery"
-import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Pipeline from "@millrace/core/Pipeline"
 import type { Tunable } from "@millrace/core/Tunable"
 import * as Clock from "effect/Clock"
@@ -26,7 +26,7 @@ import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 import * as pointer from "./internal/pointer.js"
 import { type ObjectId, ObjectStore, type ObjectStoreError } from "./ObjectStore.js"
 
@@ -98,25 +98,28 @@ const closingTime = "5 seconds"
 
 const defaultRetry = Schedule.exponential("100 millis").pipe(Schedule.jittered, Schedule.intersect(Schedule.recurs(4)))
 
-const check = (options: Options): Effect.Effect<void, InvalidOptions> => {
-  const { above = 0, bucket, maxBytes = 1, prefix = "" } = options
-  const refuse = (option: keyof Options, message: string) =>
-    new InvalidOptions({ option, message: `${option} ${message}` })
-  if (bucket === "") return refuse("bucket", "is empty; write the name of a bucket")
-  if (!/^[A-Za-z0-9./_-]{0,900}$/.test(prefix)) {
-    return refuse("prefix", `is "${prefix}"; write at most 900 letters, digits, ".", "/", "_" and "-"`)
-  }
-  if (!Number.isInteger(above) || above < 0) {
-    return refuse("above", `is ${above}; write a whole number of at least 0`)
-  }
-  if (!Number.isInteger(maxBytes) || maxBytes < 1 || maxBytes > longestText) {
-    return refuse("maxBytes", `is ${maxBytes}; write a whole number from 1 to ${longestText}`)
-  }
-  return Effect.void
-}
-
 /** Node has no longer ones. */
 const longestText = 2 ** 29
+
+const checks: InvalidOptions.Checks<Options> = {
+  bucket: InvalidOptions.required({ ...InvalidOptions.text, write: "the name of a bucket" }),
+  prefix: {
+    write: 'at most 900 letters, digits, ".", "/", "_" and "-"',
+    fits: (value) => typeof value === "string" && /^[A-Za-z0-9./_-]{0,900}$/.test(value)
+  },
+  above: InvalidOptions.aWholeNumber({ min: 0 }),
+  buckets: InvalidOptions.list(InvalidOptions.text),
+  maxBytes: InvalidOptions.aWholeNumber({ min: 1, max: longestText }),
+  deleteAfterAck: InvalidOptions.flag,
+  retry: InvalidOptions.schedule
+}
+
+/** What may stand where a claim check belongs. */
+export const check: InvalidOptions.Check = InvalidOptions.having(
+  "a claim check of SqsClaimCheck.make({ bucket })",
+  "park",
+  "fetch"
+)
 
 /**
  * Closing the scope waits up to 5 seconds for deletes that are under way. Fails with `InvalidOptions`.
@@ -125,9 +128,11 @@ const longestText = 2 ** 29
  * `s3:GetObject`, with `deleteAfterAck` `s3:DeleteObject`, and `s3:ListBucket`, without which S3 says of a missing object
  * that access is denied.
  */
-export const make = (options: Options): Effect.Effect<SqsClaimCheck, InvalidOptions, ObjectStore | Scope.Scope> =>
+export const make = (
+  options: Options
+): Effect.Effect<SqsClaimCheck, InvalidOptions.InvalidOptions, ObjectStore | Scope.Scope> =>
   Effect.gen(function* () {
-    yield* check(options)
+    yield* InvalidOptions.check("SqsClaimCheck", options, checks)
     const { bucket, deleteAfterAck = false, maxBytes = 64 * 1_048_576, prefix = "" } = options
     const store = yield* ObjectStore
     const buckets = new Set([bucket, ...(options.buckets ?? [])])
@@ -223,5 +228,17 @@ export const fetch =
   (claimCheck: SqsClaimCheck, options: FetchOptions = {}) =>
   <E, EX, RX>(
     self: Stream.Stream<Delivery<string, E>, EX, RX>
-  ): Stream.Stream<Delivery<string, E | FetchError>, EX | InvalidOptions, RX> =>
-    Pipeline.mapEffect((body: string, delivery: Delivery<string, E>) => claimCheck.fetch(body, delivery), options)(self)
+  ): Stream.Stream<Delivery<string, E | FetchError>, EX | InvalidOptions.InvalidOptions, RX> =>
+    Stream.unwrap(
+      Effect.map(
+        Effect.zipRight(
+          InvalidOptions.argument("claimCheck", claimCheck, check),
+          InvalidOptions.check("SqsClaimCheck.fetch", options, { concurrency: InvalidOptions.checkedBelow })
+        ),
+        () =>
+          Pipeline.mapEffect(
+            (body: string, delivery: Delivery<string, E>) => claimCheck.fetch(body, delivery),
+            options
+          )(self)
+      )
+    )

@@ -5,7 +5,7 @@
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html
  */
 import type { SQSClient } from "@aws-sdk/client-sqs"
-import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import type { Connections } from "@millrace/core/LeaseQueue"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
@@ -195,6 +195,13 @@ export interface Credentials {
   readonly sessionToken?: Redacted.Redacted | undefined
 }
 
+/** What may stand where credentials belong. */
+export const credentialsCheck: InvalidOptions.Check = InvalidOptions.fields<Credentials>({
+  accessKeyId: InvalidOptions.required(InvalidOptions.text),
+  secretAccessKey: InvalidOptions.required(InvalidOptions.redacted),
+  sessionToken: InvalidOptions.redacted
+})
+
 export interface TimeoutOptions {
   /**
    * How long a call may go without an answer, beyond what a receive waits for messages; then it is aborted and fails
@@ -220,25 +227,29 @@ export interface Options extends TimeoutOptions {
   readonly maxSockets?: number | undefined
 }
 
-const invalid = (option: string, message: string) => new InvalidOptions({ option, message: `${option} ${message}` })
-
-const timeoutOf = (options: TimeoutOptions | undefined): Effect.Effect<Duration.Duration, InvalidOptions> => {
-  const timeout = Option.getOrElse(Duration.decodeUnknown(options?.timeout ?? "5 seconds"), () => Duration.zero)
-  return Duration.isFinite(timeout) && Duration.greaterThan(timeout, Duration.zero)
-    ? Effect.succeed(timeout)
-    : invalid("timeout", 'must be a finite time above zero; write one such as "5 seconds"')
+const timeoutChecks: InvalidOptions.Checks<TimeoutOptions> = {
+  timeout: InvalidOptions.time({ min: "1 millis", max: "1 day" })
 }
 
+/** What each option may be. */
+export const checks: InvalidOptions.Checks<Options> = {
+  ...timeoutChecks,
+  region: InvalidOptions.text,
+  endpoint: InvalidOptions.url,
+  credentials: credentialsCheck,
+  maxSockets: InvalidOptions.aWholeNumber({ min: 1 })
+}
+
+const invalid = (option: string, message: string) =>
+  new InvalidOptions.InvalidOptions({ option, message: `${option} ${message}` })
+
+const timeoutOf = ({ timeout = "5 seconds" }: TimeoutOptions): Effect.Effect<Duration.Duration> =>
+  Effect.as(InvalidOptions.warnOfBareNumbers({ timeout }), Duration.decode(timeout))
+
 const make = Effect.fnUntraced(function* (options: Options) {
+  yield* InvalidOptions.check("SqsClient", options, checks)
   const timeout = yield* timeoutOf(options)
-  const maxSockets = options.maxSockets ?? 256
-  if (!Number.isSafeInteger(maxSockets) || maxSockets < 1) {
-    return yield* invalid("maxSockets", `is ${maxSockets}; write a whole number of at least 1`)
-  }
-  const { credentials, endpoint } = options
-  if (endpoint !== undefined && !(/^https?:[^?#]*$/i.test(endpoint) && URL.canParse(endpoint))) {
-    return yield* invalid("endpoint", `is "${endpoint}"; write a URL such as "http://localhost:4566"`)
-  }
+  const { credentials, endpoint, maxSockets = 256 } = options
   const clock = yield* Effect.clock
   const requestHandler = Http.make(maxSockets)
   const settings: sdk.Settings = {
@@ -270,7 +281,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
  * is the caller's, who knows what to do meanwhile. Options that cannot be, and a region that nobody named, fail with
  * `InvalidOptions` when the layer is built.
  */
-export const layer = (options: Options = {}): Layer.Layer<SqsClient, InvalidOptions> =>
+export const layer = (options: Options = {}): Layer.Layer<SqsClient, InvalidOptions.InvalidOptions> =>
   Layer.scoped(SqsClient, make(options))
 
 /** The first that is set; empty is how a shell or an .env file says "not set". */
@@ -289,7 +300,7 @@ export const layerConfig = (
     region: firstSet("AWS_REGION", "AWS_DEFAULT_REGION"),
     endpoint: firstSet("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
   }
-): Layer.Layer<SqsClient, ConfigError | InvalidOptions> =>
+): Layer.Layer<SqsClient, ConfigError | InvalidOptions.InvalidOptions> =>
   Layer.scoped(SqsClient, Effect.flatMap(Config.unwrap(config), make))
 
 /**
@@ -298,11 +309,12 @@ export const layerConfig = (
  */
 export const layerFrom = <E = never, R = never>(
   client: SQSClient | Effect.Effect<SQSClient, E, R>,
-  options?: TimeoutOptions
-): Layer.Layer<SqsClient, E | InvalidOptions, R> =>
+  options: TimeoutOptions = {}
+): Layer.Layer<SqsClient, E | InvalidOptions.InvalidOptions, R> =>
   Layer.scoped(
     SqsClient,
     Effect.gen(function* () {
+      yield* InvalidOptions.check("SqsClient.layerFrom", options, timeoutChecks)
       const timeout = yield* timeoutOf(options)
       const given = Effect.isEffect(client) ? yield* client : client
       return service(sdk.api(given, sdk.ofAnother(given), yield* Deadlines.make, timeout))

@@ -3,11 +3,11 @@
  */
 import * as Consumer from "@millrace/core/Consumer"
 import type { Delivery } from "@millrace/core/Delivery"
-import type { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Served from "@millrace/core/Served"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { SqsClient } from "./SqsClient.js"
@@ -17,8 +17,24 @@ import type * as SqsQueue from "./SqsQueue.js"
 
 export interface Options extends Consumer.Options, SqsLeaseQueue.Options {}
 
+const checks: InvalidOptions.Checks<Options> = { ...Consumer.checks, ...SqsLeaseQueue.checks }
+
+/** The queue, once the options are known to be none but those of `of`. */
+const leased = <O extends SqsLeaseQueue.Options>(
+  of: string,
+  queue: string | SqsQueue.SqsQueue,
+  options: O,
+  known: InvalidOptions.Checks<NoInfer<O>>
+) =>
+  Effect.zipRight(
+    InvalidOptions.check(of, options, known),
+    Effect.suspend(() =>
+      SqsLeaseQueue.make(queue, InvalidOptions.only<SqsLeaseQueue.Options>(SqsLeaseQueue.checks, options))
+    )
+  )
+
 /** What a consumer can fail with: options that cannot work, a string that is no queue, and what AWS says. */
-export type ConsumerError = SqsError | SqsQueue.InvalidQueue | InvalidOptions
+export type ConsumerError = SqsError | SqsQueue.InvalidQueue | InvalidOptions.InvalidOptions
 
 /**
  * The deliveries of a queue, given by name, URL or ARN. Nothing is received before the stream is run and asks. The
@@ -39,7 +55,11 @@ export const stream = (
   queue: string | SqsQueue.SqsQueue,
   options: Options = {}
 ): Stream.Stream<Delivery<string>, ConsumerError, SqsClient> =>
-  Stream.unwrap(Effect.map(SqsLeaseQueue.make(queue, options), (leaseQueue) => Consumer.stream(leaseQueue, options)))
+  Stream.unwrap(
+    Effect.map(leased("SqsConsumer", queue, options, checks), (leaseQueue) =>
+      Consumer.stream(leaseQueue, InvalidOptions.only<Consumer.Options>(Consumer.checks, options))
+    )
+  )
 
 /**
  * Runs a pipeline over a queue for the life of the Layer, and gives a handle to it under a tag of the user's own. When
@@ -62,7 +82,16 @@ export const layer = <I, E2, R>(
   pipeline: (deliveries: Stream.Stream<Delivery<string>, SqsError>) => Stream.Stream<unknown, E2, R>,
   options: Served.Options & SqsLeaseQueue.Options = {}
 ): Layer.Layer<I, ConsumerError, SqsClient | Exclude<R, Scope.Scope>> =>
-  Served.layer(tag, SqsLeaseQueue.make(queue, options), pipeline, options)
+  Layer.unwrapEffect(
+    Effect.map(InvalidOptions.check("SqsConsumer.layer", options, { ...Served.checks, ...SqsLeaseQueue.checks }), () =>
+      Served.layer(
+        tag,
+        SqsLeaseQueue.make(queue, InvalidOptions.only<SqsLeaseQueue.Options>(SqsLeaseQueue.checks, options)),
+        pipeline,
+        InvalidOptions.only<Served.Options>(Served.checks, options)
+      )
+    )
+  )
 
 /**
  * A consumer with a handle: its stream, its figures, pause and resume, and a drain on request. Closing the scope
@@ -72,4 +101,6 @@ export const make = (
   queue: string | SqsQueue.SqsQueue,
   options: Options = {}
 ): Effect.Effect<Consumer.Consumer<SqsError>, ConsumerError, SqsClient | Scope.Scope> =>
-  Effect.flatMap(SqsLeaseQueue.make(queue, options), (leaseQueue) => Consumer.make(leaseQueue, options))
+  Effect.flatMap(leased("SqsConsumer", queue, options, checks), (leaseQueue) =>
+    Consumer.make(leaseQueue, InvalidOptions.only<Consumer.Options>(Consumer.checks, options))
+  )

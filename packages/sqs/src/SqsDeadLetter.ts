@@ -5,7 +5,7 @@
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
  */
 import * as Delivery from "@millrace/core/Delivery"
-import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -83,6 +83,11 @@ export interface PeekOptions {
   readonly encodings?: ReadonlyArray<SqsEncoding.Encoding> | undefined
 }
 
+const peekChecks: InvalidOptions.Checks<PeekOptions> = {
+  max: InvalidOptions.aWholeNumber({ min: 1, max: 1_000 }),
+  encodings: InvalidOptions.list(SqsEncoding.check)
+}
+
 /** The longest that an empty answer is waited for: a receive that waits asks all of SQS's servers. */
 const WaitTimeSeconds = 1
 
@@ -101,7 +106,8 @@ export const peek = Effect.fn("SqsDeadLetter.peek")(function* (
   queue: string | SqsQueue.SqsQueue,
   options: PeekOptions = {}
 ): Effect.fn.Return<ReadonlyArray<DeadLetter>, SqsConsumer.ConsumerError, SqsClient> {
-  const max = yield* wholeNumber("max", options.max ?? 10, 1, 1_000)
+  yield* InvalidOptions.check("SqsDeadLetter.peek", options, peekChecks)
+  const { max = 10 } = options
   const asReceived = toMessage(options.encodings ?? SqsEncoding.standard)
   const client = yield* SqsClient
   const resolved = yield* SqsQueue.resolve(queue)
@@ -175,6 +181,21 @@ export interface SendBackOptions {
   readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
 }
 
+const queueCheck = InvalidOptions.either(
+  { ...InvalidOptions.text, write: "a queue's name, URL or ARN" },
+  InvalidOptions.having("a queue of SqsQueue.resolve", "arn", "url")
+)
+
+const sendBackChecks: InvalidOptions.Checks<SendBackOptions> = {
+  to: queueCheck,
+  filter: InvalidOptions.func,
+  edit: InvalidOptions.func,
+  encodings: InvalidOptions.list(SqsEncoding.check),
+  max: InvalidOptions.aWholeNumber({ min: 1 }),
+  visibilityTimeout: InvalidOptions.time(),
+  retry: InvalidOptions.schedule
+}
+
 /** A message that could not be sent back, or was and is still in the dead-letter queue. */
 export interface NotSentBack {
   readonly letter: DeadLetter
@@ -227,6 +248,7 @@ export const sendBack = Effect.fn("SqsDeadLetter.sendBack")(function* (
   queue: string | SqsQueue.SqsQueue,
   options: SendBackOptions = {}
 ): Effect.fn.Return<SendBackReport, SqsConsumer.ConsumerError | SendBackStopped, SqsClient> {
+  yield* InvalidOptions.check("SqsDeadLetter.sendBack", options, sendBackChecks)
   const source = yield* SqsQueue.resolve(queue)
   const to = options.to === undefined ? undefined : yield* SqsQueue.resolve(options.to)
   if (to?.arn === source.arn) return yield* sameQueue(source)
@@ -237,7 +259,7 @@ export const sendBack = Effect.fn("SqsDeadLetter.sendBack")(function* (
     filter: options.filter ?? (() => true),
     edit: options.edit ?? (({ body }) => body),
     encodings: options.encodings ?? SqsEncoding.standard,
-    max: options.max === undefined ? Number.POSITIVE_INFINITY : yield* wholeNumber("max", options.max, 1),
+    max: options.max ?? Number.POSITIVE_INFINITY,
     visibilityTimeout: options.visibilityTimeout ?? "2 minutes",
     wait: Duration.seconds(WaitTimeSeconds),
     retry: options.retry ?? standardRetry
@@ -249,20 +271,10 @@ export const sendBack = Effect.fn("SqsDeadLetter.sendBack")(function* (
 const standardRetry = Schedule.exponential("200 millis").pipe(Schedule.jittered, Schedule.intersect(Schedule.recurs(5)))
 
 const sameQueue = (queue: SqsQueue.SqsQueue) =>
-  new InvalidOptions({
+  new InvalidOptions.InvalidOptions({
     option: "to",
     message: `to is ${queue.name}, the dead-letter queue itself; write the queue that its messages shall go to`
   })
-
-const wholeNumber = (option: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER) =>
-  Number.isSafeInteger(value) && value >= min && value <= max
-    ? Effect.succeed(value)
-    : new InvalidOptions({
-        option,
-        message: `${option} is ${value}; write a whole number ${
-          max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
-        }`
-      })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Moving all
@@ -282,6 +294,14 @@ export interface MoveOptions extends WatchOptions {
   readonly to?: string | SqsQueue.SqsQueue | undefined
   /** At most so many messages a second: 1 to 500. Default: as SQS thinks fit. */
   readonly perSecond?: number | undefined
+}
+
+const watchChecks: InvalidOptions.Checks<WatchOptions> = { poll: InvalidOptions.schedule }
+
+const moveChecks: InvalidOptions.Checks<MoveOptions> = {
+  ...watchChecks,
+  to: queueCheck,
+  perSecond: InvalidOptions.aWholeNumber({ min: 1, max: 500 })
 }
 
 /** How far a move task is, about: SQS counts behind time. */
@@ -368,12 +388,12 @@ export const moveAll = (
 ): Stream.Stream<MoveProgress, SqsConsumer.ConsumerError | MoveFailed, SqsClient> =>
   Stream.unwrapScoped(
     Effect.gen(function* () {
+      yield* InvalidOptions.check("SqsDeadLetter.moveAll", options, moveChecks)
       const client = yield* SqsClient
       const source = yield* SqsQueue.resolve(queue)
       const to = options.to === undefined ? undefined : yield* SqsQueue.resolve(options.to)
       if (to?.arn === source.arn) return yield* sameQueue(source)
       const { perSecond } = options
-      if (perSecond !== undefined) yield* wholeNumber("perSecond", perSecond, 1, 500)
       const ours = yield* nextTask(source)
       const start = client.startMessageMoveTask({
         SourceArn: source.arn,

@@ -7,7 +7,7 @@
  * SqsConsumer.stream("orders").pipe(Pipeline.decodeJson(Order)) // opens what is compressed
  */
 import { gunzipSync, gzipSync } from "node:zlib"
-import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -65,10 +65,19 @@ const encoding = (above: number, level: number, maxBytes: number): Encoding => (
 /** What consumers open unless they are told otherwise: `gzip` with its defaults. */
 export const standard: ReadonlyArray<Encoding> = [encoding(1024, 6, defaultMaxBytes)]
 
-const whole = (option: string, value: number, min: number, max: number) =>
-  Number.isInteger(value) && value >= min && value <= max
-    ? Effect.succeed(value)
-    : new InvalidOptions({ option, message: `${option} is ${value}; write a whole number from ${min} to ${max}` })
+const checks: InvalidOptions.Checks<GzipOptions> = {
+  above: InvalidOptions.aWholeNumber({ min: 0 }),
+  level: InvalidOptions.aWholeNumber({ min: 1, max: 9 }),
+  maxBytes: InvalidOptions.aWholeNumber({ min: 1, max: 2 ** 29 })
+}
+
+/** What may stand where an encoding belongs. */
+export const check: InvalidOptions.Check = InvalidOptions.having(
+  "an encoding, such as yield* SqsEncoding.gzip()",
+  "attributes",
+  "encode",
+  "decode"
+)
 
 /**
  * Gzip, in base64 since SQS takes text only, with the attribute `content-encoding: gzip`. What does not become smaller
@@ -76,15 +85,11 @@ const whole = (option: string, value: number, min: number, max: number) =>
  *
  * Fails with `InvalidOptions`.
  */
-export const gzip = (options: GzipOptions = {}): Effect.Effect<Encoding, InvalidOptions> =>
-  Effect.map(
-    Effect.all([
-      whole("above", options.above ?? 1024, 0, Number.MAX_SAFE_INTEGER),
-      whole("level", options.level ?? 6, 1, 9),
-      whole("maxBytes", options.maxBytes ?? defaultMaxBytes, 1, 2 ** 29)
-    ]),
-    ([above, level, maxBytes]) => encoding(above, level, maxBytes)
-  )
+export const gzip = (options: GzipOptions = {}): Effect.Effect<Encoding, InvalidOptions.InvalidOptions> =>
+  Effect.map(InvalidOptions.check("SqsEncoding.gzip", options, checks), () => {
+    const { above = 1024, level = 6, maxBytes = defaultMaxBytes } = options
+    return encoding(above, level, maxBytes)
+  })
 
 /** @internal The encoding that a message's attributes speak of. */
 export const find = (

@@ -1,12 +1,11 @@
 /**
  * Core's port over `SqsClient`: an SQS queue as a queue that leases its messages.
  */
-import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Option from "effect/Option"
 import { bySize, done, inOrder } from "./internal/entries.js"
 import { legible, longestMessage, mostAttributes, sizeOf, toSqs } from "./internal/message.js"
 import { mapValues, toMessage } from "./internal/received.js"
@@ -26,6 +25,12 @@ export interface Options {
   readonly visibilityTimeout?: Duration.DurationInput | undefined
   /** Encodings that the decode stages open where a message's attributes speak of them. Default: gzip, up to 16 MiB. */
   readonly encodings?: ReadonlyArray<SqsEncoding.Encoding> | undefined
+}
+
+/** What each option may be. */
+export const checks: InvalidOptions.Checks<Options> = {
+  visibilityTimeout: InvalidOptions.time({ min: "1 second", max: "12 hours" }),
+  encodings: InvalidOptions.list(SqsEncoding.check)
 }
 
 /** The name of the attribute that says why a message was dead-lettered. */
@@ -194,18 +199,14 @@ const deadLetters = (
 const leaseDurationOf = (
   queue: SqsQueue.SqsQueue,
   options: Options
-): Effect.Effect<Duration.Duration, InvalidOptions> => {
-  const given = options.visibilityTimeout
-  const decoded = Option.getOrElse(Duration.decodeUnknown(given ?? queue.visibilityTimeout), () => Duration.zero)
+): Effect.Effect<Duration.Duration, InvalidOptions.InvalidOptions> => {
+  const decoded = Duration.decode(options.visibilityTimeout ?? queue.visibilityTimeout)
   if (Duration.between(decoded, { minimum: "1 second", maximum: "12 hours" })) {
     return Effect.succeed(Duration.seconds(Math.ceil(Duration.toSeconds(decoded))))
   }
-  return new InvalidOptions({
+  return new InvalidOptions.InvalidOptions({
     option: "visibilityTimeout",
-    message:
-      given === undefined
-        ? `the queue ${queue.name} has a visibility timeout of ${Duration.format(decoded)}, which leases nothing; write \`visibilityTimeout\`, from 1 second to 12 hours`
-        : `visibilityTimeout is ${Duration.format(decoded)}; write a time from 1 second to 12 hours, such as "30 seconds"`
+    message: `the queue ${queue.name} has a visibility timeout of ${Duration.format(decoded)}, which leases nothing; write \`visibilityTimeout\`, from 1 second to 12 hours`
   })
 }
 
@@ -224,9 +225,10 @@ export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<
   LeaseQueue.LeaseQueue<SqsError.SqsError>,
-  SqsError.SqsError | SqsQueue.InvalidQueue | InvalidOptions,
+  SqsError.SqsError | SqsQueue.InvalidQueue | InvalidOptions.InvalidOptions,
   SqsClient
 > {
+  yield* InvalidOptions.check("SqsLeaseQueue", options, checks)
   const client = yield* SqsClient
   const resolved = yield* SqsQueue.resolve(queue)
   const leaseDuration = yield* leaseDurationOf(resolved, options)

@@ -3,6 +3,7 @@
  *
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html
  */
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -123,13 +124,24 @@ const parseArn = (given: string): Either.Either<Reference, InvalidQueue> => {
     : refuse(given, "is not the ARN of a queue: it must be arn:aws:sqs:<region>:<account of 12 digits>:<name>")
 }
 
+const isFound = (queue: string | SqsQueue): queue is SqsQueue =>
+  typeof queue === "object" && queue !== null && "arn" in queue && "url" in queue
+
 /** Reads a queue's name, URL or ARN; fails with `InvalidQueue` where it is none. Asks nobody. */
 export const parse = (queue: string): Either.Either<Reference, InvalidQueue> =>
-  queue.startsWith("arn:")
-    ? parseArn(queue)
-    : queue.includes("/")
-      ? parseUrl(queue)
-      : reference(queue, queue, { url: undefined, region: undefined, account: undefined })
+  // From JavaScript, most often a variable of the environment that is not set.
+  typeof queue !== "string"
+    ? Either.left(
+        new InvalidQueue({
+          queue: String(queue),
+          message: `the queue is ${queue === null ? "null" : typeof queue}. ${forms}`
+        })
+      )
+    : queue.startsWith("arn:")
+      ? parseArn(queue)
+      : queue.includes("/")
+        ? parseUrl(queue)
+        : reference(queue, queue, { url: undefined, region: undefined, account: undefined })
 
 const seconds = (attributes: Readonly<Record<string, string>>, name: string, otherwise: number) =>
   Duration.seconds(Number(attributes[name] ?? otherwise))
@@ -205,7 +217,7 @@ const notFound = (given: string, fifo: boolean, error: QueueDoesNotExist) => {
  * `QueueDoesNotExist` where none answers.
  */
 export const resolve = (queue: string | SqsQueue): Effect.Effect<SqsQueue, SqsError | InvalidQueue, SqsClient> =>
-  typeof queue === "string"
+  !isFound(queue)
     ? Effect.flatMap(parse(queue), (reference) =>
         Effect.flatMap(urlOf(reference), (url) => describe(queue, reference, url)).pipe(
           Effect.mapError((error) =>
@@ -276,6 +288,21 @@ export interface EnsureOptions {
     | undefined
   /** Change what differs. Default: false, and a difference fails with `QueueDiffers`. */
   readonly update?: boolean | undefined
+}
+
+const ensureChecks: InvalidOptions.Checks<EnsureOptions> = {
+  fifo: InvalidOptions.flag,
+  visibilityTimeout: InvalidOptions.time(),
+  retention: InvalidOptions.time(),
+  delay: InvalidOptions.time(),
+  contentBasedDeduplication: InvalidOptions.flag,
+  attributes: InvalidOptions.record(InvalidOptions.anyText),
+  tags: InvalidOptions.record(InvalidOptions.anyText),
+  deadLetter: InvalidOptions.fields<NonNullable<EnsureOptions["deadLetter"]>>({
+    queue: InvalidOptions.text,
+    maxReceiveCount: InvalidOptions.required(InvalidOptions.aNumber({ min: 0 }))
+  }),
+  update: InvalidOptions.flag
 }
 
 const wholeSeconds = (
@@ -416,7 +443,8 @@ const deadLetterQueue = Effect.fnUntraced(function* (source: Reference, given: s
  * The queue of that name with those settings: created where it does not exist, with its dead-letter queue, and left
  * alone where it does and agrees; so it can run at each start. Settings that are not given are not looked at, nor are
  * other tags. Where it exists and differs it fails with `QueueDiffers`, which lists the differences, or changes them
- * with `update: true`. Settings that cannot be fail with `InvalidQueue` before anything is called.
+ * with `update: true`. Settings that cannot be fail with `InvalidQueue`, and options that are none with `InvalidOptions`,
+ * before anything is called.
  *
  * Needs `sqs:GetQueueUrl`, `sqs:GetQueueAttributes` and `sqs:CreateQueue`; for tags `sqs:ListQueueTags` and
  * `sqs:TagQueue`; to change a queue `sqs:SetQueueAttributes`.
@@ -424,7 +452,8 @@ const deadLetterQueue = Effect.fnUntraced(function* (source: Reference, given: s
 export const ensure = Effect.fn("SqsQueue.ensure")(function* (
   name: string,
   options: EnsureOptions = {}
-): Effect.fn.Return<SqsQueue, SqsError | InvalidQueue | QueueDiffers, SqsClient> {
+): Effect.fn.Return<SqsQueue, SqsError | InvalidQueue | InvalidOptions.InvalidOptions | QueueDiffers, SqsClient> {
+  yield* InvalidOptions.check("SqsQueue.ensure", options, ensureChecks)
   const reference = yield* parse(name)
   if (reference.url !== undefined || reference.account !== undefined) {
     return yield* new InvalidQueue({ queue: name, message: `ensure makes queues by name: write "${reference.name}".` })

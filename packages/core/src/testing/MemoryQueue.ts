@@ -10,6 +10,7 @@ import * as Either from "effect/Either"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
+import * as InvalidOptions from "../InvalidOptions.js"
 import { Heap } from "../internal/heap.js"
 import type {
   Attribute,
@@ -96,6 +97,21 @@ export interface Options {
   readonly faults?: ((call: Call) => Effect.Effect<Fault | undefined>) | undefined
   /** Told of everything that happens to a message, as it happens. */
   readonly onEvent?: ((event: Event) => void) | undefined
+}
+
+const checks: InvalidOptions.Checks<Options> = {
+  name: InvalidOptions.text,
+  ordered: InvalidOptions.flag,
+  leaseDuration: InvalidOptions.time(),
+  maxLease: InvalidOptions.time(),
+  maxWait: InvalidOptions.time(),
+  batchSize: InvalidOptions.aWholeNumber({ min: 1 }),
+  deadLetters: InvalidOptions.flag,
+  maxAttempts: InvalidOptions.aNumber({ min: 1 }),
+  latency: InvalidOptions.time(),
+  strandAborted: InvalidOptions.flag,
+  faults: InvalidOptions.func,
+  onEvent: InvalidOptions.func
 }
 
 export interface SendMessage {
@@ -419,6 +435,7 @@ const neverLeased = (lease: Lease): EntryResult => failed("LeaseLost", `No messa
 /** Makes an empty queue. Dies where an option is illegal. */
 export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
   Effect.sync(() => {
+    InvalidOptions.checkOrThrow("MemoryQueue", options, checks)
     const name = options.name ?? "memory"
     const leaseDuration = Duration.decode(options.leaseDuration ?? "30 seconds")
     const maxLease = Duration.decode(options.maxLease ?? "12 hours")
@@ -430,10 +447,6 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
     if (!Duration.greaterThan(leaseDuration, Duration.zero) || Duration.greaterThan(leaseDuration, maxLease)) {
       throw new RangeError(`MemoryQueue: leaseDuration must be more than zero and at most maxLease`)
     }
-    if (!Number.isInteger(batchSize) || batchSize < 1) {
-      throw new RangeError(`MemoryQueue: batchSize must be a whole number from 1, not ${batchSize}`)
-    }
-    if (!(maxAttempts >= 1)) throw new RangeError(`MemoryQueue: maxAttempts must be at least 1, not ${maxAttempts}`)
 
     const store = new Store({
       name,

@@ -29,6 +29,7 @@ import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
 import type * as Scope from "effect/Scope"
 import * as Supervisor from "effect/Supervisor"
+import * as InvalidOptions from "../InvalidOptions.js"
 import { Heap } from "../internal/heap.js"
 import { withPlaces } from "./internal/Place.js"
 
@@ -49,6 +50,14 @@ export interface Options {
    * ends them silently, `fail` reports them as `FibersLeft`.
    */
   readonly leaks?: "interrupt" | "fail" | undefined
+}
+
+const checks: InvalidOptions.Checks<Options> = {
+  order: InvalidOptions.oneOf("random", "fifo"),
+  startAt: InvalidOptions.aNumber({ min: 0 }),
+  maxWakes: InvalidOptions.aNumber({ min: 1 }),
+  maxElapsed: InvalidOptions.time(),
+  leaks: InvalidOptions.oneOf("interrupt", "fail")
 }
 
 /** A fiber that was not done, and what is known of where it stood. */
@@ -326,6 +335,7 @@ export const run = <A, E>(
   program: Effect.Effect<A, E, Scope.Scope>,
   options: Options = {}
 ): Result<A, E> => {
+  InvalidOptions.checkOrThrow("Simulation.run", options, checks)
   const maxWakes = options.maxWakes ?? 1_000_000
   const maxElapsed = Duration.toMillis(options.maxElapsed ?? Duration.infinity)
   const clock = new SimulatedClock(options.startAt ?? 0)
@@ -406,6 +416,12 @@ export interface CheckOptions extends Options {
   readonly from?: number | undefined
 }
 
+const checkChecks: InvalidOptions.Checks<CheckOptions> = {
+  ...checks,
+  seeds: InvalidOptions.aWholeNumber({ min: 1 }),
+  from: InvalidOptions.aWholeNumber({ min: 0 })
+}
+
 /** What `check` throws: the first seed that failed, and why. */
 export class CheckFailed extends Data.TaggedError("SimulationCheckFailed")<{
   readonly seed: number
@@ -423,6 +439,7 @@ export const check = <E>(
   options: CheckOptions,
   program: Effect.Effect<unknown, E, Scope.Scope> | ((seed: number) => Effect.Effect<unknown, E, Scope.Scope>)
 ): void => {
+  InvalidOptions.checkOrThrow("Simulation.check", options, checkChecks)
   const { from = 0, seeds = 100 } = options
   for (let seed = from; seed < from + seeds; seed++) {
     const lines: Array<string> = []
@@ -431,7 +448,7 @@ export const check = <E>(
     })
     const { elapsed, exit, wakes } = Effect.suspend(() => (Effect.isEffect(program) ? program : program(seed))).pipe(
       Effect.provide(Logger.replace(Logger.defaultLogger, keep)),
-      (effect) => run(seed, effect, options)
+      (effect) => run(seed, effect, InvalidOptions.only<Options>(checks, options))
     )
     if (Exit.isSuccess(exit)) continue
     throw new CheckFailed({

@@ -1,0 +1,393 @@
+/**
+ * Every object of options that the package takes, with the names of its options: what TypeScript refuses is refused at run
+ * time too, since JavaScript and configurations call it as well. An options interface without a row here fails the test.
+ */
+import { readFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import {
+  AdaptiveConcurrency,
+  Alarm,
+  Backlog,
+  Circuit,
+  Consumer,
+  type Delivery,
+  Diagnosis,
+  Figures,
+  InvalidOptions,
+  Pipeline,
+  ProcessLoad,
+  RetryPolicy,
+  Scaling,
+  Served,
+  Throttle,
+  Tunable
+} from "@millrace/core"
+import { MemoryQueue, Simulation } from "@millrace/core/testing"
+import { Cause, Context, Effect, Exit, Layer, Logger, Schedule, type Scope, Stream } from "effect"
+
+type Use = (options: never) => Effect.Effect<unknown, unknown, Scope.Scope>
+
+/** What it is, its options, what it needs at least, and how it is used. */
+type Row = readonly [what: string, names: ReadonlyArray<string>, least: object, use: Use]
+
+const consumer = [
+  "name",
+  "maxInFlight",
+  "rate",
+  "wait",
+  "linger",
+  "receiveRetry",
+  "settleRetry",
+  "fatalGrace",
+  "pollGrace",
+  "flushWithin",
+  "heartbeat",
+  "drainWhen",
+  "drainDeadline",
+  "warnAfter",
+  "spans"
+]
+const concurrency = ["concurrency", "sequence", "ackAhead"]
+const process = [...concurrency, "retry", "timeout", "holdLimit", "onFailure", "circuit", "span"]
+const batch = ["max", "maxBytes", "within"]
+const hold = ["for", "clearFor"]
+const levels = ["above", "clearAt", ...hold]
+
+const withConsumer = <A, E>(
+  f: (made: Consumer.Consumer<MemoryQueue.MemoryQueueError>) => Effect.Effect<A, E, Scope.Scope>
+) =>
+  Effect.gen(function* () {
+    return yield* f(yield* Consumer.make(yield* MemoryQueue.make()))
+  })
+
+const stage = (
+  f: (source: Stream.Stream<Delivery.Delivery<string>>) => Stream.Stream<unknown, unknown>
+): Effect.Effect<void, unknown> => Stream.runDrain(f(Stream.empty))
+
+const backlogOf = Backlog.make({
+  queue: "q",
+  counts: Effect.succeed({ visible: 0, inFlight: 0, delayed: 0 }),
+  errorKind: () => "transient"
+})
+
+const alarm = (made: Alarm.Alarm) => made.ready
+
+class Orders extends Context.Tag("Orders")<Orders, Served.Served>() {}
+
+const nothing = () => Effect.void
+
+const rows: ReadonlyArray<Row> = [
+  ["Consumer.make", consumer, {}, (o) => Effect.flatMap(MemoryQueue.make(), (queue) => Consumer.make(queue, o))],
+  [
+    "Consumer.stream",
+    consumer,
+    {},
+    (o) =>
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make()
+        yield* queue.send(["a"])
+        yield* Stream.runDrain(Stream.take(Consumer.stream(queue, o), 1))
+      })
+  ],
+  ["drain", ["deadline"], {}, (o) => withConsumer((made) => made.drain(o))],
+  ["health", ["stuckFactor", "stuckAfter", "staleAfter"], {}, (o) => withConsumer((made) => made.health(o))],
+  [
+    "Served.layer",
+    [...consumer, "restart"],
+    {},
+    (o) => Layer.build(Served.layer(Orders, MemoryQueue.make(), Stream.take(0), o))
+  ],
+  ["Pipeline.mapEffect", concurrency, {}, (o) => stage(Pipeline.mapEffect(nothing, o))],
+  ["Pipeline.process", process, {}, (o) => stage(Pipeline.process(nothing, o))],
+  ["Pipeline.settle", ["retry"], {}, (o) => stage(Pipeline.settle(o))],
+  ["Pipeline.batch", batch, { max: 2 }, (o) => stage(Pipeline.batch(o))],
+  ["Pipeline.processBatches", [...process, ...batch], { max: 2 }, (o) => stage(Pipeline.processBatches(nothing, o))],
+  ["RetryPolicy.redeliver", ["attempts"], {}, (o) => Effect.sync(() => RetryPolicy.redeliver(Schedule.forever, o))],
+  ["Circuit.make", ["name", "trips", "threshold", "probeAfter", "probes"], { trips: ["A"] }, (o) => Circuit.make(o)],
+  ["Circuit.make: threshold", ["rate", "minimum", "window"], {}, (o) => Circuit.make({ trips: [], threshold: o })],
+  [
+    "Backlog.make",
+    ["every", "window", "oldest", "departed", "arrived"],
+    {},
+    (o) => Backlog.make({ queue: "q", counts: Effect.never, errorKind: () => "transient" }, o)
+  ],
+  ["Alarm.make", hold, {}, (o) => alarm(Alarm.make("a", { judge: () => "well", describe: () => "" }, o))],
+  ["Alarm.backlog", [...levels, "growingBy"], { above: 1 }, (o) => alarm(Alarm.backlog(o))],
+  ["Alarm.oldest", levels, { above: 1 }, (o) => alarm(Alarm.oldest(o))],
+  ["Alarm.timeToDrain", [...levels, "atLeast"], { above: 1 }, (o) => alarm(Alarm.timeToDrain(o))],
+  ["Alarm.deadLetters", levels, {}, (o) => alarm(Alarm.deadLetters(o))],
+  ["Alarm.inFlight", [...levels, "limit"], {}, (o) => alarm(Alarm.inFlight(o))],
+  ["Alarm.noProgress", hold, {}, (o) => alarm(Alarm.noProgress(o))],
+  ["Throttle.stopAbove", ["rate", "resumeAt", "maxAge"], { rate: 1 }, (o) => Throttle.stopAbove(10, o).control],
+  [
+    "Throttle.targetBacklog",
+    ["max", "min", "initial", "horizon", "window", "maxAge", "lag", "deadband"],
+    { max: 10 },
+    (o) => Throttle.targetBacklog(10, o).control
+  ],
+  [
+    "Throttle.make",
+    ["holdFor", "sent"],
+    {},
+    (o) => Effect.flatMap(backlogOf, (backlog) => Throttle.make(backlog, Throttle.constant(1), o))
+  ],
+  [
+    "Scaling.plan",
+    ["min", "max", "scaleOutCooldown", "scaleInCooldown", "slack", "groups", "groupsPerConsumer"],
+    { max: 3 },
+    (o) => Scaling.plan(Scaling.timeToDrain("1 minute"), o)
+  ],
+  [
+    "Scaling.advice: fleet",
+    ["running", "rate"],
+    {},
+    (o) =>
+      Effect.flatMap(backlogOf, (backlog) =>
+        Stream.runHead(Scaling.advice(backlog, Scaling.timeToDrain("1 minute"), { max: 3 }, o))
+      )
+  ],
+  ["Scaling.measured", ["window"], {}, (o) => Scaling.measured(Effect.never, o)],
+  ["Figures.intervals", ["every"], {}, (o) => Stream.runDrain(Figures.intervals(Effect.die("over"), o))],
+  [
+    "AdaptiveConcurrency.make",
+    ["max", "min", "every", "overload", "tolerance", "stage"],
+    { max: 10 },
+    (o) =>
+      withConsumer((made) =>
+        Effect.flatMap(Tunable.make("slots", 5), (slots) => AdaptiveConcurrency.make(slots, made.figures, o))
+      )
+  ],
+  ["Diagnosis.judge", ["window", "drainWithin", "inFlightLimit"], {}, (o) => Diagnosis.judge({ intervals: [] }, o)],
+  [
+    "Diagnosis.of",
+    ["window", "drainWithin", "inFlightLimit", "every", "memory"],
+    {},
+    (o) => withConsumer((made) => Effect.provide(Diagnosis.of(made, undefined, o), ProcessLoad.layerUnknown))
+  ],
+  [
+    "MemoryQueue.make",
+    [
+      "name",
+      "ordered",
+      "leaseDuration",
+      "maxLease",
+      "maxWait",
+      "batchSize",
+      "deadLetters",
+      "maxAttempts",
+      "latency",
+      "strandAborted",
+      "faults",
+      "onEvent"
+    ],
+    {},
+    (o) => MemoryQueue.make(o)
+  ],
+  [
+    "Simulation.run",
+    ["order", "startAt", "maxWakes", "maxElapsed", "leaks"],
+    {},
+    (o) => Effect.sync(() => Simulation.run(1, Effect.void, o))
+  ],
+  [
+    "Simulation.check",
+    ["order", "startAt", "maxWakes", "maxElapsed", "leaks", "seeds", "from"],
+    {},
+    (o) => Effect.sync(() => Simulation.check(o, Effect.void))
+  ]
+]
+
+/** As JavaScript gives them: no type says what they are. */
+const asGiven = (options: object): never => options as never
+
+/** The refusal, whether it is a failure or was thrown. */
+const refusalOf = (use: Use, options: object) =>
+  Effect.map(Effect.exit(Effect.scoped(Effect.suspend(() => use(asGiven(options))))), (exit) => {
+    const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+    return error instanceof InvalidOptions.InvalidOptions ? error : undefined
+  })
+
+/** Another way to write it, as a slip of the finger would: `maxInflight`, `everi`. */
+const misspelt = (name: string) => {
+  const lower = name.toLowerCase()
+  return lower === name ? `${name}x` : lower
+}
+
+describe("options", () => {
+  for (const [what, names, least, use] of rows) {
+    it.effect(`${what}: is made with what it needs at least`, () =>
+      Effect.map(refusalOf(use, least), (refused) => assert.strictEqual(refused, undefined))
+    )
+    it.effect(`${what}: a name that is not there is refused, and the one that was meant is told`, () =>
+      Effect.gen(function* () {
+        for (const name of names) {
+          const refused = yield* refusalOf(use, { ...least, [misspelt(name)]: undefined })
+          assert.include(refused?.message, `did you mean `, name)
+          assert.include(refused?.message, `${name}?`)
+        }
+        const refused = yield* refusalOf(use, { ...least, somethingElseAltogether: 1 })
+        for (const name of names) assert.include(refused?.message, name)
+      })
+    )
+    it.effect(`${what}: values of no type that it can have are refused, by its name`, () =>
+      Effect.gen(function* () {
+        for (const name of names) {
+          for (const value of [null, Symbol("x"), { nothing: "of this" }, "nothing of this", -1, Number.NaN]) {
+            // Free text may be any text.
+            if (typeof value === "string" && name === "name") continue
+            const refused = yield* refusalOf(use, { ...least, [name]: value })
+            assert.include(refused?.option, name, `${name}: ${String(value)}`)
+            assert.match(refused?.message ?? "", / is .*; (write|there are|did you mean) /, `${name}: ${String(value)}`)
+          }
+        }
+      })
+    )
+    it.effect(`${what}: options that are no object are refused`, () =>
+      Effect.gen(function* () {
+        for (const value of [null, 5, "fast", [1], Effect.void, Schedule.forever]) {
+          const refused = yield* refusalOf(use, value as object)
+          assert.match(refused?.message ?? "", /options of .* are |is .*; write /, String(value))
+        }
+      })
+    )
+  }
+
+  it("has a row for each interface of options in the sources", () => {
+    const source = join(import.meta.dirname, "../src")
+    const files = ["index.ts", "testing/index.ts"].flatMap((barrel) =>
+      [...readFileSync(join(source, barrel), "utf8").matchAll(/from "\.\/(\w+)\.js"/g)].map(([, name]) =>
+        join(dirname(barrel), `${name}.ts`)
+      )
+    )
+    const declared = files.flatMap((file) =>
+      [...readFileSync(join(source, file), "utf8").matchAll(/^export interface (\w*Options)\b/gm)].map(
+        ([, name]) => `${file.replace(/\.ts$/, "").replace(/^testing\//, "")}.${name}`
+      )
+    )
+    const covered = new Map([
+      ["Consumer.Options", "Consumer.make"],
+      ["Health.Options", "health"],
+      ["Served.Options", "Served.layer"],
+      ["Pipeline.ConcurrencyOptions", "Pipeline.mapEffect"],
+      ["Pipeline.SettleOptions", "Pipeline.settle"],
+      ["Pipeline.ProcessOptions", "Pipeline.process"],
+      ["Pipeline.BatchOptions", "Pipeline.batch"],
+      ["Pipeline.ProcessBatchesOptions", "Pipeline.processBatches"],
+      ["Circuit.Options", "Circuit.make"],
+      ["Backlog.Options", "Backlog.make"],
+      ["Throttle.StopOptions", "Throttle.stopAbove"],
+      ["Throttle.TargetOptions", "Throttle.targetBacklog"],
+      ["Throttle.Options", "Throttle.make"],
+      ["Scaling.Options", "Scaling.plan"],
+      ["Scaling.MeasuredOptions", "Scaling.measured"],
+      ["AdaptiveConcurrency.Options", "AdaptiveConcurrency.make"],
+      ["Diagnosis.Options", "Diagnosis.judge"],
+      ["Diagnosis.WatchOptions", "Diagnosis.of"],
+      ["MemoryQueue.Options", "MemoryQueue.make"],
+      ["Simulation.Options", "Simulation.run"],
+      ["Simulation.CheckOptions", "Simulation.check"]
+    ])
+    /** Made by consumers alone. */
+    const machinery = new Set(["Intake", "LeaseKeeper", "Sequencer", "Settler"].map((name) => `${name}.Options`))
+    const known = new Set(rows.map(([what]) => what))
+    assert.deepStrictEqual(
+      declared.filter((name) => !machinery.has(name) && !known.has(covered.get(name) ?? "")),
+      []
+    )
+  })
+})
+
+/** The messages logged at warning and above. */
+const warningsOf = <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.gen(function* () {
+    const lines: Array<string> = []
+    const keep = Logger.make(({ logLevel, message }) => {
+      if (logLevel.ordinal >= 30_000) lines.push(String(message))
+    })
+    yield* Effect.exit(Effect.provide(effect, Logger.replace(Logger.defaultLogger, keep)))
+    return lines
+  })
+
+describe("options that work, and are most likely not what was meant", () => {
+  const handled = (
+    stage: (source: Stream.Stream<Delivery.Delivery<string>, unknown>) => Stream.Stream<unknown, unknown>,
+    maxInFlight: number
+  ) =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.send(["a"])
+      return yield* warningsOf(
+        Effect.timeout(Stream.runDrain(stage(Consumer.stream(queue, { maxInFlight }))), "1 minute")
+      )
+    })
+  const run = <A, E>(effect: Effect.Effect<A, E>) => {
+    const { exit } = Simulation.run(1, effect)
+    if (Exit.isFailure(exit)) throw Cause.squash(exit.cause)
+    return exit.value
+  }
+
+  it("a bare number below a second, where seconds are usual", () => {
+    const [line, ...more] = run(handled(Pipeline.process(nothing, { timeout: 30 }), 20))
+    assert.strictEqual(
+      line,
+      'timeout is 30, and a number is milliseconds; write "30 seconds" if seconds are meant, and "30 millis" if not'
+    )
+    assert.deepStrictEqual(more, [])
+    assert.deepStrictEqual(run(handled(Pipeline.process(nothing, { timeout: "30 millis" }), 20)), [])
+  })
+
+  it("batches that can never be full", () => {
+    const [line, ...more] = run(handled(Pipeline.processBatches(nothing, { max: 100 }), 50))
+    assert.match(line ?? "", /^max is 100, and at most 50 messages of memory are in flight: .*raise maxInFlight/)
+    assert.deepStrictEqual(more, [])
+    assert.deepStrictEqual(run(handled(Pipeline.processBatches(nothing, { max: 50 }), 50)), [])
+  })
+
+  it("more slots than there can be messages", () => {
+    const [line] = run(handled(Pipeline.process(nothing, { concurrency: 64 }), 10))
+    assert.match(line ?? "", /^concurrency is 64, and at most 10 messages of memory are in flight: .*raise maxInFlight/)
+  })
+
+  it("counts the queues together where several are merged", () => {
+    const two = run(
+      Effect.gen(function* () {
+        const a = yield* MemoryQueue.make({ name: "a" })
+        const b = yield* MemoryQueue.make({ name: "b" })
+        yield* a.send(["x"])
+        const both = Stream.merge(Consumer.stream(a, { maxInFlight: 10 }), Consumer.stream(b, { maxInFlight: 10 }))
+        return yield* warningsOf(Stream.runDrain(Stream.take(Pipeline.process(nothing, { concurrency: 20 })(both), 1)))
+      })
+    )
+    assert.deepStrictEqual(two, [])
+  })
+})
+
+describe("a policy's place", () => {
+  const refused = (retry: unknown) =>
+    Effect.map(
+      refusalOf((o) => stage(Pipeline.process(nothing, o)), { retry }),
+      (error) => error?.message
+    )
+
+  it.effect("takes no number of attempts and no Schedule, and says what it takes", () =>
+    Effect.gen(function* () {
+      const write =
+        'write a RetryPolicy, such as RetryPolicy.redeliver(Schedule.exponential("1 second"), { attempts: 5 })'
+      assert.include(yield* refused(3), `retry is 3; ${write}`)
+      assert.include(yield* refused(Schedule.recurs(3)), `retry is a Schedule; ${write}`)
+    })
+  )
+
+  it("throws where a policy is made of what is none", () => {
+    const wrong = 3 as never
+    for (const make of [
+      () => RetryPolicy.redeliver(wrong),
+      () => RetryPolicy.inPlace(wrong),
+      () => RetryPolicy.orElse(RetryPolicy.discard, wrong),
+      () => RetryPolicy.match<{ readonly _tag: "A" }>({ A: wrong })
+    ]) {
+      assert.throws(make, /is 3; write a /)
+    }
+  })
+})
