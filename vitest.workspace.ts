@@ -9,7 +9,10 @@ const project = (name: string, root: string, env: Record<string, string> = {}) =
 })
 
 /** Tests make clients of the SDK by hand; our own client is silent by itself, which `SqsClient.notice.test` checks. */
-const withoutNotice = { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true" }
+const withoutNotice = {
+  AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true",
+  AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE: "1"
+}
 
 export default defineWorkspace([
   project("core", "packages/core"),

@@ -200,7 +200,8 @@ describe("a project with the tarballs", () => {
     )
 
     const bin = join(consumer, "node_modules/@millrace/sqs/dist/bin.js")
-    const emulator = spawn(process.execPath, [bin, "emulator", "--port", "0", "--queue", "orders"], {
+    const queue = "orders,VisibilityTimeout=60,deadLetter=dlq,maxReceiveCount=5"
+    const emulator = spawn(process.execPath, [bin, "emulator", "--port", "0", "--queue", queue], {
       cwd: consumer,
       env
     })
@@ -208,11 +209,24 @@ describe("a project with the tarballs", () => {
     try {
       const [line] = await Promise.race([once(createInterface(emulator.stdout), "line"), exit.then(() => [""])])
       const [endpoint] = /http:\/\/[\d.]+:\d+/.exec(line) ?? []
-      const headers = { "content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.ListQueues" }
-      const response = await fetch(endpoint ?? `no endpoint in: ${line}`, { method: "POST", headers, body: "{}" })
-      expect(await response.json()).toEqual({ QueueUrls: [`${endpoint}/000000000000/orders`] })
+      const call = (operation: string, body: object) =>
+        fetch(endpoint ?? `no endpoint in: ${line}`, {
+          method: "POST",
+          headers: { "content-type": "application/x-amz-json-1.0", "x-amz-target": `AmazonSQS.${operation}` },
+          body: JSON.stringify(body)
+        })
+      const urls = ["dlq", "orders"].map((name) => `${endpoint}/000000000000/${name}`)
+      expect(await (await call("ListQueues", {})).json()).toEqual({ QueueUrls: urls })
+      // It ends at once, long polls or not.
+      const poll = call("ReceiveMessage", { QueueUrl: "orders", WaitTimeSeconds: 20 })
+      await call("GetQueueUrl", { QueueName: "orders" })
+      const told = performance.now()
+      emulator.kill("SIGTERM")
+      expect(await exit).toEqual([0, null])
+      expect(performance.now() - told).toBeLessThan(1_000)
+      await expect(poll).rejects.toThrow()
     } finally {
-      emulator.kill("SIGINT")
+      emulator.kill("SIGKILL")
       await exit
     }
   })

@@ -179,6 +179,10 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidEmula
     if (!Duration.isFinite(latency)) return yield* refuse("latency must be finite: leave it out for none.")
     const accountId = options.accountId ?? "000000000000"
     if (!/^\d{12}$/.test(accountId)) return yield* refuse(`accountId must have 12 digits, not "${accountId}".`)
+    const region = options.region ?? "us-east-1"
+    if (!/^[a-z0-9-]+$/.test(region)) {
+      return yield* refuse(`region must be of small letters, digits and hyphens, as us-east-1, not "${region}".`)
+    }
     const keepDeleted = options.keepDeleted ?? 1_000
     if (!(keepDeleted >= 0)) return yield* refuse(`keepDeleted must be 0 or more, not ${keepDeleted}.`)
     const inFlightLimit = options.inFlightLimit ?? 120_000
@@ -187,7 +191,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidEmula
     }
     const draw = Random.nextIntBetween(0, 2 ** 32)
     const engine = new Engine({
-      region: options.region ?? "us-east-1",
+      region,
       accountId,
       url: (options.url ?? "http://localhost:9324").replace(/\/+$/, ""),
       keepDeleted,

@@ -1,12 +1,15 @@
 /**
- * The emulator's door for any AWS SDK: an HTTP server that speaks AWS JSON 1.0 over the same queues as the handle and
- * the in-process `SqsClient`. Signatures are not checked; any credentials will do.
+ * The emulator's door for any AWS SDK: an HTTP server that speaks AWS JSON 1.0, and the Query protocol of older SDKs,
+ * over the same queues as the handle and the in-process `SqsClient`. Signatures are not checked; any credentials will do.
+ * `GET /health` answers as long as it serves.
  *
  * @example
  * const emulator = SqsHttp.layer({ port: 0 }).pipe(Layer.provideMerge(SqsEmulator.layer({ queues: { orders: {} } })))
  */
 
+import { isUtf8 } from "node:buffer"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import type { Duplex } from "node:stream"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -16,10 +19,13 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import type { Api } from "../internal/emulator/Calls.js"
-import * as Wire from "../internal/emulator/Wire.js"
-import type { SqsError } from "../SqsError.js"
+import * as Door from "../internal/emulator/Door.js"
+import { before, type Failure } from "../internal/emulator/Failure.js"
+import * as Hosts from "../internal/emulator/Hosts.js"
+import type { Answer } from "../internal/emulator/Protocol.js"
 import { InvalidEmulatorOptions, SqsEmulator } from "./SqsEmulator.js"
 
 /** Another program listens on the port. */
@@ -42,6 +48,14 @@ export interface Options {
   readonly port?: number | undefined
   /** Default: `127.0.0.1`, so that only this machine reaches it. */
   readonly host?: string | undefined
+  /**
+   * Names in a request's `Host` that are welcome beside addresses, names without a dot, and names under `.localhost`,
+   * `.local`, `.internal` and `.test`. All others are refused with 403: a page on the web whose name points to this
+   * machine could read and write the queues otherwise. Default: none.
+   */
+  readonly allowedHosts?: ReadonlyArray<string> | undefined
+  /** At once; further ones are closed. Default: 800. */
+  readonly maxConnections?: number | undefined
 }
 
 export interface Service {
@@ -67,12 +81,20 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<Service, PortInUse | CannotListen | InvalidEmulatorOptions, SqsEmulator | Scope.Scope> =>
   Effect.gen(function* () {
-    const { port = 9324, host = "127.0.0.1" } = options
+    const { port = 9324, host = "127.0.0.1", allowedHosts = [], maxConnections = 800 } = options
     if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
       return yield* new InvalidEmulatorOptions({ message: `port must be from 0 (a free one) to 65535, not ${port}.` })
     }
+    if (!(Number.isInteger(maxConnections) && maxConnections >= 1)) {
+      return yield* new InvalidEmulatorOptions({
+        message: `maxConnections must be a whole number of at least 1, not ${maxConnections}.`
+      })
+    }
     const { client } = yield* SqsEmulator
-    const node = createServer({ keepAliveTimeout: 60_000 })
+    const node = createServer(settings)
+    node.maxConnections = maxConnections
+    // Room is made where connections only wait for their client's next request.
+    node.on("drop", () => node.closeIdleConnections())
     const server = yield* Effect.mapError(
       NodeHttpServer.make(() => node, { port, host }),
       ({ cause }) => cannotListen(host, port, cause)
@@ -80,10 +102,18 @@ export const make = (
     // Long polls would hold up the server's end by their 20 seconds.
     yield* Effect.addFinalizer(() => Effect.sync(() => node.closeAllConnections()))
     const runFork = yield* FiberSet.makeRuntime<never, Answer>()
+    const draw = Random.nextIntBetween(0, 2 ** 32)
+    const requestId = Door.requestIds([yield* draw, yield* draw])
     node.on(
       "request",
-      listener(client, (answer) => runFork(Effect.tapDefect(answer, Effect.logError)))
+      listener({
+        api: client,
+        allowedHosts: new Set([host, ...allowedHosts].map((name) => name.toLowerCase())),
+        requestId,
+        runFork: (answer) => runFork(Effect.tapDefect(answer, Effect.logError))
+      })
     )
+    node.on("clientError", ({ code }: NodeJS.ErrnoException, socket) => refuseUnread(code, socket, requestId()))
     const address = server.address
     const listening = address._tag === "TcpAddress" ? address.port : port
     return {
@@ -109,25 +139,66 @@ const cannotListen = (host: string, port: number, cause: unknown): PortInUse | C
       })
 }
 
-const contentType = "application/x-amz-json-1.0"
-
-interface Answer {
-  readonly status: number
-  readonly body: string
-  readonly query?: string
+/** Milliseconds for a request's headers, for all of it, and for the next one on the same connection. */
+const settings = {
+  // Without a Host it is refused here, with an id as every answer has.
+  requireHostHeader: false,
+  headersTimeout: 3_000,
+  requestTimeout: 10_000,
+  keepAliveTimeout: 60_000,
+  connectionsCheckingInterval: 1_000
 }
 
-const failed = (status: number, type: string, query: string, message: string): Answer => ({
-  status,
-  body: JSON.stringify({ __type: type, message }),
-  query: `${query};${status >= 500 ? "Receiver" : "Sender"}`
-})
+/** 1 MiB of messages, with room for JSON's escapes, or a form's, of every character. */
+const longestBody = 8 * 1_048_576
 
-const succeededWith = (value: unknown): Answer => ({ status: 200, body: JSON.stringify(value) })
+const healthy: Answer = { status: 200, contentType: "application/json", body: '{"status":"ok"}' }
 
-const failedWith = (error: SqsError): Answer => {
-  const { status, type, query } = Wire.failure(error)
-  return failed(status, `com.amazonaws.sqs#${type}`, query, error.message)
+const isHealthCheck = (method: string, path: string): boolean =>
+  (method === "GET" || method === "HEAD") && /^\/health(\?|$)/.test(path)
+
+/** Path and query of a request's target, which a proxy's client writes as a whole URL. */
+const pathOf = (target: string): string | undefined => {
+  if (target.startsWith("/")) return target
+  try {
+    const { pathname, protocol, search } = new URL(target)
+    return protocol === "http:" ? pathname + search : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const reply = (
+  response: ServerResponse,
+  { body, contentType, queryError, status }: Answer,
+  requestId: string
+): void => {
+  const headers: Record<string, string | number> = {
+    "content-type": contentType,
+    "content-length": Buffer.byteLength(body),
+    "x-amzn-RequestId": requestId
+  }
+  if (queryError !== undefined) headers["x-amzn-query-error"] = queryError
+  response.writeHead(status, headers)
+  // As a string, which Node sends in one piece with the head.
+  response.end(body)
+}
+
+/** What Node could not read has no response yet: the answer is written by hand. */
+const refuseUnread = (code: string | undefined, socket: Duplex, requestId: string): void => {
+  if (!socket.writable || code === "ECONNRESET") return void socket.destroy()
+  const [status, body] =
+    code === "HPE_HEADER_OVERFLOW"
+      ? ["431 Request Header Fields Too Large", "The request's headers are too long."]
+      : code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? ["408 Request Timeout", "The request took too long to arrive."]
+        : ["400 Bad Request", "The request is not HTTP."]
+  const head = [
+    "content-type: text/plain; charset=utf-8",
+    `content-length: ${body.length}`,
+    `x-amzn-RequestId: ${requestId}`
+  ]
+  socket.end([`HTTP/1.1 ${status}`, ...head, "connection: close", "", body].join("\r\n"))
 }
 
 const header = (request: IncomingMessage, name: string): string | undefined => {
@@ -135,36 +206,12 @@ const header = (request: IncomingMessage, name: string): string | undefined => {
   return typeof value === "string" ? value : undefined
 }
 
-const answer = (api: Api, request: IncomingMessage, body: string): Effect.Effect<Answer> => {
-  try {
-    const result = Wire.handle(api, header(request, "x-amz-target"), body, {
-      host: request.headers.host,
-      trace: header(request, "x-amzn-trace-id")
-    })
-    return Effect.match(result, { onSuccess: succeededWith, onFailure: failedWith })
-  } catch (unreadable) {
-    if (!(unreadable instanceof Wire.Unreadable)) return Effect.die(unreadable)
-    const type = `com.amazon.coral.service#${unreadable.type}`
-    return Effect.succeed(failed(400, type, unreadable.type, unreadable.message))
-  }
+interface Listening {
+  readonly api: Api
+  readonly allowedHosts: ReadonlySet<string>
+  readonly requestId: () => string
+  readonly runFork: (answer: Effect.Effect<Answer>) => Fiber.RuntimeFiber<Answer>
 }
-
-const reply = (response: ServerResponse, { status, body, query }: Answer): void => {
-  const length = Buffer.byteLength(body)
-  response.writeHead(
-    status,
-    query === undefined
-      ? { "content-type": contentType, "content-length": length }
-      : { "content-type": contentType, "content-length": length, "x-amzn-query-error": query }
-  )
-  // As a string, which Node sends in one piece with the head.
-  response.end(body)
-}
-
-/** 1 MiB of messages, with room for JSON's escapes of every character. */
-const longestBody = 8 * 1_048_576
-const tooLong = failed(413, "RequestEntityTooLarge", "RequestEntityTooLarge", "The request is too large.")
-const broken = failed(500, "InternalFailure", "InternalFailure", "The emulator failed; its log says how.")
 
 /**
  * Node's own request event, and a fiber a request. An `HttpApp` does the same for twice as much above a bare server
@@ -172,8 +219,9 @@ const broken = failed(500, "InternalFailure", "InternalFailure", "The emulator f
  * tracer and logger 180 to 200), and an emulator should not be what a benchmark measures.
  */
 const listener =
-  (api: Api, runFork: (answer: Effect.Effect<Answer>) => Fiber.RuntimeFiber<Answer>) =>
+  ({ allowedHosts, api, requestId, runFork }: Listening) =>
   (request: IncomingMessage, response: ServerResponse): void => {
+    const id = requestId()
     const chunks: Array<Buffer> = []
     let length = 0
     request.on("data", (chunk: Buffer) => {
@@ -181,15 +229,33 @@ const listener =
       if (length <= longestBody) chunks.push(chunk)
     })
     request.on("end", () => {
-      if (length > longestBody) return reply(response, tooLong)
       const [first] = chunks
       const body = first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks)
-      const fiber = runFork(answer(api, request, body.toString()))
+      const asked = {
+        method: request.method ?? "",
+        path: pathOf(request.url ?? "") ?? "",
+        target: header(request, "x-amz-target"),
+        contentType: header(request, "content-type"),
+        accept: header(request, "accept"),
+        body: body.toString()
+      }
+      const refuse = (failure: Failure, message: string) =>
+        reply(response, Door.refused(asked, failure, message, id), id)
+      const problem = Hosts.problemOf(request.headers, allowedHosts)
+      if (problem !== undefined) return refuse(before.forbidden, problem)
+      if (asked.path === "" || request.headers.host === undefined) {
+        return refuse(before.malformed, "The request has no path, or no Host.")
+      }
+      if (length > longestBody) return refuse(before.tooLong, "The request is longer than 8 MiB.")
+      if (!isUtf8(body)) return refuse(before.malformed, "The request's body is not text in UTF-8.")
+      if (isHealthCheck(asked.method, asked.path)) return reply(response, healthy, id)
+      const context = { host: request.headers.host, trace: header(request, "x-amzn-trace-id") }
+      const fiber = runFork(Door.answer(api, asked, context, id))
       fiber.addObserver((exit) => {
         if (response.destroyed) return
-        if (Exit.isSuccess(exit)) reply(response, exit.value)
+        if (Exit.isSuccess(exit)) reply(response, exit.value, id)
         else if (Exit.isInterrupted(exit)) response.destroy()
-        else reply(response, broken)
+        else refuse(before.broken, "The emulator failed; its log says how.")
       })
       // A client that goes away ends its long poll.
       response.on("close", () => {

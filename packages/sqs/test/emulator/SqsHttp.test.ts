@@ -1,10 +1,12 @@
 /** The emulator through the AWS SDK, over HTTP: what a program that is not ours sees. */
+import { once } from "node:events"
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
+import { type AddressInfo, connect, type Socket } from "node:net"
 import * as Sdk from "@aws-sdk/client-sqs"
 import { describe, expect, it } from "@effect/vitest"
 import { Fault, SqsEmulator, SqsHttp } from "@millrace/sqs/emulator"
-import { Effect, Exit, Layer, Scope } from "effect"
+import { Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { served } from "./Clients.js"
 
 interface Door {
   readonly sqs: SqsEmulator.Service
@@ -13,9 +15,6 @@ interface Door {
   /** Of a queue that is there. */
   readonly url: (name: string) => string
 }
-
-const served = (queues: Readonly<Record<string, SqsEmulator.QueueOptions>>) =>
-  SqsHttp.layer({ port: 0 }).pipe(Layer.provideMerge(SqsEmulator.layer({ queues })))
 
 const over = (
   name: string,
@@ -39,7 +38,7 @@ const over = (
         (sdk) => Effect.sync(() => sdk.destroy())
       )
       yield* run({ sqs, http, sdk, url: (queue) => `${http.endpoint}/000000000000/${queue}` })
-    }).pipe(Effect.scoped, Effect.provide(served(queues)))
+    }).pipe(Effect.scoped, Effect.provide(served({ queues })))
   )
 
 const names = (error: unknown) =>
@@ -388,9 +387,9 @@ describe("errors", () => {
       expect(yield* post(endpoint, "toString", "{}")).toMatchObject({
         json: { __type: "com.amazon.coral.service#UnknownOperationException" }
       })
-      expect(yield* post(endpoint, undefined, "Action=ListQueues")).toMatchObject({
+      expect(yield* post(endpoint, undefined, "{}")).toMatchObject({
         status: 400,
-        json: { message: expect.stringContaining("update the SDK") }
+        json: { message: "There is no x-amz-target header." }
       })
       expect(yield* post(endpoint, "ReceiveMessage", "{}")).toMatchObject({
         json: { message: "The request must contain the parameter QueueUrl." }
@@ -401,7 +400,224 @@ describe("errors", () => {
   )
 })
 
+/** One request, byte for byte, and all that is answered until the connection ends. */
+const raw = (port: number, request: string | Uint8Array) =>
+  Effect.promise(
+    () =>
+      new Promise<string>((resolve, reject) => {
+        const socket = connect(port, "127.0.0.1", () => socket.write(request))
+        let answer = ""
+        socket.on("data", (chunk) => {
+          answer += chunk
+        })
+        socket.on("close", () => resolve(answer))
+        socket.on("error", reject)
+      })
+  )
+const lines = (...lines: ReadonlyArray<string>) => [...lines, "Connection: close", "", ""].join("\r\n")
+const requestId = /^x-amzn-requestid: [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\r$/im
+
+describe("who may call", () => {
+  const asked = (headers: ReadonlyArray<string>) => lines("GET /?Action=ListQueues HTTP/1.1", ...headers)
+  const status = (port: number, ...headers: ReadonlyArray<string>) =>
+    Effect.map(raw(port, asked(headers)), (answer) => Number(answer.split(" ")[1]))
+
+  over("an address, a name without a dot and a private one; no name of the web", {}, ({ http: { port } }) =>
+    Effect.gen(function* () {
+      for (const host of [
+        "localhost",
+        "LOCALHOST:1",
+        "127.0.0.1:1",
+        "[::1]:1",
+        "192.0.2.7",
+        "sqs",
+        "a.localhost",
+        "host.docker.internal",
+        "sqs.default.svc.cluster.local"
+      ]) {
+        expect(yield* status(port, `Host: ${host}`), host).toBe(200)
+      }
+      for (const host of [
+        "evil.example",
+        "evil.example:9324",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "localhost@evil.example",
+        "a b",
+        "["
+      ]) {
+        expect(yield* status(port, `Host: ${host}`), host).toBe(403)
+      }
+      const refused = yield* raw(
+        port,
+        lines("POST / HTTP/1.1", "Host: evil.example", "Content-Length: 0", "x-amz-target: AmazonSQS.ListQueues")
+      )
+      expect(refused).toContain('{"__type":"com.amazon.coral.service#AccessDeniedException"')
+      expect(refused).toContain("does not answer to the host evil.example")
+      expect(refused).toMatch(requestId)
+    })
+  )
+  over("no page of another site, by its origin or by what browsers say of a request", {}, ({ http: { port } }) =>
+    Effect.gen(function* () {
+      const here = "Host: localhost"
+      expect(yield* status(port, here, "Origin: http://localhost:3000")).toBe(200)
+      expect(yield* status(port, here, "Origin: http://127.0.0.1:3000")).toBe(200)
+      expect(yield* status(port, "Host: 192.0.2.7", "Origin: http://192.0.2.7")).toBe(200)
+      for (const site of [
+        "http://evil.example",
+        "https://192.0.2.7",
+        "http://[2001:db8::1]:80",
+        "null",
+        "file://localhost"
+      ]) {
+        expect(yield* status(port, here, `Origin: ${site}`), site).toBe(403)
+      }
+      expect(yield* status(port, here, "Sec-Fetch-Site: cross-site")).toBe(403)
+      expect(yield* status(port, here, "Sec-Fetch-Site: same-origin")).toBe(200)
+    })
+  )
+  it.live("a name that is allowed", () =>
+    Effect.gen(function* () {
+      const { port } = yield* SqsHttp.SqsHttp
+      expect(yield* status(port, "Host: SQS.example.com:80")).toBe(200)
+      expect(yield* status(port, "Host: other.example.com")).toBe(403)
+    }).pipe(Effect.provide(served({}, { allowedHosts: ["sqs.Example.com"] })))
+  )
+})
+
 describe("the server", () => {
+  over("fact 91: every answer has an id of its own, errors too", { q: {} }, ({ http: { port }, sqs }) =>
+    Effect.gen(function* () {
+      const ids = new Set<string>()
+      const json = (target: string, body: string) =>
+        `POST / HTTP/1.1\r\nHost: localhost\r\nx-amz-target: AmazonSQS.${target}\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`
+      yield* sqs.faults.script("ListQueues", [Fault.none, Fault.fail()])
+      const requests: ReadonlyArray<readonly [status: number, request: string]> = [
+        [200, json("ListQueues", "{}")],
+        [503, json("ListQueues", "{}")],
+        [400, json("ListQueues", "{")],
+        [400, json("Nonsense", "{}")],
+        [400, json("SendMessage", "{}")],
+        [200, lines("GET /health HTTP/1.1", "Host: localhost")],
+        [404, lines("GET / HTTP/1.1", "Host: localhost")],
+        [403, lines("GET / HTTP/1.1", "Host: evil.example")],
+        [400, lines("GET / HTTP/1.1")],
+        [400, "nonsense\r\n\r\n"],
+        [431, lines("GET / HTTP/1.1", `Host: ${"x".repeat(20_000)}`)]
+      ]
+      for (const [status, request] of requests) {
+        const answer = yield* raw(port, request)
+        expect(answer.split(" ")[1], request).toBe(String(status))
+        expect(answer, request).toMatch(requestId)
+        ids.add(requestId.exec(answer)?.[0] ?? "")
+      }
+      expect(ids.size).toBe(requests.length)
+    })
+  )
+  over("says that it is well", {}, ({ http: { endpoint, port } }) =>
+    Effect.gen(function* () {
+      const response = yield* Effect.promise(() => fetch(`${endpoint}/health`))
+      expect([response.status, yield* Effect.promise(() => response.json())]).toEqual([200, { status: "ok" }])
+      expect(yield* raw(port, lines("HEAD /health?any HTTP/1.1", "Host: localhost"))).toMatch(/^HTTP\/1.1 200 OK/)
+    })
+  )
+  over("a target that is no path is refused, a whole URL is read", {}, ({ http: { port } }) =>
+    Effect.gen(function* () {
+      for (const target of [
+        "http://[",
+        "*",
+        "ftp://localhost/",
+        "a",
+        "/%zz?Action=PurgeQueue",
+        "//%ff?Action=ListQueues"
+      ]) {
+        const answer = yield* raw(port, lines(`GET ${target} HTTP/1.1`, "Host: localhost"))
+        expect(answer.split(" ")[1], target).toBe("400")
+        expect(answer, target).toMatch(requestId)
+      }
+      const whole = "http://localhost/?Action=ListQueues"
+      expect(yield* raw(port, lines(`GET ${whole} HTTP/1.1`, "Host: localhost"))).toContain("<ListQueuesResponse")
+    })
+  )
+  over("a body that is not UTF-8 is refused, and nothing is sent", { q: {} }, ({ http: { port }, sqs, url }) =>
+    Effect.gen(function* () {
+      const body = Buffer.concat([
+        Buffer.from(`{"QueueUrl":"${url("q")}","MessageBody":"`),
+        Buffer.of(0xff),
+        Buffer.from('"}')
+      ])
+      const head = `POST / HTTP/1.1\r\nHost: localhost\r\nx-amz-target: AmazonSQS.SendMessage\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`
+      const answer = yield* raw(port, Buffer.concat([Buffer.from(head), body]))
+      expect(answer).toContain("400 Bad Request")
+      expect(answer).toContain("#SerializationException")
+      expect(yield* sqs.snapshot("q")).toMatchObject({ sent: 0 })
+    })
+  )
+  over("a binary value that is no base64 is refused", { q: {} }, ({ http, url }) =>
+    Effect.gen(function* () {
+      for (const BinaryValue of ["!", "YQ", "Y===", "YQ==="]) {
+        const MessageAttributes = { x: { DataType: "Binary", BinaryValue } }
+        const body = JSON.stringify({ QueueUrl: url("q"), MessageBody: "a", MessageAttributes })
+        expect(yield* post(http.endpoint, "SendMessage", body)).toMatchObject({
+          status: 400,
+          json: { message: "BinaryValue must be base64." }
+        })
+      }
+    })
+  )
+  over("a name that every object has is a message attribute's as any other", { q: {} }, ({ http, url }) =>
+    Effect.gen(function* () {
+      const QueueUrl = url("q")
+      const send = `{"QueueUrl":"${QueueUrl}","MessageBody":"x","MessageAttributes":{"__proto__":{"DataType":"String","StringValue":"v"}}}`
+      expect(yield* post(http.endpoint, "SendMessage", send)).toMatchObject({
+        json: { MD5OfMessageAttributes: expect.stringMatching(/^[0-9a-f]{32}$/) }
+      })
+      const receive = JSON.stringify({ QueueUrl, MessageAttributeNames: ["All"] })
+      const text = yield* Effect.map(post(http.endpoint, "ReceiveMessage", receive), ({ json }) => JSON.stringify(json))
+      expect(text).toContain('"MessageAttributes":{"__proto__":{"DataType":"String","StringValue":"v"}}')
+      // A field is the request's own: not one that it inherits.
+      expect(
+        yield* post(http.endpoint, "SendMessage", `{"__proto__":{"QueueUrl":"${QueueUrl}","MessageBody":"x"}}`)
+      ).toMatchObject({
+        json: { message: "The request must contain the parameter QueueUrl." }
+      })
+    })
+  )
+  over("a request half sent is not waited for", {}, ({ http: { port } }) =>
+    Effect.gen(function* () {
+      const [half, silent] = yield* Effect.all([raw(port, "POST / HTTP/1.1\r\nHost: localhost\r\n"), raw(port, "")], {
+        concurrency: 2
+      })
+      for (const answer of [half, silent]) {
+        expect(answer).toContain("408 Request Timeout")
+        expect(answer).toMatch(requestId)
+      }
+    })
+  )
+  it.live("no more connections than it was told, but for those that idle", () =>
+    Effect.gen(function* () {
+      const { port } = yield* SqsHttp.SqsHttp
+      const ask = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+      const open = Effect.promise(
+        () =>
+          new Promise<{ readonly answered: boolean; readonly socket: Socket }>((resolve) => {
+            const socket = connect(port, "127.0.0.1", () => socket.write(ask))
+            socket.on("data", () => resolve({ answered: true, socket }))
+            socket.on("close", () => resolve({ answered: false, socket }))
+            socket.on("error", () => {})
+          })
+      )
+      const first = yield* Effect.all([open, open])
+      expect(first.map(({ answered }) => answered)).toEqual([true, true])
+      const gone = Effect.promise(() => Promise.all(first.map(({ socket }) => once(socket, "close"))))
+      const waiting = yield* Effect.fork(gone)
+      expect((yield* open).answered).toBe(false)
+      yield* Fiber.join(waiting)
+      const later = yield* open
+      expect(later.answered).toBe(true)
+      later.socket.destroy()
+    }).pipe(Effect.provide(served({}, { maxConnections: 2 })))
+  )
   it.scopedLive("a port in use is an error that names it", () =>
     Effect.gen(function* () {
       const taken = yield* Effect.acquireRelease(
@@ -428,6 +644,7 @@ describe("the server", () => {
       const build = (options: SqsHttp.Options) =>
         Effect.flip(Layer.build(SqsHttp.layer(options).pipe(Layer.provide(SqsEmulator.layer()))))
       expect((yield* build({ port: 70_000 })).message).toBe("port must be from 0 (a free one) to 65535, not 70000.")
+      expect((yield* build({ maxConnections: 0 })).message).toContain("at least 1, not 0.")
       expect(yield* build({ port: 0, host: "192.0.2.1" })).toMatchObject({ _tag: "CannotListen" })
     })
   )
@@ -435,7 +652,7 @@ describe("the server", () => {
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const { sqs, http } = yield* Effect.all({ sqs: SqsEmulator.SqsEmulator, http: SqsHttp.SqsHttp }).pipe(
-        Effect.provide(yield* Layer.buildWithScope(served({ q: {} }), scope))
+        Effect.provide(yield* Layer.buildWithScope(served({ queues: { q: {} } }), scope))
       )
       const body = JSON.stringify({ QueueUrl: `${http.endpoint}/000000000000/q`, WaitTimeSeconds: 20 })
       const poll = yield* Effect.fork(Effect.exit(post(http.endpoint, "ReceiveMessage", body)))

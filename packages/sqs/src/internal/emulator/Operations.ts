@@ -1,26 +1,26 @@
 /**
- * AWS JSON 1.0: requests as they come over HTTP to the emulator's operations, and their answers back.
- *
- * @see https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
+ * What a request asks for and what its answer holds, by AWS's names of today: from the fields that one of the protocols
+ * has read to the emulator's operations, and their answers back, for the protocol to write.
  */
 import * as Effect from "effect/Effect"
 import type { Operation } from "../../emulator/Fault.js"
 import type { BatchResult, MessageAttribute, MessageAttributes, ReceivedMessage, SendFields } from "../../SqsClient.js"
 import type { SqsError } from "../../SqsError.js"
 import type { Api } from "./Calls.js"
+import { before, type Failure } from "./Failure.js"
 
 /** The request cannot be read: it has no meaning for SQS at all. */
 export class Unreadable {
-  readonly type: string
+  readonly failure: Failure
   readonly message: string
-  constructor(type: "SerializationException" | "UnknownOperationException", message: string) {
-    this.type = type
+  constructor(failure: Failure, message: string) {
+    this.failure = failure
     this.message = message
   }
 }
 
 const unreadable = (field: string, wanted: string): Unreadable =>
-  new Unreadable("SerializationException", `${field} must be ${wanted}.`)
+  new Unreadable(before.malformed, `${field} must be ${wanted}.`)
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
@@ -34,8 +34,13 @@ class Fields {
     this.record = value
   }
 
+  /** Its own: a field is not found on the prototype of all objects. */
+  private field(name: string): unknown {
+    return Object.hasOwn(this.record, name) ? this.record[name] : undefined
+  }
+
   text(name: string): string | undefined {
-    const value = this.record[name]
+    const value = this.field(name)
     if (value === undefined || value === null) return undefined
     if (typeof value !== "string") throw unreadable(name, "a string")
     return value
@@ -45,13 +50,13 @@ class Fields {
     return this.text(name) ?? ""
   }
   number(name: string): number | undefined {
-    const value = this.record[name]
+    const value = this.field(name)
     if (value === undefined || value === null) return undefined
     if (typeof value !== "number") throw unreadable(name, "a number")
     return value
   }
   list<A>(name: string, read: (item: unknown) => A): ReadonlyArray<A> | undefined {
-    const value = this.record[name]
+    const value = this.field(name)
     if (value === undefined || value === null) return undefined
     if (!Array.isArray(value)) throw unreadable(name, "a list")
     return value.map(read)
@@ -63,12 +68,11 @@ class Fields {
     })
   }
   map<A>(name: string, read: (item: unknown) => A): Readonly<Record<string, A>> | undefined {
-    const value = this.record[name]
+    const value = this.field(name)
     if (value === undefined || value === null) return undefined
     if (!isRecord(value)) throw unreadable(name, "a map")
-    const read1: Record<string, A> = {}
-    for (const key of Object.keys(value)) read1[key] = read(value[key])
-    return read1
+    // Not by assignment, which loses a key __proto__.
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, read(item)]))
   }
   textMap(name: string): Readonly<Record<string, string>> | undefined {
     return this.map(name, (item) => {
@@ -78,9 +82,12 @@ class Fields {
   }
 }
 
+const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
+
 const attribute = (value: unknown): MessageAttribute => {
   const fields = new Fields(value, "MessageAttribute")
   const binary = fields.text("BinaryValue")
+  if (binary !== undefined && !base64.test(binary)) throw unreadable("BinaryValue", "base64")
   return {
     DataType: fields.required("DataType"),
     StringValue: fields.text("StringValue"),
@@ -135,7 +142,6 @@ const reachable = (url: string, { host }: Context): string =>
 
 const queueUrl = (fields: Fields) => ({ QueueUrl: fields.required("QueueUrl") })
 const page = (fields: Fields) => ({ MaxResults: fields.number("MaxResults"), NextToken: fields.text("NextToken") })
-const empty = (): Record<string, never> => ({})
 
 const handlers: Readonly<Record<Operation, Handler>> = {
   SendMessage: (api, fields, { trace }) => api.sendMessage({ ...queueUrl(fields), ...sendFields(fields, trace) }),
@@ -166,7 +172,7 @@ const handlers: Readonly<Record<Operation, Handler>> = {
       (messages) => (messages.length === 0 ? {} : { Messages: messages.map(encodeMessage) })
     ),
   DeleteMessage: (api, fields) =>
-    Effect.map(api.deleteMessage({ ...queueUrl(fields), ReceiptHandle: fields.required("ReceiptHandle") }), empty),
+    api.deleteMessage({ ...queueUrl(fields), ReceiptHandle: fields.required("ReceiptHandle") }),
   DeleteMessageBatch: (api, fields) =>
     Effect.map(
       api.deleteMessageBatch({
@@ -180,14 +186,11 @@ const handlers: Readonly<Record<Operation, Handler>> = {
       encodeBatch
     ),
   ChangeMessageVisibility: (api, fields) =>
-    Effect.map(
-      api.changeMessageVisibility({
-        ...queueUrl(fields),
-        ReceiptHandle: fields.required("ReceiptHandle"),
-        VisibilityTimeout: fields.number("VisibilityTimeout") ?? Number.NaN
-      }),
-      empty
-    ),
+    api.changeMessageVisibility({
+      ...queueUrl(fields),
+      ReceiptHandle: fields.required("ReceiptHandle"),
+      VisibilityTimeout: fields.number("VisibilityTimeout") ?? Number.NaN
+    }),
   ChangeMessageVisibilityBatch: (api, fields) =>
     Effect.map(
       api.changeMessageVisibilityBatch({
@@ -205,16 +208,20 @@ const handlers: Readonly<Record<Operation, Handler>> = {
       encodeBatch
     ),
   GetQueueUrl: (api, fields, context) =>
-    Effect.map(api.getQueueUrl({ QueueName: fields.required("QueueName") }), (url) => ({
-      QueueUrl: reachable(url, context)
-    })),
+    Effect.map(
+      api.getQueueUrl({
+        QueueName: fields.required("QueueName"),
+        QueueOwnerAWSAccountId: fields.text("QueueOwnerAWSAccountId")
+      }),
+      (url) => ({ QueueUrl: reachable(url, context) })
+    ),
   GetQueueAttributes: (api, fields) =>
     Effect.map(
       api.getQueueAttributes({ ...queueUrl(fields), AttributeNames: fields.texts("AttributeNames") ?? [] }),
       (attributes) => (Object.keys(attributes).length === 0 ? {} : { Attributes: attributes })
     ),
   SetQueueAttributes: (api, fields) =>
-    Effect.map(api.setQueueAttributes({ ...queueUrl(fields), Attributes: fields.textMap("Attributes") ?? {} }), empty),
+    api.setQueueAttributes({ ...queueUrl(fields), Attributes: fields.textMap("Attributes") ?? {} }),
   CreateQueue: (api, fields, context) =>
     Effect.map(
       api.createQueue({
@@ -224,8 +231,8 @@ const handlers: Readonly<Record<Operation, Handler>> = {
       }),
       (url) => ({ QueueUrl: reachable(url, context) })
     ),
-  DeleteQueue: (api, fields) => Effect.map(api.deleteQueue(queueUrl(fields)), empty),
-  PurgeQueue: (api, fields) => Effect.map(api.purgeQueue(queueUrl(fields)), empty),
+  DeleteQueue: (api, fields) => api.deleteQueue(queueUrl(fields)),
+  PurgeQueue: (api, fields) => api.purgeQueue(queueUrl(fields)),
   ListQueues: (api, fields, context) =>
     Effect.map(
       api.listQueues({ ...page(fields), QueueNamePrefix: fields.text("QueueNamePrefix") }),
@@ -241,22 +248,16 @@ const handlers: Readonly<Record<Operation, Handler>> = {
     ),
   ListQueueTags: (api, fields) =>
     Effect.map(api.listQueueTags(queueUrl(fields)), (tags) => (Object.keys(tags).length === 0 ? {} : { Tags: tags })),
-  TagQueue: (api, fields) =>
-    Effect.map(api.tagQueue({ ...queueUrl(fields), Tags: fields.textMap("Tags") ?? {} }), empty),
-  UntagQueue: (api, fields) =>
-    Effect.map(api.untagQueue({ ...queueUrl(fields), TagKeys: fields.texts("TagKeys") ?? [] }), empty),
+  TagQueue: (api, fields) => api.tagQueue({ ...queueUrl(fields), Tags: fields.textMap("Tags") ?? {} }),
+  UntagQueue: (api, fields) => api.untagQueue({ ...queueUrl(fields), TagKeys: fields.texts("TagKeys") ?? [] }),
   AddPermission: (api, fields) =>
-    Effect.map(
-      api.addPermission({
-        ...queueUrl(fields),
-        Label: fields.required("Label"),
-        AWSAccountIds: fields.texts("AWSAccountIds") ?? [],
-        Actions: fields.texts("Actions") ?? []
-      }),
-      empty
-    ),
-  RemovePermission: (api, fields) =>
-    Effect.map(api.removePermission({ ...queueUrl(fields), Label: fields.required("Label") }), empty),
+    api.addPermission({
+      ...queueUrl(fields),
+      Label: fields.required("Label"),
+      AWSAccountIds: fields.texts("AWSAccountIds") ?? [],
+      Actions: fields.texts("Actions") ?? []
+    }),
+  RemovePermission: (api, fields) => api.removePermission({ ...queueUrl(fields), Label: fields.required("Label") }),
   StartMessageMoveTask: (api, fields) =>
     Effect.map(
       api.startMessageMoveTask({
@@ -278,84 +279,12 @@ const handlers: Readonly<Record<Operation, Handler>> = {
     )
 }
 
-const isOperation = (name: string): name is Operation => Object.hasOwn(handlers, name)
+export const isOperation = (name: string): name is Operation => Object.hasOwn(handlers, name)
 
-const prefix = "AmazonSQS."
-
-/** Runs a request. Throws `Unreadable`. */
-export const handle = (
+/** Runs a request, read by one of the protocols; `undefined` is the answer without content. Throws `Unreadable`. */
+export const run = (
   api: Api,
-  target: string | undefined,
-  body: string,
+  operation: Operation,
+  input: unknown,
   context: Context
-): Effect.Effect<unknown, SqsError> => {
-  if (target === undefined) {
-    throw new Unreadable(
-      "UnknownOperationException",
-      "There is no x-amz-target header. The emulator speaks AWS JSON 1.0, as AWS's current SDKs do, and not the older Query protocol: update the SDK or the CLI."
-    )
-  }
-  const operation = target.startsWith(prefix) ? target.slice(prefix.length) : target
-  if (!isOperation(operation)) {
-    throw new Unreadable("UnknownOperationException", `SQS has no operation ${operation}.`)
-  }
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(body === "" ? "{}" : body)
-  } catch {
-    throw new Unreadable("SerializationException", "The request's body is not JSON.")
-  }
-  return handlers[operation](api, new Fields(parsed, "The request"), context)
-}
-
-/** An error as SQS puts it on the wire. */
-export interface Failure {
-  readonly status: number
-  /** The name in the body, as the JSON protocol's model has it. */
-  readonly type: string
-  /** The name in `x-amzn-query-error`, as the Query protocol had it. */
-  readonly query: string
-}
-
-const named = (status: number, type: string, query: string): Failure => ({ status, type, query })
-const legacy = (name: string, status = 400): Failure => named(status, name, `AWS.SimpleQueueService.${name}`)
-const bare = (name: string, status = 400): Failure => named(status, name, name)
-
-const failures: Readonly<Record<Exclude<SqsError["_tag"], "KmsError" | "UnknownSqsError">, Failure>> = {
-  QueueDoesNotExist: named(400, "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"),
-  QueueNameExists: named(400, "QueueNameExists", "QueueAlreadyExists"),
-  QueueDeletedRecently: legacy("QueueDeletedRecently"),
-  PurgeQueueInProgress: legacy("PurgeQueueInProgress", 403),
-  ReceiptHandleIsInvalid: bare("ReceiptHandleIsInvalid", 404),
-  MessageNotInflight: legacy("MessageNotInflight"),
-  OverLimit: bare("OverLimit", 403),
-  RequestThrottled: bare("RequestThrottled", 403),
-  InvalidParameterValue: named(400, "InvalidParameterValueException", "InvalidParameterValue"),
-  MissingParameter: named(400, "MissingRequiredParameterException", "MissingParameter"),
-  InvalidAttributeName: bare("InvalidAttributeName"),
-  InvalidAttributeValue: bare("InvalidAttributeValue"),
-  InvalidMessageContents: bare("InvalidMessageContents"),
-  InvalidAddress: bare("InvalidAddress", 404),
-  EmptyBatchRequest: legacy("EmptyBatchRequest"),
-  TooManyEntriesInBatchRequest: legacy("TooManyEntriesInBatchRequest"),
-  BatchEntryIdsNotDistinct: legacy("BatchEntryIdsNotDistinct"),
-  InvalidBatchEntryId: legacy("InvalidBatchEntryId"),
-  BatchRequestTooLong: legacy("BatchRequestTooLong"),
-  UnsupportedOperation: legacy("UnsupportedOperation"),
-  ResourceNotFound: named(404, "ResourceNotFoundException", "ResourceNotFoundException"),
-  AccessDenied: named(403, "AccessDeniedException", "AccessDenied"),
-  InvalidCredentials: named(403, "UnrecognizedClientException", "InvalidClientTokenId"),
-  // What a client knows as no answer at all; here it must answer something.
-  TransportError: named(503, "ServiceUnavailable", "ServiceUnavailable")
-}
-
-export const failure = (error: SqsError): Failure => {
-  switch (error._tag) {
-    case "KmsError":
-      return bare(error.code)
-    case "UnknownSqsError":
-      return bare(error.code, error.status)
-    default:
-      return failures[error._tag]
-  }
-}
+): Effect.Effect<unknown, SqsError> => handlers[operation](api, new Fields(input, "The request"), context)
