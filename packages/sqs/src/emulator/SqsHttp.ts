@@ -69,7 +69,7 @@ export class SqsHttp extends Context.Tag("@millrace/sqs/emulator/SqsHttp")<SqsHt
 
 /**
  * Serves the emulator over HTTP until the layer's scope closes, which ends open requests. Queue URLs in its answers
- * begin with the host by which the client called; requests find their queue by the last segment of the URL.
+ * begin with the host by which the client called; requests find their queue by the account and the name in the URL.
  */
 export const layer = (
   options: Options = {}
@@ -108,7 +108,7 @@ export const make = (
       "request",
       listener({
         api: client,
-        allowedHosts: new Set([host, ...allowedHosts].map((name) => name.toLowerCase())),
+        problemOf: Hosts.guard(new Set([host, ...allowedHosts].map((name) => name.toLowerCase()))),
         requestId,
         runFork: (answer) => runFork(Effect.tapDefect(answer, Effect.logError))
       })
@@ -208,7 +208,8 @@ const header = (request: IncomingMessage, name: string): string | undefined => {
 
 interface Listening {
   readonly api: Api
-  readonly allowedHosts: ReadonlySet<string>
+  /** Why it does not answer to a request at all. */
+  readonly problemOf: (headers: IncomingMessage["headers"]) => string | undefined
   readonly requestId: () => string
   readonly runFork: (answer: Effect.Effect<Answer>) => Fiber.RuntimeFiber<Answer>
 }
@@ -219,7 +220,7 @@ interface Listening {
  * tracer and logger 180 to 200), and an emulator should not be what a benchmark measures.
  */
 const listener =
-  ({ allowedHosts, api, requestId, runFork }: Listening) =>
+  ({ api, problemOf, requestId, runFork }: Listening) =>
   (request: IncomingMessage, response: ServerResponse): void => {
     const id = requestId()
     const chunks: Array<Buffer> = []
@@ -241,7 +242,7 @@ const listener =
       }
       const refuse = (failure: Failure, message: string) =>
         reply(response, Door.refused(asked, failure, message, id), id)
-      const problem = Hosts.problemOf(request.headers, allowedHosts)
+      const problem = problemOf(request.headers)
       if (problem !== undefined) return refuse(before.forbidden, problem)
       if (asked.path === "" || request.headers.host === undefined) {
         return refuse(before.malformed, "The request has no path, or no Host.")

@@ -197,7 +197,7 @@ describe("receive and visibility", () => {
     })
   )
   it.effect(
-    "fact 17: 120,000 in flight are too many: an error on a standard queue, silence on a FIFO queue",
+    "fact 17: 120,000 in flight are too many: an error on a standard queue, silence in a long poll and on a FIFO queue",
     () =>
       emulated({ q: {}, "q.fifo": {} }, (sqs) =>
         Effect.gen(function* () {
@@ -207,8 +207,14 @@ describe("receive and visibility", () => {
             "q",
             Array.from({ length: 120_001 }, () => "a")
           )
-          yield* Effect.forEach(fill, () => q.receive(10), { discard: true })
+          const first = head(yield* q.receive(10))
+          yield* Effect.forEach(fill.slice(1), () => q.receive(10), { discard: true })
           expect(yield* refused(q.receive(1))).toContain("OverLimit")
+          const poll = yield* Effect.fork(q.receive(1, { WaitTimeSeconds: 20 }))
+          yield* TestClock.adjust("1 seconds")
+          yield* still(poll)
+          yield* q.remove(first)
+          expect(bodies(yield* Fiber.join(poll))).toEqual(["a"])
           yield* sqs.send(
             "q.fifo",
             Array.from({ length: 120_001 }, () => SqsEmulator.message("a", { group: "g" }))

@@ -198,7 +198,8 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
               max: Math.min(asked.max, fault.atMost ?? asked.max),
               duplicate: fault.duplicate === true && !queue.fifo
             }
-            return { queue, receive, until: now + wait, waits: wait > 0, messages: queue.receive(receive, now) }
+            const waits = wait > 0
+            return { queue, receive, until: now + wait, waits, messages: queue.receive(receive, now, waits) }
           }),
           ({ queue, receive, until, waits, messages }) =>
             messages.length > 0 || !waits

@@ -24,20 +24,33 @@ const host = (name: string) =>
   `The emulator does not answer to the host ${name}: call it by an address or as localhost, or allow the name (allowedHosts; --allow-host on the command line).`
 const origin = (name: string) => `The emulator does not answer to pages of ${name}.`
 
-/** Why a request is refused. */
-export const problemOf = (headers: IncomingHttpHeaders, allowed: ReadonlySet<string>): string | undefined => {
-  const here = headers.host === undefined ? undefined : nameOf(headers.host)
+/** Says of a request why it is refused, if it is. */
+export const guard = (allowed: ReadonlySet<string>): ((headers: IncomingHttpHeaders) => string | undefined) => {
   const isOurs = (name: string): boolean => isPrivate(name) || allowed.has(name)
-  // Nobody can make an address mean this machine.
-  if (headers.host !== undefined && (here === undefined || !(isIP(here) !== 0 || isOurs(here)))) {
-    return host(headers.host)
+
+  const problemOf = (headers: IncomingHttpHeaders): string | undefined => {
+    const here = headers.host === undefined ? undefined : nameOf(headers.host)
+    // Nobody can make an address mean this machine.
+    if (headers.host !== undefined && (here === undefined || !(isIP(here) !== 0 || isOurs(here)))) {
+      return host(headers.host)
+    }
+    const [, authority] = /^https?:\/\/(.+)$/.exec(headers.origin ?? "") ?? []
+    const from = authority === undefined ? undefined : nameOf(authority)
+    // But there are sites that have an address for a name.
+    if (headers.origin !== undefined && (from === undefined || !(isLoopback(from) || from === here || isOurs(from)))) {
+      return origin(headers.origin)
+    }
+    // A page may send a form, or ask for a picture, from where it is: that has no origin, but browsers say so.
+    return headers["sec-fetch-site"] === "cross-site" ? origin("another site") : undefined
   }
-  const [, authority] = /^https?:\/\/(.+)$/.exec(headers.origin ?? "") ?? []
-  const from = authority === undefined ? undefined : nameOf(authority)
-  // But there are sites that have an address for a name.
-  if (headers.origin !== undefined && (from === undefined || !(isLoopback(from) || from === here || isOurs(from)))) {
-    return origin(headers.origin)
+
+  // Nearly all requests are those of one SDK, which need not be looked at each time.
+  let welcome: string | undefined
+  return (headers) => {
+    const browser = headers.origin !== undefined || headers["sec-fetch-site"] !== undefined
+    if (!browser && headers.host !== undefined && headers.host === welcome) return undefined
+    const problem = problemOf(headers)
+    if (problem === undefined) welcome = headers.host
+    return problem
   }
-  // A page may send a form, or ask for a picture, from where it is: that has no origin, but browsers say so.
-  return headers["sec-fetch-site"] === "cross-site" ? origin("another site") : undefined
 }

@@ -368,14 +368,15 @@ export class Queue {
     return { receive, wait: wait * 1_000 }
   }
 
-  receive(receive: Receive, now: number): ReadonlyArray<ReceivedMessage> {
+  /** `waits` says that a long poll begins so, which finds no message, and no fault, where too many are in flight. */
+  receive(receive: Receive, now: number, waits = false): ReadonlyArray<ReceivedMessage> {
     const attempt = receive.attemptId === undefined ? undefined : this.attempts.get(receive.attemptId, now)
     if (attempt?.messages.every(({ message, version }) => message.version === version)) {
       for (const { message } of attempt.messages) this.leaseUntil(message, now + receive.lease)
       return attempt.answer
     }
     const { inFlightLimit } = this.surroundings
-    if (!this.fifo && this.inFlight >= inFlightLimit) {
+    if (!this.fifo && !waits && this.inFlight >= inFlightLimit) {
       throw new Refusal(
         "OverLimit",
         `The maximum number of in flight messages is reached: ${inFlightLimit} for this queue.`
