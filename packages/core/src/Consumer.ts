@@ -23,6 +23,7 @@ import * as InvalidOptions from "./InvalidOptions.js"
 import { join } from "./internal/companions.js"
 import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
 import { introduction } from "./internal/introduction.js"
+import { largest } from "./internal/largest.js"
 import { ConsumerMetrics } from "./internal/metrics.js"
 import { Notices, placeOf, without } from "./internal/notices.js"
 import { Observer } from "./internal/observer.js"
@@ -730,12 +731,7 @@ class Engine<E> implements Custodian {
       this.draining = true
       return this.stopReceiving.pipe(
         Effect.zipRight(Effect.sync(() => this.#release(waits))),
-        Effect.zipRight(
-          within(
-            this.#until(() => this.#claimed() === 0),
-            deadline
-          )
-        ),
+        Effect.zipRight(within(this.#until(this.#noneClaimed()), deadline)),
         Effect.zipRight(Effect.suspend(() => this.#interruptClaimed())),
         Effect.zipRight(Effect.suspend(() => this.settled([...this.table]))),
         Effect.map(() => {
@@ -756,10 +752,21 @@ class Engine<E> implements Custodian {
     this.#runFork(this.drain(deadline))
   }
 
-  #claimed(): number {
-    let claimed = 0
-    for (const delivery of this.table) if (delivery.phase === Phase.Claimed) claimed++
-    return claimed
+  /** Asked at each end: it goes on from where it found one, so that all of a drain looks through the table a few times. */
+  #noneClaimed(): () => boolean {
+    const claimed = new Set<InFlight>()
+    const found = () => {
+      for (const delivery of claimed) {
+        if (delivery.phase === Phase.Claimed) return true
+        claimed.delete(delivery)
+      }
+      return false
+    }
+    return () => {
+      if (found()) return false
+      for (const delivery of this.table) if (delivery.phase === Phase.Claimed) claimed.add(delivery)
+      return claimed.size === 0
+    }
   }
 
   #interruptClaimed(): Effect.Effect<void> {
@@ -768,10 +775,7 @@ class Engine<E> implements Custodian {
       if (delivery.owner === undefined || delivery.owner.closed) delivery.settle(Settlement.release)
       else delivery.owner.interrupt(delivery)
     }
-    return within(
-      this.#until(() => this.#claimed() === 0),
-      this.flushWithin
-    ).pipe(
+    return within(this.#until(this.#noneClaimed()), this.flushWithin).pipe(
       Effect.zipRight(
         Effect.sync(() => {
           for (const delivery of [...this.table]) if (delivery.phase === Phase.Claimed) this.abandon(delivery)
@@ -913,11 +917,17 @@ class Engine<E> implements Custodian {
 
   #groupFigures(): Pick<Figures.Figures, "groups" | "groupsInFlight"> {
     const shares = this.observer.shares
-    const groups = [...this.#groups].map(([group, members]): Figures.Group => {
+    const headOf = (members: Iterable<InFlight>): InFlight | undefined => {
       let head: InFlight | undefined
       for (const member of members) {
         if (head === undefined || (member.message.sequence ?? "") < (head.message.sequence ?? "")) head = member
       }
+      return head
+    }
+    const most = largest(this.#groups, mostGroups, ([, members]) => members.size)
+    const oldest = largest(this.#groups, mostGroups, ([, members]) => -(headOf(members)?.receivedAt ?? 0))
+    const groups = [...new Map([...most, ...oldest])].map(([group, members]): Figures.Group => {
+      const head = headOf(members)
       return {
         group,
         inFlight: members.size,
@@ -930,9 +940,7 @@ class Engine<E> implements Custodian {
         }
       }
     })
-    const largest = [...groups].sort((a, b) => b.inFlight - a.inFlight).slice(0, mostGroups)
-    const oldest = [...groups].sort((a, b) => a.head.receivedAt - b.head.receivedAt).slice(0, mostGroups)
-    return { groups: [...new Set([...largest, ...oldest])], groupsInFlight: groups.length }
+    return { groups, groupsInFlight: this.#groups.size }
   }
 
   get stats(): Stats {

@@ -52,7 +52,7 @@ export interface Figures {
   readonly failedTime: number
   /** Handlers by how many ran when they began, themselves included: whether more at once makes each slower. */
   readonly byRunning: ReadonlyArray<AtRunning>
-  /** Failures by the tag or name of the error. */
+  /** Failures by the tag or name of the error: the first 100 of them, and the rest as `others`. */
   readonly failures: Readonly<Record<string, number>>
   /** The latest failures, the newest last, at most 100. */
   readonly recentFailures: ReadonlyArray<Failure>

@@ -115,6 +115,11 @@ interface Sum {
   time: number
 }
 
+/** Tags may be made of what messages say: so many kinds of failures are told apart, and so much of each is kept. */
+const mostKinds = 100
+const longestKind = 100
+const otherKinds = "others"
+
 /** What one consumer measures, beside what it counts. */
 export class Observer {
   readonly queued = new Recorder()
@@ -154,8 +159,10 @@ export class Observer {
   }
 
   failed(failure: Figures.Failure): void {
-    this.failures.set(failure.error, (this.failures.get(failure.error) ?? 0) + 1)
-    this.recentFailures.add(failure)
+    const error = failure.error.length > longestKind ? `${failure.error.slice(0, longestKind)}…` : failure.error
+    const kind = this.failures.has(error) || this.failures.size < mostKinds ? error : otherKinds
+    this.failures.set(kind, (this.failures.get(kind) ?? 0) + 1)
+    this.recentFailures.add({ ...failure, error })
   }
 
   received(group: string | undefined): void {
