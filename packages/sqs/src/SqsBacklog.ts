@@ -8,6 +8,7 @@ import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as lookUp from "./internal/lookUp.js"
 import { SqsClient } from "./SqsClient.js"
 import * as SqsError from "./SqsError.js"
 import * as SqsQueue from "./SqsQueue.js"
@@ -33,7 +34,8 @@ export type BacklogError = SqsError.SqsError | SqsQueue.InvalidQueue | InvalidOp
  * nobody listens. Needs `sqs:GetQueueAttributes`, and `sqs:GetQueueUrl` for a name or an ARN. SQS's counts are
  * approximate and late by up to a minute.
  *
- * A reading that fails of throttling or the network gives a stale sample; a fatal error (no such queue, access denied, bad
+ * A look-up that is throttled, or lost by the network, is tried again without end, with a warning; a reading that fails so
+ * gives a stale sample; a fatal error (no such queue, access denied, bad
  * credentials) fails the samples.
  *
  * @example
@@ -50,7 +52,7 @@ export const make = (
   Effect.gen(function* () {
     yield* InvalidOptions.check("SqsBacklog", options, checks)
     const client = yield* SqsClient
-    const found = yield* SqsQueue.resolve(queue)
+    const found = yield* SqsQueue.resolve(queue, { retry: lookUp.forEver })
     if (options.deadLetters === true && found.deadLetter === undefined) {
       return yield* new SqsQueue.InvalidQueue({
         queue: found.name,
@@ -59,7 +61,7 @@ export const make = (
     }
     const dead =
       options.deadLetters === true && found.deadLetter !== undefined
-        ? yield* SqsQueue.resolve(found.deadLetter.arn)
+        ? yield* SqsQueue.resolve(found.deadLetter.arn, { retry: lookUp.forEver })
         : undefined
     const countsOf = (each: SqsQueue.SqsQueue) => Effect.provideService(SqsQueue.counts(each), SqsClient, client)
     return yield* Backlog.make(

@@ -290,15 +290,20 @@ const firstSet = (...names: ReadonlyArray<string>) =>
     values.map(Option.getOrUndefined).find((value) => value !== undefined && value !== "")
   )
 
+const configuredEndpoint = Config.map(
+  Config.all([firstSet("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"), firstSet("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")]),
+  ([ignore = "", endpoint]) => (/^true$/i.test(ignore) ? undefined : endpoint)
+)
+
 /**
  * `layer` with its options from `Config`. Without an argument it is configured as AWS's own tools are: the region
  * from `AWS_REGION` or `AWS_DEFAULT_REGION`, the endpoint from `AWS_ENDPOINT_URL_SQS` or `AWS_ENDPOINT_URL` where
- * set, the rest from the SDK's chain.
+ * set and not `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` too, the rest from the SDK's chain.
  */
 export const layerConfig = (
   config: Config.Config.Wrap<Options> = {
     region: firstSet("AWS_REGION", "AWS_DEFAULT_REGION"),
-    endpoint: firstSet("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
+    endpoint: configuredEndpoint
   }
 ): Layer.Layer<SqsClient, ConfigError | InvalidOptions.InvalidOptions> =>
   Layer.scoped(SqsClient, Effect.flatMap(Config.unwrap(config), make))

@@ -41,7 +41,8 @@ export type ConsumerError = SqsError | SqsQueue.InvalidQueue | InvalidOptions.In
  * queue is looked up when the stream begins (needs `sqs:GetQueueUrl` and `sqs:GetQueueAttributes`), and leased with its
  * own visibility timeout unless `visibilityTimeout` says otherwise.
  *
- * When the stream closes, what no stage has claimed is released. Throttling and network errors are retried; a fatal
+ * When the stream closes, what no stage has claimed is released. Throttling and network errors are retried, by
+ * `receiveRetry` and of the look-up too; a fatal
  * error (no such queue, access denied, bad credentials) fails the stream, at once where nothing has been received yet.
  *
  * @example

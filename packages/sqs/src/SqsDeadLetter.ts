@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import { toMessage } from "./internal/received.js"
+import { allAttributes, toMessage } from "./internal/received.js"
 import * as SendBack from "./internal/sendBack.js"
 import type { MoveTask } from "./SqsClient.js"
 import { SqsClient } from "./SqsClient.js"
@@ -112,17 +112,18 @@ export const peek = Effect.fn("SqsDeadLetter.peek")(function* (
   const client = yield* SqsClient
   const resolved = yield* SqsQueue.resolve(queue)
   // Saves the receive that would only count every message once more.
-  const { visible } = yield* SqsQueue.counts(resolved)
+  const { visible } = yield* retried(SqsQueue.counts(resolved))
   const found = new Map<string, DeadLetter>()
   for (;;) {
-    const received = yield* client.receiveMessage({
-      QueueUrl: resolved.url,
-      MaxNumberOfMessages: Math.min(10, max - found.size),
-      WaitTimeSeconds,
-      VisibilityTimeout: 0,
-      MessageSystemAttributeNames: ["All"],
-      MessageAttributeNames: ["All"]
-    })
+    const received = yield* retried(
+      client.receiveMessage({
+        QueueUrl: resolved.url,
+        MaxNumberOfMessages: Math.min(10, max - found.size),
+        WaitTimeSeconds,
+        VisibilityTimeout: 0,
+        ...allAttributes
+      })
+    )
     const before = found.size
     for (const message of received) found.set(message.MessageId, fromMessage(asReceived(message)))
     if (found.size === before || found.size >= Math.min(max, visible)) return [...found.values()]
@@ -249,8 +250,9 @@ export const sendBack = Effect.fn("SqsDeadLetter.sendBack")(function* (
   options: SendBackOptions = {}
 ): Effect.fn.Return<SendBackReport, SqsConsumer.ConsumerError | SendBackStopped, SqsClient> {
   yield* InvalidOptions.check("SqsDeadLetter.sendBack", options, sendBackChecks)
-  const source = yield* SqsQueue.resolve(queue)
-  const to = options.to === undefined ? undefined : yield* SqsQueue.resolve(options.to)
+  const retry = options.retry ?? standardRetry
+  const source = yield* SqsQueue.resolve(queue, { retry })
+  const to = options.to === undefined ? undefined : yield* SqsQueue.resolve(options.to, { retry })
   if (to?.arn === source.arn) return yield* sameQueue(source)
   const run = yield* SendBack.make({
     source,
@@ -262,13 +264,16 @@ export const sendBack = Effect.fn("SqsDeadLetter.sendBack")(function* (
     max: options.max ?? Number.POSITIVE_INFINITY,
     visibilityTimeout: options.visibilityTimeout ?? "2 minutes",
     wait: Duration.seconds(WaitTimeSeconds),
-    retry: options.retry ?? standardRetry
+    retry
   })
   yield* Effect.mapError(run.toTheEnd, (cause) => new SendBackStopped({ report: run.report(), cause }))
   return run.report()
 })
 
 const standardRetry = Schedule.exponential("200 millis").pipe(Schedule.jittered, Schedule.intersect(Schedule.recurs(5)))
+
+const retried = <A, R>(call: Effect.Effect<A, SqsError.SqsError, R>) =>
+  Effect.retry(call, { schedule: standardRetry, while: SqsError.retryable })
 
 const sameQueue = (queue: SqsQueue.SqsQueue) =>
   new InvalidOptions.InvalidOptions({
@@ -332,12 +337,7 @@ export class MoveFailed extends Data.TaggedError("MoveFailed")<{
 }
 
 const listTasks = (queue: SqsQueue.SqsQueue) =>
-  Effect.flatMap(SqsClient, (client) =>
-    Effect.retry(client.listMessageMoveTasks({ SourceArn: queue.arn, MaxResults: 10 }), {
-      schedule: standardRetry,
-      while: SqsError.retryable
-    })
-  )
+  Effect.flatMap(SqsClient, (client) => retried(client.listMessageMoveTasks({ SourceArn: queue.arn, MaxResults: 10 })))
 
 /**
  * Tells which of a queue's tasks is the next to be started. It has no handle any more once it has ended, and SQS may
@@ -358,7 +358,7 @@ const nextTask = (queue: SqsQueue.SqsQueue) =>
 /** A task may have ended by itself when the call comes: that is as good. */
 const cancelTask = (TaskHandle: string) =>
   Effect.flatMap(SqsClient, (client) => client.cancelMessageMoveTask({ TaskHandle })).pipe(
-    Effect.retry({ schedule: standardRetry, while: SqsError.retryable }),
+    retried,
     Effect.catchTag("ResourceNotFound", () => Effect.succeed(undefined))
   )
 

@@ -6,9 +6,11 @@ import type * as LeaseQueue from "@millrace/core/LeaseQueue"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import type * as Schedule from "effect/Schedule"
 import { bySize, done, inOrder } from "./internal/entries.js"
+import * as lookUp from "./internal/lookUp.js"
 import { legible, longestMessage, mostAttributes, sizeOf, toSqs } from "./internal/message.js"
-import { mapValues, toMessage } from "./internal/received.js"
+import { allAttributes, mapValues, toMessage } from "./internal/received.js"
 import type { BatchResult, MessageAttribute, MessageAttributes, SendFields } from "./SqsClient.js"
 import { SqsClient } from "./SqsClient.js"
 import * as SqsEncoding from "./SqsEncoding.js"
@@ -23,6 +25,11 @@ export interface Options {
    * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
    */
   readonly visibilityTimeout?: Duration.DurationInput | undefined
+  /**
+   * When to look the queue up again where SQS throttles or cannot be reached; a consumer receives again by it too.
+   * Default: exponential, 200 milliseconds to 20 seconds, jittered, without end.
+   */
+  readonly receiveRetry?: Schedule.Schedule<unknown> | undefined
   /** Encodings that the decode stages open where a message's attributes speak of them. Default: gzip, up to 16 MiB. */
   readonly encodings?: ReadonlyArray<SqsEncoding.Encoding> | undefined
 }
@@ -30,6 +37,7 @@ export interface Options {
 /** What each option may be. */
 export const checks: InvalidOptions.Checks<Options> = {
   visibilityTimeout: InvalidOptions.time({ min: "1 second", max: "12 hours" }),
+  receiveRetry: InvalidOptions.schedule,
   encodings: InvalidOptions.list(SqsEncoding.check)
 }
 
@@ -135,14 +143,17 @@ const deadLetters = (
   target: SqsQueue.DeadLetterTarget,
   ack: LeaseQueue.LeaseQueue<SqsError.SqsError>["ack"]
 ): NonNullable<LeaseQueue.LeaseQueue<SqsError.SqsError>["deadLetter"]> => {
-  const [, , , , account, name = ""] = target.arn.split(":")
+  const { account, name } = SqsQueue.ofArn(target.arn)
   // Looked up at the first use: who never dead-letters needs no permission for it.
   let url: string | undefined
   const targetUrl = Effect.suspend(() =>
     url === undefined
-      ? Effect.tap(client.getQueueUrl({ QueueName: name, QueueOwnerAWSAccountId: account }), (found) => {
-          url = found
-        })
+      ? Effect.tap(
+          client.getQueueUrl({ QueueName: name, QueueOwnerAWSAccountId: account && SqsQueue.ownerOf(account) }),
+          (found) => {
+            url = found
+          }
+        )
       : Effect.succeed(url)
   )
   // A delete that failed is tried again with its entry; the message must not be sent twice for it.
@@ -193,6 +204,51 @@ const deadLetters = (
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Servers that say less
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The group of messages whose server does not say theirs. */
+const oneGroup = "group-unknown"
+
+/**
+ * Some servers like SQS leave out what order and limits rest on. It is said once, and met on the safe side: messages of
+ * a FIFO queue whose groups are not known are one group.
+ */
+const complete = ({ fifo, name }: SqsQueue.SqsQueue) => {
+  const said = new Set<string>()
+  const warn = (problem: string) =>
+    Effect.suspend(() => {
+      if (said.has(problem)) return Effect.void
+      said.add(problem)
+      return Effect.logWarning(`the server of ${name} ${problem}`)
+    })
+  const lacksGroup = ({ group }: LeaseQueue.Message) => fifo && group === undefined
+  const lacksCount = ({ system }: LeaseQueue.Message) => system["ApproximateReceiveCount"] === undefined
+  return (messages: ReadonlyArray<LeaseQueue.Message>): Effect.Effect<ReadonlyArray<LeaseQueue.Message>> =>
+    !messages.some((message) => lacksGroup(message) || lacksCount(message))
+      ? Effect.succeed(messages)
+      : Effect.zipRight(
+          Effect.zipRight(
+            Effect.when(
+              warn(
+                "does not say the groups of its messages (MessageGroupId): they are taken for one group, one at a time"
+              ),
+              () => messages.some(lacksGroup)
+            ),
+            Effect.when(
+              warn(
+                "does not say how often a message was received (ApproximateReceiveCount): each attempt counts as the first, and a retry policy's limit of attempts is never reached; give the queue a maxReceiveCount"
+              ),
+              () => messages.some(lacksCount)
+            )
+          ),
+          Effect.sync(() =>
+            messages.map((message) => (lacksGroup(message) ? { ...message, group: oneGroup } : message))
+          )
+        )
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
 // The port
 // ---------------------------------------------------------------------------------------------------------------------
 
@@ -230,9 +286,10 @@ export const make = Effect.fnUntraced(function* (
 > {
   yield* InvalidOptions.check("SqsLeaseQueue", options, checks)
   const client = yield* SqsClient
-  const resolved = yield* SqsQueue.resolve(queue)
+  const resolved = yield* SqsQueue.resolve(queue, { retry: options.receiveRetry ?? lookUp.forEver })
   const leaseDuration = yield* leaseDurationOf(resolved, options)
   const fromSqs = toMessage(options.encodings ?? SqsEncoding.standard)
+  const whole = complete(resolved)
   const QueueUrl = resolved.url
   const VisibilityTimeout = Duration.toSeconds(leaseDuration)
   const limits: LeaseQueue.Limits = {
@@ -261,7 +318,7 @@ export const make = Effect.fnUntraced(function* (
     maxAttempts: resolved.deadLetter?.maxReceiveCount,
     connections: client.connections,
     receive: ({ attemptId, max, stop, wait }) =>
-      Effect.map(
+      Effect.flatMap(
         client.receiveMessage(
           {
             QueueUrl,
@@ -269,13 +326,12 @@ export const make = Effect.fnUntraced(function* (
             WaitTimeSeconds: Math.min(20, wholeSeconds(wait)),
             // Said each time: deadlines are reckoned from it, and the queue's own may be changed meanwhile.
             VisibilityTimeout,
-            MessageSystemAttributeNames: ["All"],
-            MessageAttributeNames: ["All"],
+            ...allAttributes,
             ...(resolved.fifo && { ReceiveRequestAttemptId: attemptId })
           },
           { stop }
         ),
-        (messages) => messages.map(fromSqs)
+        (messages) => whole(messages.map(fromSqs))
       ),
     ack,
     setLease: (entries) => {

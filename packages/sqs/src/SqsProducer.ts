@@ -718,7 +718,7 @@ class Results<E> implements Receiver<never> {
 
 /**
  * A producer for a queue given by name, URL or ARN, or as it was found; the queue is looked up (needs
- * `sqs:GetQueueUrl`, `sqs:GetQueueAttributes` and `sqs:SendMessage`). Calls hold up to 10 messages and 1 MiB; each
+ * `sqs:GetQueueUrl`, `sqs:GetQueueAttributes` and `sqs:SendMessage`), for a minute where SQS throttles or is not reached. Calls hold up to 10 messages and 1 MiB; each
  * message has its own result.
  *
  * On standard queues a call whose answer was lost is sent again and may leave duplicates, as SQS itself may. On FIFO

@@ -9,13 +9,16 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schedule from "effect/Schedule"
+import * as lookUp from "./internal/lookUp.js"
 import { SqsClient } from "./SqsClient.js"
 import { QueueDoesNotExist, type SqsError } from "./SqsError.js"
 
 export interface SqsQueue {
   readonly name: string
   readonly url: string
+  /** As the server says; the URL, where a service like SQS says none. */
   readonly arn: string
+  /** Empty, as the account, where neither its ARN nor what was given says one. */
   readonly region: string
   readonly account: string
   /** Ordered within groups: its name ends in `.fifo`. */
@@ -98,6 +101,11 @@ const refuse = (given: string, problem: string) =>
 const awsHost =
   /^(?:(?:[\w-]+\.)*sqs(?:-fips)?\.([a-z0-9-]+)|(?:([a-z0-9-]+)\.)?queue)(?:\.vpce)?\.(?:amazonaws\.com(?:\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)$/
 
+const accountOfAws = /^\d{12}$/
+
+/** An account as `GetQueueUrl` takes it: other services have owners of other forms. @internal */
+export const ownerOf = (account: string): string | undefined => (accountOfAws.test(account) ? account : undefined)
+
 const parseUrl = (given: string): Either.Either<Reference, InvalidQueue> => {
   if (!URL.canParse(given)) return refuse(given, "is not a URL")
   const url = new URL(given)
@@ -108,20 +116,40 @@ const parseUrl = (given: string): Either.Either<Reference, InvalidQueue> => {
   if (url.search !== "" || url.hash !== "") return refuse(given, "has more than a queue's URL")
   if (aws === null) {
     // LocalStack, ElasticMQ and the like: a path of their own before the name, an account only where it looks like one.
-    const known = account !== undefined && /^\d{12}$/.test(account) ? account : undefined
+    const known = account !== undefined && accountOfAws.test(account) ? account : undefined
     return reference(given, name, { url: given, region: undefined, account: known })
   }
-  return segments.length === 2 && account !== undefined && /^\d{12}$/.test(account)
+  return segments.length === 2 && account !== undefined && accountOfAws.test(account)
     ? reference(given, name, { url: given, region: aws[1] ?? aws[2] ?? "us-east-1", account })
     : refuse(given, "is not the URL of a queue: its path must be an account of 12 digits and a name")
 }
 
+/**
+ * What an ARN says, as AWS and services like it write them: `arn:scw:sqs:fr-par:project-…:orders`,
+ * `yrn:yc:ymq:ru-central1:…:orders`, without region or account. A server that has none gives the bare name, or nothing.
+ *
+ * @internal
+ */
+export const ofArn = (arn: string): Pick<Reference, "name" | "region" | "account"> => {
+  const parts = arn.split(":")
+  const [region, account] = parts.length < 6 ? [] : [parts[3], parts[4]]
+  return { name: parts.at(-1) ?? "", region: region || undefined, account: account || undefined }
+}
+
 const parseArn = (given: string): Either.Either<Reference, InvalidQueue> => {
-  const [, partition = "", service, region = "", account = "", name = "", ...more] = given.split(":")
-  if (service !== "sqs") return refuse(given, "is not the ARN of a queue: its service is not sqs")
-  return /^aws[a-z-]*$/.test(partition) && /^[a-z0-9-]+$/.test(region) && /^\d{12}$/.test(account) && more.length === 0
-    ? reference(given, name, { url: undefined, region, account })
-    : refuse(given, "is not the ARN of a queue: it must be arn:aws:sqs:<region>:<account of 12 digits>:<name>")
+  const [, partition = "", service = "", ...rest] = given.split(":")
+  const { account, name, region } = ofArn(given)
+  if (/^aws/.test(partition)) {
+    if (service !== "sqs") return refuse(given, "is not the ARN of a queue: its service is not sqs")
+    // A server of one's own may have accounts and regions of its own form, or neither.
+    const isAws = account !== undefined && region !== undefined && (accountOfAws.test(account) || /\D/.test(account))
+    if (rest.length !== 3 || !(isAws || (account === undefined && region === undefined))) {
+      return refuse(given, "is not the ARN of a queue: it must be arn:aws:sqs:<region>:<account of 12 digits>:<name>")
+    }
+  }
+  return rest.length < 3
+    ? refuse(given, "is not the ARN of a queue: it is too short")
+    : reference(given, name, { url: undefined, region, account })
 }
 
 const isFound = (queue: string | SqsQueue): queue is SqsQueue =>
@@ -137,7 +165,7 @@ export const parse = (queue: string): Either.Either<Reference, InvalidQueue> =>
           message: `the queue is ${queue === null ? "null" : typeof queue}. ${forms}`
         })
       )
-    : queue.startsWith("arn:")
+    : /^[a-z]+:[^/]*$/.test(queue)
       ? parseArn(queue)
       : queue.includes("/")
         ? parseUrl(queue)
@@ -163,26 +191,27 @@ const describe = Effect.fnUntraced(function* (given: string, reference: Referenc
   const client = yield* SqsClient
   const attributes = yield* client.getQueueAttributes({ QueueUrl: url, AttributeNames: ["All"] })
   const arn = attributes["QueueArn"] ?? ""
-  const actual = parseArn(arn)
-  if (Either.isLeft(actual)) {
-    return yield* new InvalidQueue({ queue: given, message: `${url} does not answer as a queue: its ARN is "${arn}".` })
-  }
-  const { account = "", fifo, name, region = "" } = actual.right
+  const actual = ofArn(arn)
   for (const part of ["name", "region", "account"] as const) {
     const meant = reference[part]
-    if (meant !== undefined && meant !== actual.right[part]) {
+    const found = actual[part]
+    if (arn === "" || meant === undefined || found === undefined) continue
+    // Other services have accounts of their own form, and put digits into URLs.
+    if (part === "account" && (ownerOf(meant) === undefined) !== (ownerOf(found) === undefined)) continue
+    if (meant !== found) {
       return yield* new InvalidQueue({
         queue: given,
         message: `"${given}" is of ${part} ${meant}, but the queue that the client reaches is ${arn}. Give the client the region and endpoint of the queue that you mean.`
       })
     }
   }
+  const { fifo, name } = reference
   const queue: SqsQueue = {
     name,
     url,
-    arn,
-    region,
-    account,
+    arn: arn === "" ? url : arn,
+    region: actual.region ?? reference.region ?? "",
+    account: actual.account ?? reference.account ?? "",
     fifo,
     visibilityTimeout: seconds(attributes, "VisibilityTimeout", 30),
     retention: seconds(attributes, "MessageRetentionPeriod", 345_600),
@@ -196,7 +225,10 @@ const urlOf = Effect.fnUntraced(function* (reference: Reference) {
   const client = yield* SqsClient
   return (
     reference.url ??
-    (yield* client.getQueueUrl({ QueueName: reference.name, QueueOwnerAWSAccountId: reference.account }))
+    (yield* client.getQueueUrl({
+      QueueName: reference.name,
+      QueueOwnerAWSAccountId: reference.account && ownerOf(reference.account)
+    }))
   )
 })
 
@@ -210,19 +242,32 @@ const notFound = (given: string, fifo: boolean, error: QueueDoesNotExist) => {
   })
 }
 
+export interface ResolveOptions {
+  /**
+   * When to ask again what may be answered later: throttled calls, network errors. Default: after 200 milliseconds and
+   * twice as long each time, up to 20 seconds, jittered, for a minute.
+   */
+  readonly retry?: Schedule.Schedule<unknown> | undefined
+}
+
 /**
  * Finds a queue by name, URL or ARN and reads its attributes once (needs `sqs:GetQueueAttributes`, and
  * `sqs:GetQueueUrl` for a name or an ARN). A queue that was found already is given back as it is. Fails with
  * `InvalidQueue` where the string names no queue, or the queue which answers is of another region or account, and with
- * `QueueDoesNotExist` where none answers.
+ * `QueueDoesNotExist` where none answers. While SQS throttles or cannot be reached it is asked again, and a warning says
+ * so.
  */
-export const resolve = (queue: string | SqsQueue): Effect.Effect<SqsQueue, SqsError | InvalidQueue, SqsClient> =>
+export const resolve = (
+  queue: string | SqsQueue,
+  options: ResolveOptions = {}
+): Effect.Effect<SqsQueue, SqsError | InvalidQueue, SqsClient> =>
   !isFound(queue)
     ? Effect.flatMap(parse(queue), (reference) =>
         Effect.flatMap(urlOf(reference), (url) => describe(queue, reference, url)).pipe(
           Effect.mapError((error) =>
             error._tag === "QueueDoesNotExist" ? notFound(queue, reference.fifo, error) : error
-          )
+          ),
+          lookUp.retried(`look up ${reference.name}`, options.retry ?? lookUp.forAMinute)
         )
       )
     : Effect.succeed(queue)
@@ -444,7 +489,7 @@ const deadLetterQueue = Effect.fnUntraced(function* (source: Reference, given: s
  * alone where it does and agrees; so it can run at each start. Settings that are not given are not looked at, nor are
  * other tags. Where it exists and differs it fails with `QueueDiffers`, which lists the differences, or changes them
  * with `update: true`. Settings that cannot be fail with `InvalidQueue`, and options that are none with `InvalidOptions`,
- * before anything is called.
+ * before anything is called. Throttled calls and network errors are tried again for a minute.
  *
  * Needs `sqs:GetQueueUrl`, `sqs:GetQueueAttributes` and `sqs:CreateQueue`; for tags `sqs:ListQueueTags` and
  * `sqs:TagQueue`; to change a queue `sqs:SetQueueAttributes`.
@@ -476,17 +521,28 @@ export const ensure = Effect.fn("SqsQueue.ensure")(function* (
         message: `maxReceiveCount of ${name} is ${maxReceiveCount}: write a whole number from 1 to 1000.`
       })
     }
-    const target = yield* deadLetterQueue(reference, deadLetter.queue)
-    attributes["RedrivePolicy"] = JSON.stringify({
-      deadLetterTargetArn: target.arn,
-      maxReceiveCount: String(maxReceiveCount)
-    })
   }
-  const wanted: Wanted = { reference, attributes, tags }
-  const present = yield* find(reference)
-  if (present !== undefined) return yield* conform(present, wanted, update)
-  // Someone else may make it just now, with other settings.
-  return yield* Effect.catchTag(create(wanted), "QueueNameExists", () =>
-    Effect.flatMap(resolve(name), (queue) => conform(queue, wanted, update))
+  // Each of its calls may be repeated: what is there already is left as it is.
+  return yield* lookUp.retried(
+    `make sure of ${name}`,
+    lookUp.forAMinute
+  )(
+    Effect.gen(function* () {
+      const redrive = deadLetter && {
+        deadLetterTargetArn: (yield* deadLetterQueue(reference, deadLetter.queue)).arn,
+        maxReceiveCount: String(deadLetter.maxReceiveCount)
+      }
+      const wanted: Wanted = {
+        reference,
+        attributes: redrive === undefined ? attributes : { ...attributes, RedrivePolicy: JSON.stringify(redrive) },
+        tags
+      }
+      const present = yield* find(reference)
+      if (present !== undefined) return yield* conform(present, wanted, update)
+      // Someone else may make it just now, with other settings.
+      return yield* Effect.catchTag(create(wanted), "QueueNameExists", () =>
+        Effect.flatMap(resolve(name), (queue) => conform(queue, wanted, update))
+      )
+    })
   )
 })

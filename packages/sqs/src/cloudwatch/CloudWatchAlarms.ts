@@ -275,7 +275,7 @@ export const ensure = (
   Effect.gen(function* () {
     const client = yield* CloudWatchClient
     const found = yield* SqsQueue.resolve(queue)
-    const deadLetters = found.deadLetter && (yield* SqsQueue.parse(found.deadLetter.arn)).name
+    const deadLetters = found.deadLetter && SqsQueue.ofArn(found.deadLetter.arn).name
     const wanted = yield* definitions({ name: found.name, deadLetters }, alarms, options)
     const names = wanted.map(({ AlarmName }) => AlarmName)
     const pages = Array.from({ length: Math.ceil(names.length / 100) }, (_, i) => names.slice(100 * i, 100 * (i + 1)))

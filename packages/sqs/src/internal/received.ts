@@ -24,6 +24,13 @@ export const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: 
   return out
 }
 
+/** What a receive asks for: by both names, since some servers know only the older one. SQS answers with the union. */
+export const allAttributes = {
+  MessageSystemAttributeNames: ["All"],
+  AttributeNames: ["All"],
+  MessageAttributeNames: ["All"]
+} as const
+
 const none: Readonly<Record<string, never>> = {}
 const millis = (timestamp: string | undefined) => (timestamp === undefined ? undefined : Number(timestamp))
 

@@ -92,10 +92,10 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
   const client = yield* SqsClient
   const context = yield* Effect.context<SqsClient>()
   const port = yield* SqsLeaseQueue.make(source, { visibilityTimeout: settings.visibilityTimeout, encodings })
-  const atStart = yield* SqsQueue.counts(source)
-  const startedAt = yield* Clock.currentTimeMillis
-  const retried = <A>(effect: Effect.Effect<A, SqsError.SqsError>) =>
+  const retried = <A, R>(effect: Effect.Effect<A, SqsError.SqsError, R>) =>
     Effect.retry(effect, { schedule: retry, while: SqsError.retryable })
+  const atStart = yield* retried(SqsQueue.counts(source))
+  const startedAt = yield* Clock.currentTimeMillis
 
   /** By message id: all that was received and is not deleted, with its latest lease. */
   const held = new Map<string, LeaseQueue.Lease>()
@@ -129,11 +129,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
     const known = destinations.get(named)
     return known !== undefined
       ? Effect.succeed(known)
-      : SqsQueue.resolve(named).pipe(
-          Effect.retry({
-            schedule: retry,
-            while: (error) => error._tag !== "InvalidQueue" && SqsError.retryable(error)
-          }),
+      : SqsQueue.resolve(named, { retry }).pipe(
           Effect.provide(context),
           Effect.mapError(({ message }) => `its source ${named} cannot be sent to: ${message}`),
           Effect.either,
