@@ -23,6 +23,7 @@ import * as InvalidOptions from "./InvalidOptions.js"
 import { join } from "./internal/companions.js"
 import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
 import { introduction } from "./internal/introduction.js"
+import { LaneTable, latestFirst } from "./internal/laneTable.js"
 import { largest } from "./internal/largest.js"
 import { ConsumerMetrics } from "./internal/metrics.js"
 import { Notices, placeOf, without } from "./internal/notices.js"
@@ -196,9 +197,9 @@ class Engine<E> implements Custodian {
   readonly maxAttempts: number | undefined
   readonly deadLetters: boolean
   slots: ReadonlyArray<Tunable.Tunable> = []
-  /** Everything in flight, and of an ordered queue by group. */
+  /** Everything in flight, and by lane: of an ordered queue by group. */
   readonly table = new Set<InFlight>()
-  readonly #groups = new Map<string, Set<InFlight>>()
+  readonly #lanes = new LaneTable<InFlight>()
   readonly now: () => number
   readonly #clock: Steady
   peak = 0
@@ -259,7 +260,10 @@ class Engine<E> implements Custodian {
         runFork,
         now: this.now,
         onMessages: (messages) => this.#received(messages),
-        onStarved: () => this.settler.hurry(),
+        onStarved: () => {
+          this.settler.hurry()
+          this.#makeRoom()
+        },
         onPoll: () => this.metrics.add("polls"),
         onError: (error, kind) => this.#receiveFailed(error, kind),
         onStranded: (messages) => this.metrics.add("stranded", messages)
@@ -318,7 +322,7 @@ class Engine<E> implements Custodian {
     const deliveries = messages.map((message) => {
       const inFlight = new InFlight(this, message, answeredAt, answeredAt + this.#lease)
       this.table.add(inFlight)
-      this.#join(inFlight)
+      if (this.ordered && message.group !== undefined) this.#lanes.join(message.group, inFlight)
       this.keeper.hold(inFlight)
       if (message.attempt > 1) metrics.add("redelivered")
       if (message.sentAt !== undefined) {
@@ -413,12 +417,47 @@ class Engine<E> implements Custodian {
   #tail({ message }: InFlight): Array<InFlight> {
     const tail: Array<InFlight> = []
     if (message.group === undefined || message.sequence === undefined) return tail
-    for (const other of this.#groups.get(message.group) ?? []) {
+    for (const other of latestFirst(this.#lanes.in(message.group))) {
       if ((other.message.sequence ?? "") <= message.sequence || !other.beginSettling()) continue
       other.owner?.lose(other)
       tail.push(other)
     }
-    return tail.sort((a, b) => ((a.message.sequence ?? "") < (b.message.sequence ?? "") ? 1 : -1))
+    return tail
+  }
+
+  /**
+   * Invariant 5 (order), where many groups fail: somebody waits for permits, and what failed keeps more than half of them.
+   * The excess goes back, of each group the last first, and nothing of a group that does not wait.
+   */
+  #makeRoom(): void {
+    if (this.table.size < this.intake.maxInFlight) return
+    const now = this.now()
+    const { heads, tails } = this.#lanes.excess(Math.floor(this.intake.maxInFlight / 2), now)
+    const runs: Array<ReadonlyArray<Ending>> = []
+    for (const tail of tails) {
+      const going = tail.filter((delivery) => delivery.beginSettling())
+      runs.push(going.map((delivery) => ({ delivery, settlement: this.overflow(delivery), awaited: false })))
+    }
+    for (const delivery of heads) {
+      if (!delivery.beginSettling()) continue
+      const settlement = Settlement.retry(Duration.millis(delivery.heldUntil - now))
+      runs.push([...this.#tail(delivery).map(asReleased), { delivery, settlement, awaited: false }])
+    }
+    this.#giveBack(runs)
+  }
+
+  joins(delivery: InFlight, lane: string): void {
+    if (!this.ordered) this.#lanes.join(lane, delivery)
+  }
+
+  holds(delivery: InFlight): void {
+    this.#lanes.hold(delivery)
+    // Who waits for permits already has not been told of these.
+    if (this.#lanes.held > this.intake.maxInFlight / 2) this.intake.poke()
+  }
+
+  settles(delivery: InFlight): void {
+    this.#lanes.settles(delivery)
   }
 
   /** Gives groups back, each in the order that it is given in, several to a call where they fit. */
@@ -510,6 +549,12 @@ class Engine<E> implements Custodian {
     return this.intake.maxInFlight
   }
 
+  // An ordered queue keeps it behind its head; a standard one would send it again at once, and count each time.
+  overflow({ message }: InFlight): Settlement.Settlement {
+    if (this.ordered) return Settlement.release
+    return Settlement.retry(Math.min(shortestOverflow * 2 ** (message.attempt - 1), longestOverflow))
+  }
+
   #lost(delivery: InFlight): void {
     // What is being settled already is its settlement's to end, unless that was refused.
     if (delivery.phase >= Phase.Settling && !delivery.refused) return
@@ -519,22 +564,6 @@ class Engine<E> implements Custodian {
     delivery.owner?.lose(delivery)
     this.#end(delivery, "lost")
     this.intake.poke()
-  }
-
-  #join(delivery: InFlight): void {
-    const { group } = delivery.message
-    if (!this.ordered || group === undefined) return
-    const members = this.#groups.get(group)
-    if (members === undefined) this.#groups.set(group, new Set([delivery]))
-    else members.add(delivery)
-  }
-
-  #leave(delivery: InFlight): void {
-    const { group } = delivery.message
-    if (!this.ordered || group === undefined) return
-    const members = this.#groups.get(group)
-    members?.delete(delivery)
-    if (members?.size === 0) this.#groups.delete(group)
   }
 
   #request(delivery: InFlight, settlement: Settlement.Settlement): Settler.Request {
@@ -580,6 +609,7 @@ class Engine<E> implements Custodian {
 
   handled(delivery: InFlight, millis: number, succeeded: boolean): void {
     this.metrics.add(succeeded ? "handled" : "failed")
+    if (succeeded) this.#lanes.succeeded(delivery)
     this.metrics.handlerSeconds(millis / 1000)
     this.#handlerMillis.add(millis)
     this.observer.ran(millis, delivery.startedWith, succeeded)
@@ -587,6 +617,7 @@ class Engine<E> implements Custodian {
 
   failed(delivery: InFlight, failure: unknown): void {
     const { attempt, message } = delivery
+    this.#lanes.failed(delivery)
     const error = Reason.nameOf(failure) ?? "Failure"
     this.observer.failed({ at: this.now(), messageId: message.id, group: message.group, attempt, error })
     const text = `${this.#described(delivery)} has failed: ${without(message.body, Reason.of(failure))}`
@@ -616,7 +647,7 @@ class Engine<E> implements Custodian {
     delivery.end(outcome)
     this.keeper.release(delivery)
     this.table.delete(delivery)
-    this.#leave(delivery)
+    this.#lanes.leave(delivery)
     const now = this.now()
     this.#lastEnd = now
     this.metrics.add(outcome)
@@ -917,6 +948,7 @@ class Engine<E> implements Custodian {
 
   #groupFigures(): Pick<Figures.Figures, "groups" | "groupsInFlight"> {
     const shares = this.observer.shares
+    const lanes = this.ordered ? this.#lanes : []
     const headOf = (members: Iterable<InFlight>): InFlight | undefined => {
       let head: InFlight | undefined
       for (const member of members) {
@@ -924,9 +956,9 @@ class Engine<E> implements Custodian {
       }
       return head
     }
-    const most = largest(this.#groups, mostGroups, ([, members]) => members.size)
-    const oldest = largest(this.#groups, mostGroups, ([, members]) => -(headOf(members)?.receivedAt ?? 0))
-    const groups = [...new Map([...most, ...oldest])].map(([group, members]): Figures.Group => {
+    const most = largest(lanes, mostGroups, ({ members }) => members.size)
+    const oldest = largest(lanes, mostGroups, ({ members }) => -(headOf(members)?.receivedAt ?? 0))
+    const groups = [...new Set([...most, ...oldest])].map(({ members, name: group }): Figures.Group => {
       const head = headOf(members)
       return {
         group,
@@ -940,7 +972,7 @@ class Engine<E> implements Custodian {
         }
       }
     })
-    return { groups, groupsInFlight: this.#groups.size }
+    return { groups, groupsInFlight: this.ordered ? this.#lanes.size : 0 }
   }
 
   get stats(): Stats {
@@ -1028,11 +1060,15 @@ class DeliveryEntry implements Settler.Entry {
   }
 }
 
+/** How long a standard queue keeps what is too much for its lane, in milliseconds: twice as long each time. */
+const shortestOverflow = 2000
+const longestOverflow = 5 * 60 * 1000
+
 const asReleased = (delivery: InFlight): Ending => ({ delivery, settlement: Settlement.release, awaited: false })
 
 const unclaimed = (delivery: InFlight): boolean => delivery.phase < Phase.Claimed
 
-const waits = (delivery: InFlight): boolean => unclaimed(delivery) || delivery.owner?.waits(delivery) === true
+const waits = (delivery: InFlight): boolean => delivery.waits
 
 const outcomes = {
   Ack: "acked",

@@ -207,7 +207,8 @@ export interface ProcessOptions<A, E, D> extends ConcurrencyOptions<A>, SettleOp
   readonly timeout?: Duration.DurationInput | undefined
   /**
    * How long a failed message is held here for its retry, its group waiting behind it; for a longer delay the group is
-   * given back to the queue, in order. Default 5 minutes.
+   * given back to the queue, in order. What is held keeps half of `maxInFlight` where others need the permits. Default 5
+   * minutes.
    */
   readonly holdLimit?: Duration.DurationInput | undefined
   /**
@@ -521,6 +522,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
       if (decision._tag === "RunAgain") {
         held.retries++
         held.retriesInARow++
+        if (after.hold !== undefined) held.custodian.holds(held)
         return after.runAgain()
       }
       const delay = decision._tag === "Retry" ? Duration.toMillis(decision.delay) : Number.POSITIVE_INFINITY
@@ -529,6 +531,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
       if (mayHold && delay <= holdLimit && now + delay < held.custodian.keptUntil(held)) {
         held.holds++
         held.retriesInARow = 0
+        held.heldUntil = now + delay
         return after.hold(delay)
       }
       held.skipped = options.onFailure === "skip"
@@ -568,6 +571,7 @@ const lanes = <A, E>({
     ? undefined
     : {
         ackAhead,
+        mixed: false,
         of: (delivery) => {
           const { message } = delivery
           const { custodian } = inFlight(delivery)
@@ -714,9 +718,7 @@ export const processBatches =
                 hold:
                   held === undefined || laneOf(delivery) === undefined
                     ? undefined
-                    : (millis) => {
-                        const { custodian } = inFlight(delivery)
-                        inFlight(delivery).heldUntil = custodian.now() + millis
+                    : () => {
                         for (const each of [delivery, ...followers]) held(inFlight(each))
                         decided()
                       },
@@ -797,7 +799,7 @@ export const processBatches =
           claims,
           deliveries: ({ deliveries }) => deliveries.map(inFlight),
           gate: circuit,
-          lanes: sequenced && { ackAhead: sequenced.ackAhead, of: ({ deliveries }) => deliveries.map(laneOf) },
+          lanes: sequenced && { ...sequenced, mixed: true, of: ({ deliveries }) => deliveries.map(laneOf) },
           settles: true,
           meets: (custodian, runFork) => {
             advise.meet(custodian)
@@ -819,7 +821,7 @@ export const processBatches =
                 const now = first.custodian.now()
                 const next = Math.min(...again.flatMap(({ heldUntil }) => (heldUntil > now ? heldUntil : [])))
                 slot.hold(next === Number.POSITIVE_INFINITY ? 0 : next - now, ...results)
-              } else if (failed) slot.failed(...results)
+              } else if (failed || held.length > 0) slot.failed(...results)
               else slot.done(...results)
             }
             work(deliveries, runFork, {

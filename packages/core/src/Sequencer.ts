@@ -14,7 +14,7 @@ interface Place {
   ready: boolean
 }
 
-export interface Sequencer<in A> {
+export interface Sequencer<in out A> {
   /** Puts an item at the end of these lanes, at least one. */
   readonly add: (lanes: ReadonlyArray<string>, item: A) => void
   /** Takes it out; what was behind it moves up. */
@@ -22,6 +22,8 @@ export interface Sequencer<in A> {
   /** Takes it out of one of its lanes. */
   readonly leave: (lane: string, item: A) => void
   readonly has: (item: A) => boolean
+  /** What is in a lane, in order. */
+  readonly in: (lane: string) => Iterable<A>
   /** Items in a lane. */
   readonly length: (lane: string) => number
   /** Items in all lanes. */
@@ -85,6 +87,7 @@ export const make = <A>(options: Options<A>): Sequencer<A> => {
       moveUp(name)
     },
     has: (item) => places.has(item),
+    in: (lane) => lanes.get(lane) ?? [],
     length: (lane) => lanes.get(lane)?.size ?? 0,
     size: () => places.size
   }

@@ -3,6 +3,7 @@ import type * as Effect from "effect/Effect"
 import { Kept } from "../LeaseKeeper.js"
 import type * as LeaseQueue from "../LeaseQueue.js"
 import type * as Settlement from "../Settlement.js"
+import type { Lane } from "./laneTable.js"
 import type { Observer } from "./observer.js"
 
 /** Who answers for a claimed delivery: a stage that runs it, holds it in a batch, or has passed it on. */
@@ -45,6 +46,14 @@ export interface Custodian {
   readonly isOver: (delivery: InFlight) => boolean
   /** Its lease is over: it ends as lost. */
   readonly lapsed: (delivery: InFlight) => void
+  /** A stage works on it in this lane, one at a time. Of an ordered queue the lanes are its groups. */
+  readonly joins: (delivery: InFlight, lane: string) => void
+  /** How what is too much for its lane goes back. */
+  readonly overflow: (delivery: InFlight) => Settlement.Settlement
+  /** It has failed and keeps its permit, and its lane theirs, until it has run again. */
+  readonly holds: (delivery: InFlight) => void
+  /** Its settlement begins, or it ends without one. */
+  readonly settles: (delivery: InFlight) => void
   /** So many deliveries are of use to the stage that takes them. */
   readonly wants: (deliveries: number) => void
   /** The handler succeeded after the lease was lost: on a standard queue the delete may still be in time. */
@@ -102,6 +111,7 @@ export class InFlight {
   refused = false
   /** Its group goes on though it failed: the user said so. */
   skipped = false
+  lane: Lane<InFlight> | undefined = undefined
   readonly kept = new Kept()
   readonly custodian: Custodian
   readonly message: LeaseQueue.Message
@@ -141,10 +151,20 @@ export class InFlight {
     this.handedOverAt = this.custodian.now()
   }
 
+  /** Nobody works on it. */
+  get waits(): boolean {
+    return this.phase < Phase.Claimed || (this.phase === Phase.Claimed && this.owner?.waits(this) === true)
+  }
+
+  get isSettling(): boolean {
+    return this.phase >= Phase.Settling
+  }
+
   /** Closes the door to any other settlement. False where it is closed already. */
   beginSettling(): boolean {
     if (this.phase >= Phase.Settling) return false
     this.phase = Phase.Settling
+    this.custodian.settles(this)
     return true
   }
 
@@ -170,6 +190,7 @@ export class InFlight {
   /** Only the custodian calls this. False where it had ended before. */
   end(outcome: Settlement.Outcome): boolean {
     if (this.phase === Phase.Ended) return false
+    this.beginSettling()
     this.phase = Phase.Ended
     this.outcome = outcome
     this.owner?.left(this)

@@ -137,9 +137,6 @@ export class Claims implements Owner {
 
 const noLanes: ReadonlyArray<string | undefined> = []
 
-/** On a standard queue what is too much for a lane stays away for a little, or it would come straight back. */
-const overflow = Settlement.retry("2 seconds")
-
 /** One item's right to run; given back by the first of these to be called. */
 export interface Slot<in Out> {
   /** It is done with, and has become so much. */
@@ -169,6 +166,8 @@ export interface Lanes<in In> {
    * nobody.
    */
   readonly of: (item: In) => ReadonlyArray<string | undefined>
+  /** Whether an item may be in several lanes. */
+  readonly mixed: boolean
   /** Begin with the next before the settlement of the one before is confirmed. */
   readonly ackAhead: boolean
 }
@@ -293,13 +292,14 @@ class Dispatcher<In, Out, E, R> {
       if (!claims.claim(delivery)) return
       const lane = laneOf[i]
       if (lane !== undefined && this.#overflows(lane, delivery)) {
-        delivery.settle(delivery.custodian.ordered ? Settlement.release : overflow)
+        delivery.settle(delivery.custodian.overflow(delivery))
         return
       }
       held++
       claims.parks(delivery)
       delivery.urgent = lane !== undefined && lanes?.ackAhead === false
       if (lane !== undefined) {
+        delivery.custodian.joins(delivery, lane)
         left.set(lane, (left.get(lane) ?? 0) + 1)
         this.#perLane.set(lane, (this.#perLane.get(lane) ?? 0) + 1)
       }
@@ -311,7 +311,25 @@ class Dispatcher<In, Out, E, R> {
     })
     if (held === 0) return true
     if (left.size > 0) this.#sequencer?.add([...left.keys()], item)
+    if (lanes?.mixed === true) for (const lane of left.keys()) if (this.#isHeldUp(lane)) this.#uncouple(lane)
     return left.size > 0
+  }
+
+  #isHeldUp(lane: string): boolean {
+    const [first] = this.#sequencer?.in(lane) ?? []
+    return first !== undefined && this.#held.has(first)
+  }
+
+  /** What waits behind a held item, and is in an item together with others, would hold those up: it goes back. */
+  #uncouple(lane: string): void {
+    const { deliveries, lanes } = this.#options
+    const [, ...behind] = this.#sequencer?.in(lane) ?? []
+    for (const item of behind) {
+      const laneOf = lanes?.of(item) ?? noLanes
+      const staying = deliveries(item).map((delivery, i) => ({ delivery, isInIt: laneOf[i] === lane }))
+      if (!staying.some(({ delivery, isInIt }) => !isInIt && !delivery.isSettling)) continue
+      for (const { delivery, isInIt } of staying) if (isInIt) delivery.settle(delivery.custodian.overflow(delivery))
+    }
   }
 
   /** How many of the item are left in the lane. */
@@ -404,6 +422,14 @@ class Dispatcher<In, Out, E, R> {
       this.#pump()
     })
     this.#done.done(...results)
+    const { deliveries, lanes } = this.#options
+    const laneOf = lanes?.of(item) ?? noLanes
+    deliveries(item).forEach((delivery, i) => {
+      if (delivery.isSettling || delivery.heldUntil <= delivery.custodian.now()) return
+      const lane = laneOf[i]
+      if (lanes?.mixed === true && lane !== undefined) this.#uncouple(lane)
+      delivery.custodian.holds(delivery)
+    })
   }
 
   #wake(who: "reader" | "driver"): void {
