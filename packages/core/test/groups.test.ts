@@ -152,7 +152,8 @@ const ordered = (
     MemoryQueue.Options & { readonly maxInFlight?: number; readonly takes?: Duration.DurationInput }
 ) =>
   Effect.gen(function* () {
-    const memory = yield* MemoryQueue.make({ ordered: true, ...options })
+    const { deadLetters, faults } = options
+    const memory = yield* MemoryQueue.make({ ordered: true, deadLetters, faults })
     const { calls, queue } = recorded(memory)
     yield* memory.send(grouped(...bodies))
     const { of, peak, ran, run } = track()
