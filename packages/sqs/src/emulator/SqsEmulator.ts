@@ -11,6 +11,7 @@
  *   yield* sqs.settled("order-processing-queue", 1)
  * }).pipe(Effect.provide(SqsEmulator.layer({ queues: { "order-processing-queue": {} } })))
  */
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -175,20 +176,15 @@ export const layer = (options: Options = {}): Layer.Layer<SqsEmulator | SqsClien
 /** The emulator's handle alone, for a Layer of one's own. Fails where the options cannot be. */
 export const make = (options: Options = {}): Effect.Effect<Service, InvalidEmulatorOptions, Scope.Scope> =>
   Effect.gen(function* () {
+    yield* Effect.mapError(
+      InvalidOptions.check("SqsEmulator", options, checks),
+      ({ message }) => new InvalidEmulatorOptions({ message })
+    )
     const latency = Duration.decode(options.latency ?? 0)
-    if (!Duration.isFinite(latency)) return yield* refuse("latency must be finite: leave it out for none.")
     const accountId = options.accountId ?? "000000000000"
-    if (!/^\d{12}$/.test(accountId)) return yield* refuse(`accountId must have 12 digits, not "${accountId}".`)
     const region = options.region ?? "us-east-1"
-    if (!/^[a-z0-9-]+$/.test(region)) {
-      return yield* refuse(`region must be of small letters, digits and hyphens, as us-east-1, not "${region}".`)
-    }
     const keepDeleted = options.keepDeleted ?? 1_000
-    if (!(keepDeleted >= 0)) return yield* refuse(`keepDeleted must be 0 or more, not ${keepDeleted}.`)
     const inFlightLimit = options.inFlightLimit ?? 120_000
-    if (!(Number.isInteger(inFlightLimit) && inFlightLimit >= 1)) {
-      return yield* refuse(`inFlightLimit must be a whole number of at least 1, not ${inFlightLimit}.`)
-    }
     const draw = Random.nextIntBetween(0, 2 ** 32)
     const engine = new Engine({
       region,
@@ -334,11 +330,44 @@ const attributesOf = (attributes: NonNullable<Outgoing["attributes"]>): MessageA
   )
 
 const times = {
-  visibilityTimeout: ["VisibilityTimeout", "0 seconds", "12 hours"],
-  delay: ["DelaySeconds", "0 seconds", "15 minutes"],
-  retention: ["MessageRetentionPeriod", "1 minute", "14 days"],
-  receiveWait: ["ReceiveMessageWaitTimeSeconds", "0 seconds", "20 seconds"]
+  visibilityTimeout: "VisibilityTimeout",
+  delay: "DelaySeconds",
+  retention: "MessageRetentionPeriod",
+  receiveWait: "ReceiveMessageWaitTimeSeconds"
 } as const
+
+const texts = InvalidOptions.record(InvalidOptions.anyText)
+
+const queueChecks: InvalidOptions.Checks<QueueOptions> = {
+  visibilityTimeout: InvalidOptions.time({ max: "12 hours" }),
+  delay: InvalidOptions.time({ max: "15 minutes" }),
+  retention: InvalidOptions.time({ min: "1 minute", max: "14 days" }),
+  receiveWait: InvalidOptions.time({ max: "20 seconds" }),
+  deadLetter: InvalidOptions.fields<NonNullable<QueueOptions["deadLetter"]>>({
+    queue: InvalidOptions.required(InvalidOptions.text),
+    maxReceiveCount: InvalidOptions.required(InvalidOptions.aWholeNumber({ min: 1, max: 1_000 }))
+  }),
+  contentBasedDeduplication: InvalidOptions.flag,
+  deduplicationScope: InvalidOptions.oneOf("queue", "messageGroup"),
+  attributes: texts,
+  tags: texts
+}
+
+const matching = (pattern: RegExp, write: string): InvalidOptions.Check => ({
+  write,
+  fits: (value) => typeof value === "string" && pattern.test(value)
+})
+
+const checks: InvalidOptions.Checks<Options> = {
+  queues: InvalidOptions.record(InvalidOptions.fields(queueChecks)),
+  latency: InvalidOptions.time({ max: "1 hour" }),
+  region: matching(/^[a-z0-9-]+$/, 'a region, such as "us-east-1"'),
+  accountId: matching(/^\d{12}$/, 'an account of 12 digits, such as "123456789012"'),
+  url: InvalidOptions.url,
+  keepDeleted: InvalidOptions.aWholeNumber({ min: 0 }),
+  inFlightLimit: InvalidOptions.aWholeNumber({ min: 1 }),
+  waits: InvalidOptions.flag
+}
 
 const isFifo = (name: string): boolean => name.endsWith(".fifo")
 
@@ -392,14 +421,11 @@ const attributesOfQueue = (name: string, options: QueueOptions) =>
           : `${where} is a standard queue, so its dead-letter queue must be one too: call it "${deadLetter.queue.slice(0, -".fifo".length)}".`
       )
     }
-    for (const [field, [attribute, least, most]] of Object.entries(times)) {
+    for (const [field, attribute] of Object.entries(times)) {
       const value = options[field as keyof typeof times]
       if (value === undefined) continue
-      const duration = Duration.decode(value)
-      const seconds = Duration.toSeconds(duration)
-      if (!Number.isInteger(seconds) || Duration.lessThan(duration, least) || Duration.greaterThan(duration, most)) {
-        return yield* refuse(`${where}.${field} must be whole seconds from ${least} to ${most}.`)
-      }
+      const seconds = Duration.toSeconds(value)
+      if (!Number.isInteger(seconds)) return yield* refuse(`${where}.${field} must be whole seconds.`)
       attributes[attribute] = String(seconds)
     }
     if (fifo) {

@@ -11,6 +11,7 @@ import { isUtf8 } from "node:buffer"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -81,15 +82,11 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<Service, PortInUse | CannotListen | InvalidEmulatorOptions, SqsEmulator | Scope.Scope> =>
   Effect.gen(function* () {
+    yield* Effect.mapError(
+      InvalidOptions.check("SqsHttp", options, checks),
+      ({ message }) => new InvalidEmulatorOptions({ message })
+    )
     const { port = 9324, host = "127.0.0.1", allowedHosts = [], maxConnections = 800 } = options
-    if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
-      return yield* new InvalidEmulatorOptions({ message: `port must be from 0 (a free one) to 65535, not ${port}.` })
-    }
-    if (!(Number.isInteger(maxConnections) && maxConnections >= 1)) {
-      return yield* new InvalidEmulatorOptions({
-        message: `maxConnections must be a whole number of at least 1, not ${maxConnections}.`
-      })
-    }
     const { client } = yield* SqsEmulator
     const node = createServer(settings)
     node.maxConnections = maxConnections
@@ -122,6 +119,13 @@ export const make = (
       endpoint: `http://${host.includes(":") ? `[${host}]` : host}:${listening}`
     }
   })
+
+const checks: InvalidOptions.Checks<Options> = {
+  port: { ...InvalidOptions.aWholeNumber({ min: 0, max: 65_535 }), write: "a port from 0 (a free one) to 65535" },
+  host: InvalidOptions.text,
+  allowedHosts: InvalidOptions.list(InvalidOptions.text),
+  maxConnections: InvalidOptions.aWholeNumber({ min: 1 })
+}
 
 const cannotListen = (host: string, port: number, cause: unknown): PortInUse | CannotListen => {
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined

@@ -1,11 +1,6 @@
 /** What `millrace-sqs emulator` is told, on the command line and in a file, as the options of the emulator's layers. */
 import { readFileSync } from "node:fs"
 import { parseArgs } from "node:util"
-import * as Duration from "effect/Duration"
-import * as Either from "effect/Either"
-import * as Option from "effect/Option"
-import * as ParseResult from "effect/ParseResult"
-import * as Schema from "effect/Schema"
 import type * as SqsEmulator from "../emulator/SqsEmulator.js"
 import type * as SqsHttp from "../emulator/SqsHttp.js"
 
@@ -42,70 +37,15 @@ export class Print {
 
 const wrong = (problem: string): Print => new Print(`${problem}\n\n${usage}`, true)
 
-// The file
-
-/** A time as Effect writes it. */
-const Time = Schema.String.pipe(
-  Schema.filter((text) => Option.isSome(Duration.decodeUnknown(text)) || 'a time, such as "30 seconds"'),
-  Schema.transform(Schema.DurationFromSelf, {
-    strict: true,
-    decode: (text) => Option.getOrThrow(Duration.decodeUnknown(text)),
-    encode: Duration.format
-  })
-)
-const Text = Schema.transform(Schema.Union(Schema.String, Schema.Number, Schema.Boolean), Schema.String, {
-  strict: true,
-  decode: String,
-  encode: (text) => text
-})
-const Texts = Schema.Record({ key: Schema.String, value: Text })
-const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
-
-const QueueFile = Schema.Struct({
-  visibilityTimeout: optional(Time),
-  delay: optional(Time),
-  retention: optional(Time),
-  receiveWait: optional(Time),
-  deadLetter: optional(Schema.Struct({ queue: Schema.String, maxReceiveCount: Schema.Number })),
-  contentBasedDeduplication: optional(Schema.Boolean),
-  deduplicationScope: optional(Schema.Literal("queue", "messageGroup")),
-  attributes: optional(Texts),
-  tags: optional(Texts)
-})
-const File = Schema.parseJson(
-  Schema.Struct({
-    port: optional(Schema.Number),
-    host: optional(Schema.String),
-    allowedHosts: optional(Schema.Array(Schema.String)),
-    maxConnections: optional(Schema.Number),
-    accountId: optional(Schema.String),
-    region: optional(Schema.String),
-    url: optional(Schema.String),
-    latency: optional(Time),
-    keepDeleted: optional(Schema.Number),
-    inFlightLimit: optional(Schema.Number),
-    waits: optional(Schema.Boolean),
-    queues: optional(Schema.Record({ key: Schema.String, value: QueueFile }))
-  })
-)
-
-const readFile = (path: string): typeof File.Type => {
-  let text: string
+/** The options of both layers, which check them: names, types and values. */
+const readFile = (path: string): SqsEmulator.Options & SqsHttp.Options => {
   try {
-    text = readFileSync(path, "utf8")
+    const content: unknown = JSON.parse(readFileSync(path, "utf8"))
+    if (typeof content === "object" && content !== null && !Array.isArray(content)) return content
   } catch (cause) {
-    throw new Print(`--config: ${cause instanceof Error ? cause.message : cause}`, true)
+    throw new Print(`--config ${path}: ${cause instanceof Error ? cause.message : cause}`, true)
   }
-  return Either.getOrThrowWith(
-    Schema.decodeEither(File, { onExcessProperty: "error", errors: "all" })(text),
-    (error) => {
-      const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
-      const lines = issues.map(
-        ({ message, path }) => `  ${path.length === 0 ? "the file" : path.join(".")}: ${message}`
-      )
-      return new Print([`--config ${path}:`, ...new Set(lines)].join("\n"), true)
-    }
-  )
+  throw new Print(`--config ${path}: write an object of options.`, true)
 }
 
 // The command line
@@ -168,7 +108,8 @@ const commandOf = (args: ReadonlyArray<string>): Command => {
   if (values.help === true) throw new Print(usage, false)
   if (positionals.length !== 1 || positionals[0] !== "emulator") throw new Print(usage, true)
   const file = values.config === undefined ? {} : readFile(values.config)
-  const { allowedHosts = [], host, maxConnections, port, ...emulator } = file
+  const { allowedHosts, host, maxConnections, port, ...emulator } = file
+  const welcome = values["allow-host"]
   if (values.port !== undefined && !/^\d+$/.test(values.port)) {
     throw wrong(`--port must be from 0 (a free one) to 65535, not ${values.port}.`)
   }
@@ -184,7 +125,7 @@ const commandOf = (args: ReadonlyArray<string>): Command => {
       port: values.port === undefined ? port : Number(values.port),
       host: values.host ?? host,
       maxConnections,
-      allowedHosts: [...allowedHosts, ...(values["allow-host"] ?? [])]
+      allowedHosts: welcome === undefined ? allowedHosts : [...(allowedHosts ?? []), ...welcome]
     }
   }
 }

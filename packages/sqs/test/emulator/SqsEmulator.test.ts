@@ -165,11 +165,21 @@ it.effect("options that cannot be are refused with what to write instead", () =>
       'call it "dlq".'
     )
     expect(yield* said({ queues: { q: { deadLetter: { queue: "dlq", maxReceiveCount: 0 } } } })).toContain(
-      "valid values are from 1 to 1000 both inclusive."
+      "queues.q.deadLetter.maxReceiveCount is 0; write a whole number from 1 to 1000"
     )
     expect(yield* said({ queues: { q: { visibilityTimeout: "1500 millis" } } })).toBe(
-      'queues["q"].visibilityTimeout must be whole seconds from 0 seconds to 12 hours.'
+      'queues["q"].visibilityTimeout must be whole seconds.'
     )
+    expect(yield* said({ queues: { q: { delay: "16 minutes" } } })).toContain("queues.q.delay is")
+    const wrong: ReadonlyArray<readonly [unknown, string]> = [
+      [{ queues: { q: { visibilityTimout: "1 second" } } }, "did you mean queues.q.visibilityTimeout?"],
+      [{ queues: { q: { attributes: { DelaySeconds: 5 } } } }, "queues.q.attributes.DelaySeconds is 5; write a text"],
+      [{ wait: false }, "wait is not an option of SqsEmulator; did you mean waits?"],
+      [{ waits: "no" }, 'waits is "no"; write true or false'],
+      [{ region: "EU" }, 'region is "EU"; write a region, such as "us-east-1"'],
+      [{ latency: "Infinity" }, "latency is"]
+    ]
+    for (const [options, expected] of wrong) expect(yield* said(options as SqsEmulator.Options)).toContain(expected)
     expect(yield* said({ queues: { "a b": {} } })).toContain('queues["a b"]: Can only include')
     expect(yield* said({ queues: { q: { attributes: { Nonsense: "1" } } } })).toContain("Unknown Attribute Nonsense.")
     expect(yield* said({ accountId: "1" })).toContain("12 digits")

@@ -643,8 +643,10 @@ describe("the server", () => {
     Effect.gen(function* () {
       const build = (options: SqsHttp.Options) =>
         Effect.flip(Layer.build(SqsHttp.layer(options).pipe(Layer.provide(SqsEmulator.layer()))))
-      expect((yield* build({ port: 70_000 })).message).toBe("port must be from 0 (a free one) to 65535, not 70000.")
-      expect((yield* build({ maxConnections: 0 })).message).toContain("at least 1, not 0.")
+      expect((yield* build({ port: 70_000 })).message).toBe("port is 70000; write a port from 0 (a free one) to 65535")
+      expect((yield* build({ maxConnections: 0 })).message).toContain(
+        "maxConnections is 0; write a whole number of at least 1"
+      )
       expect(yield* build({ port: 0, host: "192.0.2.1" })).toMatchObject({ _tag: "CannotListen" })
     })
   )
