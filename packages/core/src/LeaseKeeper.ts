@@ -252,7 +252,7 @@ export class LeaseKeeper<E, L extends Leased> {
       leased.deadline = deadline
       this.#wake(leased, this.#due(leased, jitter))
     } else if (result?.left.reason === "LeaseLost") {
-      if (!kept.final) this.#lose(leased)
+      this.#lose(leased)
     } else if (result?.left.reason === "Rejected") {
       kept.final = true
     } else {

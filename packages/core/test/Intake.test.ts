@@ -497,6 +497,17 @@ describe("a receive whose answer was lost", () => {
   )
 
   it(
+    "is not repeated where it was throttled, which leases nothing: the next has an attempt id of its own",
+    simulated(
+      Effect.gen(function* () {
+        const { ids } = yield* lost(true, "throttled")
+        assert.isString(ids[1])
+        assert.notStrictEqual(ids[1], ids[0])
+      })
+    )
+  )
+
+  it(
     "has no attempt id on a queue that is not ordered",
     simulated(
       Effect.gen(function* () {
@@ -543,4 +554,30 @@ describe("wake-ups", () => {
       )
     )
   }
+})
+
+describe("a rate", () => {
+  it(
+    "counts what came, not what was asked for: receives that bring little or nothing use nothing up",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ latency: "10 millis" })
+        const rate = { perSecond: 1, burst: 10 }
+        const fiber = yield* Consumer.stream(short(1)(memory), { rate, wait: "1 second" }).pipe(
+          Pipeline.process(() => Effect.void),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* memory.inject("receive", { fail: "throttled" }, 2)
+        // Each receive has asked for all that there are tokens for, and has brought nothing.
+        yield* Effect.sleep("1 minute")
+        const since = yield* Clock.currentTimeMillis
+        yield* memory.send(numbered(10))
+        yield* memory.idle
+        // One a call, out of the burst.
+        assert.isAtMost((yield* Clock.currentTimeMillis) - since, 3000)
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
 })

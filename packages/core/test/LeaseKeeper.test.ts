@@ -16,13 +16,14 @@ const consume = <E, A>(
   options: Consumer.Options & { readonly until: Effect.Effect<A>; readonly retry?: RetryPolicy.RetryPolicy<unknown> }
 ) =>
   Effect.gen(function* () {
-    const consumer = yield* Consumer.make(queue, options)
+    const { retry = RetryPolicy.leave, until, ...others } = options
+    const consumer = yield* Consumer.make(queue, others)
     const fiber = yield* consumer.stream.pipe(
-      Pipeline.process(handler, { concurrency: 20_000, retry: options.retry ?? RetryPolicy.leave }),
+      Pipeline.process(handler, { concurrency: 20_000, retry }),
       Stream.runDrain,
       Effect.fork
     )
-    yield* options.until
+    yield* until
     const stats = yield* consumer.stats
     yield* Fiber.interrupt(fiber)
     return { before: stats, after: yield* consumer.stats }
@@ -392,6 +393,8 @@ describe("a lost lease", () => {
         )
         assert.strictEqual(calls.of("deadLetter").length, 0)
         assert.deepStrictEqual([before.lost, before.deadLettered, before.retried, before.released], [1, 0, 0, 0])
+        // Its handler goes on where it may not be interrupted.
+        yield* Effect.sleep("1 minute")
       })
     )
   )
@@ -594,6 +597,92 @@ describe("the user's own extension", () => {
         assert.isAtLeast(asked, Duration.toMillis("11 hours") - 5000)
       }),
       { seeds: 1 }
+    )
+  )
+})
+
+describe("what the queue says of an extension", () => {
+  it(
+    "counts from when it was asked, not from when it answers: a slow answer does not make the lease longer",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ leaseDuration: "30 seconds" })
+        const slow: LeaseQueue.LeaseQueue<MemoryQueue.MemoryQueueError> = {
+          ...memory,
+          setLease: (entries) => Effect.zipLeft(memory.setLease(entries), Effect.sleep("12 seconds"))
+        }
+        const { calls, queue } = recorded(slow)
+        yield* memory.send(["a"])
+        yield* consume(queue, never, { until: Effect.sleep("5 minutes") })
+        const times = calls.of("setLease").map(({ at }) => at)
+        assert.isAtLeast(times.length, 15)
+        // Each is sent half a lease after the one before, give or take the jitter, and not half a lease after its answer.
+        for (const [i, at] of times.slice(1, -1).entries()) assert.isAtMost(at - (times[i] ?? 0), 17_000)
+      })
+    )
+  )
+
+  it(
+    "refused for good, it is not asked again: the lease runs out where it is, and its handler is interrupted then",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ leaseDuration: "30 seconds", maxAttempts: 1 })
+        const { calls, queue } = recorded(memory)
+        yield* memory.inject("setLease", { entries: () => "Rejected" }, 100)
+        yield* memory.send(["a"])
+        const { before } = yield* consume(queue, never, { until: Effect.sleep("2 minutes") })
+        assert.strictEqual(calls.of("setLease").length, 1)
+        assert.strictEqual(before.lost, 1)
+      })
+    )
+  )
+})
+
+describe("a lease that is over", () => {
+  it(
+    "while its delete is out is no loss: the answer decides",
+    simulated(
+      Effect.gen(function* () {
+        for (const heartbeat of [true, false]) {
+          const memory = yield* MemoryQueue.make({ leaseDuration: "30 seconds" })
+          const slow: LeaseQueue.LeaseQueue<MemoryQueue.MemoryQueueError> = {
+            ...memory,
+            ack: (leases) => Effect.zipLeft(memory.ack(leases), Effect.sleep("1 minute"))
+          }
+          yield* memory.send(["a"])
+          const { before } = yield* consume(slow, () => Effect.void, { heartbeat, until: Effect.sleep("2 minutes") })
+          assert.deepStrictEqual([before.acked, before.lost, before.inFlight], [1, 0, 0])
+        }
+      })
+    )
+  )
+
+  it(
+    "is not worked on, however late it is taken: it comes again",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ leaseDuration: "30 seconds" })
+        const began: Array<readonly [at: number, attempt: number]> = []
+        yield* memory.send(["a"])
+        const consumer = yield* Consumer.make(memory, { heartbeat: false })
+        const fiber = yield* consumer.stream.pipe(
+          // As it happens to a process that is suspended here: to the millisecond when the lease ends.
+          Stream.tap(({ message }) => (message.attempt === 1 ? Effect.sleep("30 seconds") : Effect.void)),
+          Pipeline.process((_, { message }) =>
+            Effect.map(Clock.currentTimeMillis, (at) => began.push([at, message.attempt]))
+          ),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* memory.idle
+        yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(
+          began.map(([, attempt]) => attempt),
+          [2]
+        )
+        assert.strictEqual((yield* consumer.stats).lost, 1)
+      }),
+      { seeds: 10 }
     )
   )
 })

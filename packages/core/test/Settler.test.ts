@@ -383,3 +383,37 @@ describe("a port that breaks its word", () => {
     )
   )
 })
+
+describe("an answer", () => {
+  it(
+    "that does not mention an entry has not confirmed it: that one is settled again, alone",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        const { calls, queue } = recorded(memory)
+        let asked = 0
+        const forgetful: LeaseQueue.LeaseQueue<MemoryQueue.MemoryQueueError> = {
+          ...queue,
+          // The first call deletes all but the last, of which its answer says nothing.
+          ack: (leases) => (asked++ === 0 ? queue.ack(leases.slice(0, -1)) : queue.ack(leases))
+        }
+        yield* memory.send(numbered(10))
+        const consumer = yield* Consumer.make(forgetful)
+        const fiber = yield* consumer.stream.pipe(
+          Pipeline.process(() => Effect.void),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("10 seconds")
+        yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(
+          calls.of("ack").map(({ ids }) => ids.length),
+          [9, 1]
+        )
+        const { acked, redelivered } = yield* memory.stats
+        const own = yield* consumer.stats
+        assert.deepStrictEqual([acked, redelivered, own.acked, own.lost], [10, 0, 10, 0])
+      })
+    )
+  )
+})

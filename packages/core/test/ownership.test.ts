@@ -464,3 +464,34 @@ describe("a drain", () => {
     )
   )
 })
+
+describe("what a stage has passed on and nobody has claimed", () => {
+  const stages: Readonly<Record<string, Stage>> = {
+    mapEffect: (source) => source.pipe(Pipeline.mapEffect((body) => Effect.succeed(body))),
+    batch: (source) => source.pipe(Pipeline.batch({ max: 3 }))
+  }
+  for (const [name, stage] of Object.entries(stages)) {
+    it(
+      `is released when the stream is interrupted, though its upstream had ended well: ${name}`,
+      simulated(
+        Effect.gen(function* () {
+          const memory = yield* MemoryQueue.make()
+          yield* memory.send(numbered(3))
+          const fiber = yield* Consumer.stream(memory).pipe(
+            Stream.take(3),
+            stage,
+            // Its reader is not told of the end while it is busy.
+            Stream.tap(() => Effect.never),
+            Stream.runDrain,
+            Effect.fork
+          )
+          yield* Effect.sleep("5 seconds")
+          assert.strictEqual((yield* memory.stats).inFlight, 3)
+          yield* Fiber.interrupt(fiber)
+          const { inFlight, released } = yield* memory.stats
+          assert.deepStrictEqual([inFlight, released], [0, 3])
+        })
+      )
+    )
+  }
+})
