@@ -368,6 +368,18 @@ describe("queues", () => {
         expect(yield* refused(q.set({ Policy: policy({ ...statement, Action }) }))).toBe(
           "OverLimit: 10 actions were found in a statement from the submitted policy, max allowed is 7"
         )
+        const long = { ...statement, Condition: { StringEquals: { "aws:x": "x".repeat(8_192) } } }
+        expect(yield* refused(q.set({ Policy: policy(long) }))).toBe(
+          "OverLimit: Submitted policy is over max allowed size."
+        )
+        const { QueueUrl } = q
+        const grant = (Label: string) =>
+          sqs.client.addPermission({ QueueUrl, Label, AWSAccountIds: ["111122223333"], Actions: ["SendMessage"] })
+        yield* q.set({ Policy: policy(...Array<unknown>(19).fill(statement)) })
+        yield* grant("a")
+        expect(yield* refused(grant("b"))).toBe(
+          "OverLimit: 21 statements were found in the submitted policy, max allowed is 20"
+        )
         const single = JSON.stringify({ Statement: statement })
         yield* q.set({ Policy: single })
         expect(yield* q.get("Policy")).toEqual({ Policy: single })
@@ -660,12 +672,41 @@ describe("dead-letter queues", () => {
         })
       )
   )
+  standard("a RedriveAllowPolicy is checked too, and kept without what does not belong to it", (q) =>
+    Effect.gen(function* () {
+      const source = "arn:aws:sqs:us-east-1:000000000000:source"
+      const set = (policy: unknown) => q.set({ RedriveAllowPolicy: JSON.stringify(policy) })
+      for (const policy of [
+        1,
+        {},
+        { redrivePermission: "some" },
+        { redrivePermission: "allowAll", sourceQueueArns: [source] },
+        { redrivePermission: "byQueue" },
+        { redrivePermission: "byQueue", sourceQueueArns: [] },
+        { redrivePermission: "byQueue", sourceQueueArns: source },
+        { redrivePermission: "byQueue", sourceQueueArns: ["source"] },
+        { redrivePermission: "byQueue", sourceQueueArns: Array<string>(11).fill(source) }
+      ]) {
+        expect(yield* refused(set(policy)), JSON.stringify(policy)).toContain(
+          `InvalidParameterValue: Value ${JSON.stringify(policy)} for parameter RedriveAllowPolicy is invalid. Reason:`
+        )
+      }
+      yield* set({ other: 1, sourceQueueArns: Array<string>(10).fill(source), redrivePermission: "byQueue" })
+      yield* set({ redrivePermission: "denyAll" })
+      expect(yield* q.get("RedriveAllowPolicy")).toEqual({ RedriveAllowPolicy: '{"redrivePermission":"denyAll"}' })
+    })
+  )
   it.effect("fact 89: a queue may be its own dead-letter queue; here its messages stay where they are", () =>
     emulated({ q: {} }, (sqs) =>
       Effect.gen(function* () {
         const q = on(sqs, "q")
         const policy = { deadLetterTargetArn: "arn:aws:sqs:us-east-1:000000000000:q", maxReceiveCount: "1" }
         yield* q.set({ RedrivePolicy: JSON.stringify(policy) })
+        const unmade = { deadLetterTargetArn: "arn:aws:sqs:us-east-1:000000000000:new", maxReceiveCount: 1 }
+        const Attributes = { RedrivePolicy: JSON.stringify(unmade) }
+        expect(yield* refused(sqs.client.createQueue({ QueueName: "new", Attributes }))).toContain(
+          "Dead letter target does not exist."
+        )
         yield* q.send("a")
         yield* q.receive(1, { VisibilityTimeout: 0 })
         expect(bodies(yield* q.receive())).toEqual(["a"])

@@ -457,6 +457,20 @@ describe("who may call", () => {
       expect(refused).toMatch(requestId)
     })
   )
+  over("a client that was welcome before does not open the door to another", {}, ({ http: { port } }) =>
+    Effect.gen(function* () {
+      for (const [host, wanted] of [
+        ["localhost", 200],
+        ["evil.example", 403],
+        ["evil.example", 403],
+        ["localhost", 200],
+        ["evil.example", 403]
+      ] as const) {
+        expect(yield* status(port, `Host: ${host}`)).toBe(wanted)
+      }
+      expect(yield* status(port, "Host: localhost", "Origin: http://evil.example")).toBe(403)
+    })
+  )
   over("no page of another site, by its origin or by what browsers say of a request", {}, ({ http: { port } }) =>
     Effect.gen(function* () {
       const here = "Host: localhost"
@@ -575,19 +589,15 @@ describe("the server", () => {
       const receive = JSON.stringify({ QueueUrl, MessageAttributeNames: ["All"] })
       const text = yield* Effect.map(post(http.endpoint, "ReceiveMessage", receive), ({ json }) => JSON.stringify(json))
       expect(text).toContain('"MessageAttributes":{"__proto__":{"DataType":"String","StringValue":"v"}}')
-      // A field is the request's own: not one that it inherits.
-      expect(
-        yield* post(http.endpoint, "SendMessage", `{"__proto__":{"QueueUrl":"${QueueUrl}","MessageBody":"x"}}`)
-      ).toMatchObject({
-        json: { message: "The request must contain the parameter QueueUrl." }
-      })
     })
   )
   over("a request half sent is not waited for", {}, ({ http: { port } }) =>
     Effect.gen(function* () {
+      const began = performance.now()
       const [half, silent] = yield* Effect.all([raw(port, "POST / HTTP/1.1\r\nHost: localhost\r\n"), raw(port, "")], {
         concurrency: 2
       })
+      expect(performance.now() - began).toBeLessThan(8_000)
       for (const answer of [half, silent]) {
         expect(answer).toContain("408 Request Timeout")
         expect(answer).toMatch(requestId)

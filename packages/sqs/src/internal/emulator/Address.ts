@@ -9,14 +9,12 @@ export interface Place {
   readonly accountId: string
 }
 
-const nonExistent = "The specified queue does not exist."
-export const doesNotExist = (message = nonExistent): Refusal => new Refusal("QueueDoesNotExist", message)
+export const doesNotExist = (message = "The specified queue does not exist."): Refusal =>
+  new Refusal("QueueDoesNotExist", message)
 
 export const arn = ({ accountId, region }: Place, name: string): string => `arn:aws:sqs:${region}:${accountId}:${name}`
 
-const nameOfArn = (arn: string): string => arn.slice(arn.lastIndexOf(":") + 1)
-
-export { nameOfArn }
+export const nameOfArn = (arn: string): string => arn.slice(arn.lastIndexOf(":") + 1)
 
 /** `sqs.<region>.<domain>` and the older `<region>.queue.<domain>`, under AWS's domain or another. */
 const regional = /^https?:\/\/(?:sqs(?:-fips)?\.([a-z]{2}(?:-[a-z]+)+-\d)|([a-z]{2}(?:-[a-z]+)+-\d)\.queue)\./

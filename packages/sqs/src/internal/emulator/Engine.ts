@@ -180,7 +180,7 @@ export class Engine {
     return queue
   }
 
-  /** A queue may be its own dead-letter queue. */
+  /** The target may be the queue itself, once it is there. */
   private checkRedrive(attributes: Attributes, arn: string, fifo: boolean): void {
     const redrive = attributes["RedrivePolicy"]
     if (redrive === undefined || redrive === "") return
@@ -189,7 +189,6 @@ export class Engine {
     if (deadLetterTargetArn.endsWith(".fifo") !== fifo) {
       throw refuse("Dead-letter queue must be same type of queue as the source.")
     }
-    if (deadLetterTargetArn === arn) return
     const target = this.byArn(deadLetterTargetArn)
     if (target === undefined) throw refuse("Dead letter target does not exist.")
     if (!RedrivePolicies.redriveAllowed(target.attributes["RedriveAllowPolicy"], arn)) {

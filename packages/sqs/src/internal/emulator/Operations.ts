@@ -34,13 +34,8 @@ class Fields {
     this.record = value
   }
 
-  /** Its own: a field is not found on the prototype of all objects. */
-  private field(name: string): unknown {
-    return Object.hasOwn(this.record, name) ? this.record[name] : undefined
-  }
-
   text(name: string): string | undefined {
-    const value = this.field(name)
+    const value = this.record[name]
     if (value === undefined || value === null) return undefined
     if (typeof value !== "string") throw unreadable(name, "a string")
     return value
@@ -50,13 +45,13 @@ class Fields {
     return this.text(name) ?? ""
   }
   number(name: string): number | undefined {
-    const value = this.field(name)
+    const value = this.record[name]
     if (value === undefined || value === null) return undefined
     if (typeof value !== "number") throw unreadable(name, "a number")
     return value
   }
   list<A>(name: string, read: (item: unknown) => A): ReadonlyArray<A> | undefined {
-    const value = this.field(name)
+    const value = this.record[name]
     if (value === undefined || value === null) return undefined
     if (!Array.isArray(value)) throw unreadable(name, "a list")
     return value.map(read)
@@ -68,7 +63,7 @@ class Fields {
     })
   }
   map<A>(name: string, read: (item: unknown) => A): Readonly<Record<string, A>> | undefined {
-    const value = this.field(name)
+    const value = this.record[name]
     if (value === undefined || value === null) return undefined
     if (!isRecord(value)) throw unreadable(name, "a map")
     // Not by assignment, which loses a key __proto__.
