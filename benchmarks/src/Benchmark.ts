@@ -169,7 +169,8 @@ const titles: Readonly<Record<string, string>> = {
   cpuMicros: "µs CPU/message",
   callsPer1000: "calls/1,000",
   serverCpuMicros: "server's",
-  busyShare: "slots busy"
+  busyShare: "slots busy",
+  importMillis: "ms CPU to import"
 }
 
 const shown = (key: string, value: number): string => {
@@ -232,10 +233,17 @@ export const print = (name: string, report: Report, json: boolean): void => {
  * A round in a process of its own, as a program would use it: what the compiler learns of one contestant would slow down
  * the others.
  */
-export const inChild = (script: string, name: string, ...args: ReadonlyArray<string>): Contestant => ({
+export const inChild = (
+  script: string,
+  name: string,
+  args: ReadonlyArray<string> = [],
+  env: Readonly<Record<string, string>> = {}
+): Contestant => ({
   name,
   round: Effect.map(
-    Effect.promise(() => promisify(execFile)(process.execPath, ["--expose-gc", script, name, ...args])),
+    Effect.promise(() =>
+      promisify(execFile)(process.execPath, ["--expose-gc", script, name, ...args], { env: { ...process.env, ...env } })
+    ),
     ({ stdout }) => JSON.parse(stdout) as Figures
   )
 })

@@ -6,7 +6,7 @@ import { type Benchmark, print } from "./Benchmark.js"
 // The notice that this Node version will be dropped one day, which each client of the AWS SDK would print.
 process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true"
 
-const names = ["dispatch", "sdk", "tail", "memory", "emulator", "producer"] as const
+const names = ["dispatch", "sdk", "sdk-tls", "cold-start", "tail", "memory", "emulator", "producer"] as const
 
 // One at a time: what another benchmark imports is not loaded.
 const load = async (name: (typeof names)[number]): Promise<Benchmark> => {
@@ -15,6 +15,10 @@ const load = async (name: (typeof names)[number]): Promise<Benchmark> => {
       return (await import("./dispatch.js")).benchmark
     case "sdk":
       return (await import("./sdk.js")).benchmark
+    case "sdk-tls":
+      return (await import("./sdk.js")).overTls
+    case "cold-start":
+      return (await import("./coldStart.js")).benchmark
     case "tail":
       return (await import("./tail.js")).benchmark
     case "memory":

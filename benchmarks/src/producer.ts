@@ -1,4 +1,4 @@
-/** Messages into a queue through the AWS SDK, where nothing but the client takes time. */
+/** Messages into a queue, where nothing but the client takes time. */
 import { SendMessageBatchCommand, type SQS } from "@aws-sdk/client-sqs"
 import { SqsProducer } from "@millrace/sqs"
 import { Effect, Layer, Stream } from "effect"
@@ -60,7 +60,7 @@ const growth = (heaps: ReadonlyArray<number>, messages: number): number => {
 }
 
 export const benchmark: Benchmark = {
-  about: "100,000 messages of 200 bytes sent through the AWS SDK to a no-op server, against a loop written by hand",
+  about: "100,000 messages of 200 bytes sent to a no-op server, against a loop written by hand over the AWS SDK",
   run: ({ all, quick }) =>
     Effect.gen(function* () {
       const server = yield* Server.noop()
@@ -114,19 +114,19 @@ export const benchmark: Benchmark = {
       const rows = rowsOf(results, "serverCpuMicros")
       const grown = growth(heaps, messages)
       return {
-        title: `messages of 200 bytes through @aws-sdk/client-sqs, ${inFlight} calls in flight, a server without latency`,
+        title: `messages of 200 bytes ${inFlight} calls in flight, a server without latency`,
         rows,
         ratioOf: "messagesPerSecond",
         ratio: ratiosOf(results, "messagesPerSecond"),
         bounds: [
-          atLeast(`messages/s, of the ${raw}'s`, ratioTo(results, raw, "messagesPerSecond"), 0.9),
+          atLeast(`messages/s, of the ${raw}'s`, ratioTo(results, raw, "messagesPerSecond"), 1.8),
           atMost("calls per 1,000 messages", rows[0]?.[1]["callsPer1000"] ?? Number.NaN, 101),
           atMost("MiB that the heap grows with 100,000 messages", grown, 1)
         ],
         notes: [
           `${raw}: ${inFlight} loops of SendMessageBatch of 10; ${ours}: one producer for all rounds, a stream of strings into its sink, default buffer and linger`,
           `${heaps.length} rounds of ${messages.toLocaleString("en")} messages each; the heap after each, garbage collected: ${heaps.map((heap) => heap.toFixed(2)).join(" ")} MiB`,
-          "both with cacheMiddleware, one attempt, kept-alive sockets; the server runs in its own process",
+          "the SDK's with cacheMiddleware, one attempt, kept-alive sockets; the server runs in its own process",
           clientNote
         ]
       }

@@ -1,4 +1,4 @@
-/** Receive, handle and delete through the AWS SDK, where nothing but the client takes time. */
+/** Receive, handle and delete, where nothing but the client takes time. */
 import { fileURLToPath } from "node:url"
 import { Pipeline } from "@millrace/core"
 import { SqsConsumer } from "@millrace/sqs"
@@ -15,12 +15,14 @@ import {
   rowsOf,
   runChild
 } from "./Benchmark.js"
+import * as Certificate from "./certificate.js"
 import * as Server from "./Server.js"
-import { clientNote, layer, rawLoops } from "./sdkClient.js"
+import { clientNote, layer, rawLoops, type Transport } from "./sdkClient.js"
 import { steady, type Work } from "./steady.js"
 
 const pollers = 10
 const raw = "raw SDK loop"
+const best = "raw SDK loop, undici"
 
 const warmUp = 20_000
 const messages = 10_000
@@ -32,15 +34,15 @@ const millrace = (server: Server.Server) => (work: Work) =>
     Effect.provide(layer(server))
   )
 
-const rawLoop = (server: Server.Server) => (work: Work) =>
-  Effect.scoped(rawLoops(server, pollers, async () => handle(work)))
+const rawLoop = (transport: Transport) => (server: Server.Server) => (work: Work) =>
+  Effect.scoped(rawLoops(server, pollers, async () => handle(work), transport))
 
 const handle = (work: Work) => {
   work.begin()
   work.end()
 }
 
-const programs = { [ours]: millrace, [raw]: rawLoop }
+const programs = { [ours]: millrace, [raw]: rawLoop("node:http"), [best]: rawLoop("undici") }
 
 const self = fileURLToPath(import.meta.url)
 
@@ -60,28 +62,39 @@ if (process.argv[1] === self) {
   )
 }
 
-export const benchmark: Benchmark = {
-  about: "receive + handle + delete through the AWS SDK against a no-op server, against a loop written by hand",
+const make = (tls: boolean): Benchmark => ({
+  about: `receive + handle + delete ${tls ? "over TLS " : ""}against a no-op server, against loops written by hand over the AWS SDK`,
   run: ({ quick }) =>
     Effect.gen(function* () {
-      const results = yield* compete([inChild(self, ours), inChild(self, raw)], quick ? 3 : 9)
+      const env = tls ? Certificate.environment(yield* Certificate.selfSigned) : {}
+      const names = [ours, raw, best]
+      const results = yield* compete(
+        names.map((name) => inChild(self, name, [], env)),
+        quick ? 3 : 9
+      )
       const rows = rowsOf(results)
       return {
-        title: `messages of 100 bytes through @aws-sdk/client-sqs, ${pollers} pollers, a server without latency`,
+        title: `messages of 100 bytes${tls ? " over TLS" : ""}, ${pollers} pollers, a server without latency`,
         rows,
         ratioOf: "messagesPerSecond",
         ratio: ratiosOf(results, "messagesPerSecond"),
         bounds: [
-          atLeast(`messages/s, of the ${raw}'s`, ratioTo(results, raw, "messagesPerSecond"), 0.9),
-          atMost(`CPU, of the ${raw}'s`, ratioTo(results, raw, "cpuMicros"), 1.1),
+          atLeast(`messages/s, of the ${raw}'s`, ratioTo(results, raw, "messagesPerSecond"), 1.5),
+          atMost(`CPU, of the ${raw}'s`, ratioTo(results, raw, "cpuMicros"), 0.65),
+          atLeast(`messages/s, of the ${best}'s`, ratioTo(results, best, "messagesPerSecond"), 1.2),
+          atMost(`CPU, of the ${best}'s`, ratioTo(results, best, "cpuMicros"), 0.85),
           atMost("calls per 1,000 messages", rows[0]?.[1]["callsPer1000"] ?? Number.NaN, 205)
         ],
         notes: [
           `${raw}: ${pollers} loops of receive 10, handle, delete 10; ${ours}: maxInFlight ${20 * pollers}: ten received and ten deleted for each loop`,
+          `${best}: the same with @smithy/undici-http-handler, as fast a client as one can put together of the SDK`,
           `each round in a process of its own, with a server of its own: ${messages} messages after ${warmUp} to warm up`,
-          "both with cacheMiddleware, one attempt, kept-alive sockets, all attributes asked for; the server runs in its own process",
+          "the SDK's with cacheMiddleware, one attempt, kept-alive sockets; all attributes asked for; the server runs in its own process",
           clientNote
         ]
       }
-    })
-}
+    }).pipe(Effect.scoped)
+})
+
+export const benchmark: Benchmark = make(false)
+export const overTls: Benchmark = make(true)

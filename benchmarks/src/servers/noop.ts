@@ -1,11 +1,14 @@
 /**
- * A no-op SQS on `node:http`: there is always a full batch to receive, and every delete succeeds. Its answers are as
+ * A no-op SQS on `node:http`, or over TLS where the process was told of a certificate: there is always a full batch to receive, and every delete succeeds. Its answers are as
  * SQS writes them, with the MD5s that the SDK checks.
  */
 import { createHash } from "node:crypto"
-import { createServer } from "node:http"
+import { readFileSync } from "node:fs"
+import { createServer, type RequestListener } from "node:http"
+import { createServer as createSecureServer } from "node:https"
 import * as Effect from "effect/Effect"
 import { bodies } from "../bodies.js"
+import * as Certificate from "../certificate.js"
 import { serve } from "./child.js"
 
 const latency = Number(process.argv[2] ?? 0)
@@ -80,7 +83,7 @@ const answer = (operation: string, request: Request): string => {
   }
 }
 
-const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+const listener: RequestListener = (request, response) => {
   const chunks: Array<Buffer> = []
   const operation = String(request.headers["x-amz-target"]).replace("AmazonSQS.", "")
   request.on("data", (chunk: Buffer) => chunks.push(chunk))
@@ -95,12 +98,22 @@ const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) =>
     if (latency > 0) setTimeout(reply, latency)
     else reply()
   })
-})
+}
+
+const certificate = Certificate.ofThisProcess()
+const settings = { keepAliveTimeout: 60_000 }
+const server =
+  certificate === undefined
+    ? createServer(settings, listener)
+    : createSecureServer(
+        { ...settings, cert: readFileSync(certificate.certFile), key: readFileSync(certificate.keyFile) },
+        listener
+      )
 
 server.listen(0, "127.0.0.1", () => {
   const address = server.address()
   const port = typeof address === "object" && address !== null ? address.port : 0
-  const endpoint = `http://127.0.0.1:${port}`
+  const endpoint = certificate === undefined ? `http://127.0.0.1:${port}` : `https://localhost:${port}`
   serve(
     { endpoint, queueUrl: `${endpoint}/000000000000/backlog` },
     Effect.sync(() => ({ calls, deleted }))
