@@ -16,12 +16,16 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import { type Api, service } from "./internal/api.js"
+import * as Calls from "./internal/calls.js"
 import { plain } from "./internal/credentials.js"
 import * as Deadlines from "./internal/deadlines.js"
 import { fromThrown, timedOut } from "./internal/errors.js"
 import * as Http from "./internal/http.js"
+import * as Operations from "./internal/operations.js"
 import * as sdk from "./internal/sdk.js"
 import { ServerClock } from "./internal/serverClock.js"
+import { Scout } from "./internal/wire/route.js"
+import * as Wire from "./internal/wire/wire.js"
 import type { SqsError } from "./SqsError.js"
 
 /** A message attribute as AWS writes it: `String`, `Number` or `Binary`, with an optional label (`Number.int`). */
@@ -251,17 +255,17 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const timeout = yield* timeoutOf(options)
   const { credentials, endpoint, maxSockets = 256 } = options
   const clock = yield* Effect.clock
-  const requestHandler = Http.make(maxSockets)
-  const settings: sdk.Settings = {
-    region: options.region,
-    endpoint,
-    credentials: credentials && plain(credentials),
-    requestHandler,
-    clock: new ServerClock(() => clock.unsafeCurrentTimeMillis())
-  }
+  const handler = Http.make(maxSockets)
+  const scout = new Scout()
   const client = yield* Effect.acquireRelease(
-    Effect.sync(() => sdk.makeClient(settings)),
-    (client) => Effect.sync(() => client.destroy())
+    Effect.sync(() =>
+      sdk.finder({ region: options.region, endpoint, credentials: credentials && plain(credentials) }, scout)
+    ),
+    (client) =>
+      Effect.sync(() => {
+        client.destroy()
+        handler.destroy()
+      })
   )
   yield* Effect.tryPromise({
     try: () => client.config.region(),
@@ -270,14 +274,21 @@ const make = Effect.fnUntraced(function* (options: Options) {
         ? invalid("region", "is not given: write `region`, set AWS_REGION, or put it in the profile")
         : invalid("region", `is "${options.region}"; write one such as "us-east-1"`)
   })
+  const transport = Wire.make({
+    client,
+    route: () => scout.route(client),
+    handler,
+    clock: new ServerClock(() => clock.unsafeCurrentTimeMillis())
+  })
   return {
-    ...service(sdk.api(client, sdk.ofOurs(client, settings), yield* Deadlines.make, timeout)),
-    connections: Effect.sync(requestHandler.connections)
+    ...service(Operations.api(Calls.make(transport, yield* Deadlines.make, timeout))),
+    connections: Effect.sync(handler.connections)
   }
 })
 
 /**
- * A client of its own over `@aws-sdk/client-sqs`, destroyed with the layer's scope. It sends each call once: retrying
+ * A client of its own, destroyed with the layer's scope. It speaks SQS's protocol itself, over connections that it keeps;
+ * `@aws-sdk/client-sqs` finds region, credentials and endpoint for it. It sends each call once: retrying
  * is the caller's, who knows what to do meanwhile. Options that cannot be, and a region that nobody named, fail with
  * `InvalidOptions` when the layer is built.
  */
@@ -322,7 +333,7 @@ export const layerFrom = <E = never, R = never>(
       yield* InvalidOptions.check("SqsClient.layerFrom", options, timeoutChecks)
       const timeout = yield* timeoutOf(options)
       const given = Effect.isEffect(client) ? yield* client : client
-      return service(sdk.api(given, sdk.ofAnother(given), yield* Deadlines.make, timeout))
+      return service(Operations.api(Calls.make(sdk.transport(given), yield* Deadlines.make, timeout)))
     })
   )
 

@@ -1,13 +1,12 @@
 import { createHash } from "node:crypto"
 import type { ServerResponse } from "node:http"
 import * as Net from "node:net"
-import { GetQueueAttributesCommand, ReceiveMessageCommand, SQSClient } from "@aws-sdk/client-sqs"
+import { SQSClient } from "@aws-sdk/client-sqs"
 import { assert, describe, it } from "@effect/vitest"
 import { SQSService } from "@effect-aws/client-sqs"
 import {
   ConfigProvider,
   Context,
-  DateTime,
   Deferred,
   Duration,
   Effect,
@@ -22,9 +21,6 @@ import {
   TestServices
 } from "effect"
 import { SqsClient, SqsError } from "../src/index.js"
-import * as Http from "../src/internal/http.js"
-import { makeClient } from "../src/internal/sdk.js"
-import { ServerClock } from "../src/internal/serverClock.js"
 import * as FakeServer from "./support/FakeServer.js"
 
 const QueueUrl = "http://sqs.us-east-1.localhost/000000000000/orders"
@@ -502,111 +498,6 @@ describe("SqsClient", () => {
       )
       assert.strictEqual(error._tag, "TransportError")
       assert.strictEqual(yield* Deferred.await(first), 22, "a handshake record")
-    })
-  )
-
-  it.scopedLive("each call is signed with the credentials of its time, and says which SDK calls", () =>
-    Effect.gen(function* () {
-      const server = yield* FakeServer.make(() => ({ body: {} }))
-      let asked = 0
-      const client = yield* Effect.acquireRelease(
-        Effect.sync(() =>
-          makeClient({
-            region: "us-east-1",
-            endpoint: server.url,
-            credentials: async () => ({
-              accessKeyId: `key-${++asked}`,
-              secretAccessKey: "secret",
-              expiration: DateTime.toDateUtc(DateTime.unsafeMake(0))
-            }),
-            requestHandler: Http.make(1),
-            clock: new ServerClock(() => 0)
-          })
-        ),
-        (client) => Effect.sync(() => client.destroy())
-      )
-      const keys: Array<string | undefined> = []
-      for (let i = 0; i < 2; i++) {
-        yield* Effect.promise(() => client.send(new ReceiveMessageCommand({ QueueUrl })))
-        const { authorization, "user-agent": agent } = server.calls[i]?.headers ?? {}
-        keys.push(/Credential=([^/]+)/.exec(authorization ?? "")?.[1])
-        assert.match(agent ?? "", /^aws-sdk-js\/3\.\d+\.\d+ ua\/[\d.]+ os\/\S+#\S+ lang\/js md\/nodejs#\d+/)
-      }
-      assert.notStrictEqual(keys[0], keys[1])
-    })
-  )
-
-  it.scopedLive("calls to an endpoint with a path are signed by the SDK", () =>
-    Effect.gen(function* () {
-      const server = yield* FakeServer.make(() => ({ body: {} }))
-      for (const [path, headers] of [
-        ["", /SignedHeaders=content-type;host;x-amz-date;x-amz-target,/],
-        ["/sqs", /SignedHeaders=content-length;/]
-      ] as const) {
-        yield* Effect.flatMap(SqsClient.SqsClient, (sqs) => sqs.receiveMessage({ QueueUrl })).pipe(
-          Effect.provide(FakeServer.layer(server.url + path))
-        )
-        assert.match(server.calls.at(-1)?.headers.authorization ?? "", headers)
-        assert.strictEqual(server.calls.at(-1)?.request.url, `${path}/`)
-      }
-    })
-  )
-
-  it.scopedLive("the middleware stays cached though each call can be aborted", () =>
-    Effect.gen(function* () {
-      const server = yield* FakeServer.make(() => ({ body: {} }))
-      const resolved: Array<string> = []
-      const original = ReceiveMessageCommand.prototype.resolveMiddleware
-      yield* Effect.acquireRelease(
-        Effect.sync(() => {
-          ReceiveMessageCommand.prototype.resolveMiddleware = function (...args) {
-            resolved.push("ReceiveMessage")
-            return original.apply(this, args)
-          }
-        }),
-        () =>
-          Effect.sync(() => {
-            ReceiveMessageCommand.prototype.resolveMiddleware = original
-          })
-      )
-      yield* Effect.flatMap(SqsClient.SqsClient, (sqs) =>
-        Effect.all([
-          sqs.receiveMessage({ QueueUrl }),
-          sqs.receiveMessage({ QueueUrl }),
-          sqs.deleteMessageBatch({ QueueUrl, Entries: [] }),
-          sqs.receiveMessage({ QueueUrl })
-        ])
-      ).pipe(Effect.provide(FakeServer.layer(server.url)))
-      assert.deepStrictEqual(resolved, ["ReceiveMessage"])
-    })
-  )
-
-  it.live("a queue's URL only names the queue: calls go to the region, or to the endpoint that was given", () =>
-    Effect.promise(async () => {
-      const hostOf = async (endpoint: string | undefined) => {
-        const credentials = { accessKeyId: "test", secretAccessKey: "test" }
-        const client = makeClient({
-          region: "eu-west-3",
-          endpoint,
-          credentials,
-          requestHandler: Http.make(1),
-          clock: new ServerClock(() => 0)
-        })
-        const hosts: Array<unknown> = []
-        client.middlewareStack.add(
-          () => (args) => {
-            hosts.push(Reflect.get(Object(args.request), "hostname"))
-            return Promise.reject(new Error("far enough"))
-          },
-          { step: "finalizeRequest", priority: "low" }
-        )
-        const command = new GetQueueAttributesCommand({ QueueUrl: "http://elsewhere.invalid/000000000000/orders" })
-        await client.send(command).catch(() => undefined)
-        client.destroy()
-        return hosts
-      }
-      assert.deepStrictEqual(await hostOf(undefined), ["sqs.eu-west-3.amazonaws.com"])
-      assert.deepStrictEqual(await hostOf("http://localhost:4566"), ["localhost"])
     })
   )
 

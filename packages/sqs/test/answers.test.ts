@@ -18,11 +18,15 @@ import {
 } from "effect"
 import { SqsClient, SqsError } from "../src/index.js"
 import { refusalOf, unreadable } from "../src/internal/answer.js"
+import * as Calls from "../src/internal/calls.js"
 import * as Deadlines from "../src/internal/deadlines.js"
 import { fromThrown, passes } from "../src/internal/errors.js"
 import * as Http from "../src/internal/http.js"
-import * as sdk from "../src/internal/sdk.js"
+import * as Operations from "../src/internal/operations.js"
+import { finder } from "../src/internal/sdk.js"
 import { ServerClock } from "../src/internal/serverClock.js"
+import { Scout } from "../src/internal/wire/route.js"
+import * as Wire from "../src/internal/wire/wire.js"
 import * as FakeServer from "./support/FakeServer.js"
 
 const QueueUrl = "http://sqs.us-east-1.localhost/000000000000/orders"
@@ -334,16 +338,17 @@ describe("credentials that take their time", () => {
     Layer.scoped(
       SqsClient.SqsClient,
       Effect.gen(function* () {
-        const settings = {
-          region: "us-east-1",
-          endpoint: url,
-          credentials,
-          requestHandler: Http.make(1),
+        const scout = new Scout()
+        const client = finder({ region: "us-east-1", endpoint: url, credentials }, scout)
+        const handler = Http.make(1)
+        yield* Effect.addFinalizer(() => Effect.sync(handler.destroy))
+        const wire = Wire.make({
+          client,
+          route: () => scout.route(client),
+          handler,
           clock: new ServerClock(() => 0)
-        }
-        const client = sdk.makeClient(settings)
-        yield* Effect.addFinalizer(() => Effect.sync(() => client.destroy()))
-        const api = sdk.api(client, sdk.ofOurs(client, settings), yield* Deadlines.make, Duration.seconds(5))
+        })
+        const api = Operations.api(Calls.make(wire, yield* Deadlines.make, Duration.seconds(5)))
         return SqsClient.SqsClient.of({
           ...(yield* SqsClient.SqsClient.pipe(Effect.provide(FakeServer.layer(url)))),
           getQueueUrl: (request) => Effect.map(api.getQueueUrl(request), ({ QueueUrl = "" }) => QueueUrl)

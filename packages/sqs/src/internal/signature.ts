@@ -1,6 +1,6 @@
 /**
- * AWS Signature Version 4 for SQS's calls: a POST to `/` with a small body, always with the same headers. It takes a
- * quarter of the time of the SDK's signer, which is for all of AWS.
+ * AWS Signature Version 4 for SQS's calls: a POST with a small body, always with the same headers. It takes a quarter of
+ * the time of the SDK's signer, which is for all of AWS.
  *
  * @see https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
  */
@@ -16,12 +16,17 @@ export interface Credentials {
 export interface Signable {
   readonly headers: Record<string, string>
   readonly body?: string | Uint8Array | undefined
+  /** As it stands in the request. Default `/`. */
+  readonly path?: string | undefined
 }
 
 const hmac = (key: string | Buffer, data: string): Buffer => createHmac("sha256", key).update(data).digest()
 
 /** By their code points, as they must stand in the signature; the token only where there is one. */
 const signed = ["content-type", "host", "x-amz-date", "x-amz-security-token", "x-amz-target"]
+
+/** A path is encoded once more for its signature, as everywhere but in S3. */
+const canonical = (path: string): string => (path === "/" ? path : path.split("/").map(encodeURIComponent).join("/"))
 
 /** Writes the headers `x-amz-date`, `x-amz-security-token` and `authorization`. A key of signing is kept for its day. */
 export const make = () => {
@@ -35,7 +40,7 @@ export const make = () => {
     return kept.key
   }
 
-  return ({ body = "", headers }: Signable, credentials: Credentials, region: string, date: Date): void => {
+  return ({ body = "", headers, path = "/" }: Signable, credentials: Credentials, region: string, date: Date): void => {
     const time = date.toISOString().replace(/-|:|\.\d+/g, "")
     const day = time.slice(0, 8)
     const scope = `${day}/${region}/sqs/aws4_request`
@@ -44,7 +49,7 @@ export const make = () => {
     const names = signed.filter((name) => headers[name] !== undefined)
     const lines = names.map((name) => `${name}:${headers[name]}\n`).join("")
     const list = names.join(";")
-    const request = hash("sha256", `POST\n/\n\n${lines}\n${list}\n${hash("sha256", body)}`)
+    const request = hash("sha256", `POST\n${canonical(path)}\n\n${lines}\n${list}\n${hash("sha256", body)}`)
     const signature = createHmac("sha256", keyOf(credentials.secretAccessKey, day, region, scope))
       .update(`AWS4-HMAC-SHA256\n${time}\n${scope}\n${request}`)
       .digest("hex")
