@@ -110,41 +110,7 @@ export const checks: InvalidOptions.Checks<Options> = {
   spans: InvalidOptions.flag
 }
 
-/** What the consumer has done so far, and what it holds. */
-export interface Stats {
-  readonly received: number
-  /** Received, and not for the first time. */
-  readonly redelivered: number
-  /** Handlers that succeeded, and that failed. */
-  readonly handled: number
-  readonly failed: number
-  readonly acked: number
-  /** Of those acked, after the lease was over. */
-  readonly ackedLate: number
-  readonly retried: number
-  readonly released: number
-  readonly deadLettered: number
-  readonly left: number
-  readonly lost: number
-  /** Calls: receives, those that brought nothing, those that failed; calls to settle, those that failed whole. */
-  readonly polls: number
-  readonly emptyPolls: number
-  readonly receiveErrors: number
-  readonly settleCalls: number
-  readonly settleErrors: number
-  /** Calls to extend leases, the leases in them, and the calls that failed whole. */
-  readonly extendCalls: number
-  readonly extended: number
-  readonly extendErrors: number
-  /** Messages in flight for as long as the queue allows. */
-  readonly longestReached: number
-  /** Messages that an aborted receive may have leased to nobody. */
-  readonly stranded: number
-  readonly inFlight: number
-  readonly peakInFlight: number
-  readonly prefetched: number
-  readonly maxInFlight: number
-}
+export type { Stats } from "./Figures.js"
 
 /** How a drain ended. */
 export interface DrainReport {
@@ -167,7 +133,7 @@ export interface Consumer<E> {
    */
   readonly drain: (options?: { readonly deadline?: Duration.DurationInput | undefined }) => Effect.Effect<DrainReport>
   /** What it has done so far, and what it holds. */
-  readonly stats: Effect.Effect<Stats>
+  readonly stats: Effect.Effect<Figures.Stats>
   /** All that it measures of itself, from its start until now. */
   readonly figures: Effect.Effect<Figures.Figures>
   /** Sends no more receives until `resume`; what is in flight goes on. */
@@ -975,7 +941,7 @@ class Engine<E> implements Custodian {
     return { groups, groupsInFlight: this.ordered ? this.#lanes.size : 0 }
   }
 
-  get stats(): Stats {
+  get stats(): Figures.Stats {
     return {
       ...this.metrics.counts,
       inFlight: this.table.size,

@@ -7,10 +7,45 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import type * as Consumer from "./Consumer.js"
 import * as Histogram from "./Histogram.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import type { Connections, ErrorKind } from "./LeaseQueue.js"
+
+/** What the consumer has done so far, and what it holds. */
+export interface Stats {
+  readonly received: number
+  /** Received, and not for the first time. */
+  readonly redelivered: number
+  /** Handlers that succeeded, and that failed. */
+  readonly handled: number
+  readonly failed: number
+  readonly acked: number
+  /** Of those acked, after the lease was over. */
+  readonly ackedLate: number
+  readonly retried: number
+  readonly released: number
+  readonly deadLettered: number
+  readonly left: number
+  readonly lost: number
+  /** Calls: receives, those that brought nothing, those that failed; calls to settle, those that failed whole. */
+  readonly polls: number
+  readonly emptyPolls: number
+  readonly receiveErrors: number
+  readonly settleCalls: number
+  readonly settleErrors: number
+  /** Calls to extend leases, the leases in them, and the calls that failed whole. */
+  readonly extendCalls: number
+  readonly extended: number
+  readonly extendErrors: number
+  /** Messages in flight for as long as the queue allows. */
+  readonly longestReached: number
+  /** Messages that an aborted receive may have leased to nobody. */
+  readonly stranded: number
+  readonly inFlight: number
+  readonly peakInFlight: number
+  readonly prefetched: number
+  readonly maxInFlight: number
+}
 
 /** Times and durations are in milliseconds, instants in milliseconds since the epoch. */
 export interface Figures {
@@ -20,7 +55,7 @@ export interface Figures {
   readonly startedAt: number
   readonly settings: Settings
   /** What was done, and what is held now. */
-  readonly stats: Consumer.Stats
+  readonly stats: Stats
   readonly paused: boolean
   /** The longest that a message in flight has been held. */
   readonly oldestInFlight: number | undefined
@@ -132,7 +167,7 @@ export interface Interval
   /** At least 0.001. */
   readonly seconds: number
   /** Counts of the interval; what is held is as at its end. */
-  readonly stats: Consumer.Stats
+  readonly stats: Stats
   readonly stages: ReadonlyArray<StageInterval>
   /** The failures of the interval, as far as the end remembers them. */
   readonly recentFailures: ReadonlyArray<Failure>
@@ -147,7 +182,7 @@ export interface StageInterval extends Stage {
 }
 
 /** Gauges of `Stats`: what is held, not what was counted. */
-const gauges: ReadonlySet<keyof Consumer.Stats> = new Set(["inFlight", "peakInFlight", "prefetched", "maxInFlight"])
+const gauges: ReadonlySet<keyof Stats> = new Set(["inFlight", "peakInFlight", "prefetched", "maxInFlight"])
 
 const countsSince = <K extends string>(
   before: Readonly<Record<K, number>>,

@@ -28,7 +28,7 @@ import {
 } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { effectOf, policyOf } from "./internal/answer.js"
-import { batchStage } from "./internal/batchStage.js"
+import { type Batch, batchStage } from "./internal/batchStage.js"
 import * as decodeInternal from "./internal/decode.js"
 import { type Custodian, type InFlight, Phase } from "./internal/inFlight.js"
 import { withBatchSpan, withSpan } from "./internal/span.js"
@@ -640,12 +640,7 @@ const batchChecks: InvalidOptions.Checks<BatchOptions> = {
   within: InvalidOptions.time()
 }
 
-export interface Batch<out A, out E = never> {
-  /** At least one. */
-  readonly deliveries: ReadonlyArray<Delivery<A, E>>
-  /** Why it was closed. */
-  readonly closedBy: "count" | "bytes" | "time" | "end"
-}
+export type { Batch } from "./internal/batchStage.js"
 
 /**
  * Gathers deliveries by count, bytes and time, for the user to settle each. It holds one batch beside the one that it

@@ -4,9 +4,15 @@ import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { type Delivery, inFlight } from "../Delivery.js"
-import type { Batch } from "../Pipeline.js"
 import { Claims } from "./stage.js"
 import { Steady } from "./steady.js"
+
+export interface Batch<out A, out E = never> {
+  /** At least one. */
+  readonly deliveries: ReadonlyArray<Delivery<A, E>>
+  /** Why it was closed. */
+  readonly closedBy: "count" | "bytes" | "time" | "end"
+}
 
 interface Limits {
   readonly max: number
