@@ -21,7 +21,7 @@ import * as Health from "./Health.js"
 import { Intake, unlimited } from "./Intake.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { join } from "./internal/companions.js"
-import { type Custodian, InFlight, Phase } from "./internal/inFlight.js"
+import { type Custodian, InFlight, type OnceCounter, Phase } from "./internal/inFlight.js"
 import { introduction } from "./internal/introduction.js"
 import { LaneTable, latestFirst } from "./internal/laneTable.js"
 import { largest } from "./internal/largest.js"
@@ -250,6 +250,7 @@ class Engine<E> implements Custodian {
             )
           )
         },
+        onExtended: ({ follower }) => follower?.leaseExtended(),
         onCall: (entries) => {
           this.metrics.add("extendCalls")
           this.metrics.add("extended", entries)
@@ -566,7 +567,10 @@ class Engine<E> implements Custodian {
       over: () => delivery.phase >= Phase.Settling,
       awaited: true,
       onResult: (confirmed) => {
-        if (confirmed) delivery.deadline = sentAt + Duration.toMillis(duration)
+        if (confirmed) {
+          delivery.deadline = sentAt + Duration.toMillis(duration)
+          delivery.follower?.leaseExtended()
+        }
         landed()
         onResult(confirmed)
       }
@@ -579,6 +583,10 @@ class Engine<E> implements Custodian {
     this.metrics.handlerSeconds(millis / 1000)
     this.#handlerMillis.add(millis)
     this.observer.ran(millis, delivery.startedWith, succeeded)
+  }
+
+  once(counter: OnceCounter): void {
+    this.metrics.add(counter)
   }
 
   failed(delivery: InFlight, failure: unknown): void {

@@ -39,6 +39,12 @@ export interface Stats {
   readonly extendErrors: number
   /** Messages in flight for as long as the queue allows. */
   readonly longestReached: number
+  /** With `once`: acked since their key was done already; looks at a key that another was working on. */
+  readonly doneAlready: number
+  readonly waitedForClaim: number
+  /** Keys known with another payload, and calls to the store that failed as a delivery sees them. */
+  readonly keysReused: number
+  readonly storeErrors: number
   /** Messages that an aborted receive may have leased to nobody. */
   readonly stranded: number
   readonly inFlight: number

@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 
 /** An option cannot work. The message says what to write instead. */
 export class InvalidOptions extends Data.TaggedError("InvalidOptions")<{
@@ -195,6 +196,8 @@ export const schedule: Check = {
   write: 'a Schedule, such as Schedule.exponential("1 second")',
   fits: Schedule.isSchedule
 }
+
+export const schema: Check = { write: "a Schema, such as Schema.String", fits: Schema.isSchema }
 
 export const redacted: Check = {
   write: "a Redacted, such as Redacted.make(secret) or one of Config.redacted",

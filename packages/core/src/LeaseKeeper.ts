@@ -57,6 +57,8 @@ export interface Host<E, L extends Leased> {
   readonly onLost: (leased: L) => void
   /** It has been leased for as long as the queue allows, and will run out. */
   readonly onLongest: (leased: L) => void
+  /** The queue has confirmed a later deadline. */
+  readonly onExtended?: ((leased: L) => void) | undefined
   readonly onCall: (entries: number) => void
   readonly onError: (error: E) => void
 }
@@ -251,6 +253,7 @@ export class LeaseKeeper<E, L extends Leased> {
     if (result !== undefined && Either.isRight(result)) {
       leased.deadline = deadline
       this.#wake(leased, this.#due(leased, jitter))
+      this.#host.onExtended?.(leased)
     } else if (result?.left.reason === "LeaseLost") {
       this.#lose(leased)
     } else if (result?.left.reason === "Rejected") {

@@ -31,8 +31,10 @@ import { effectOf, policyOf } from "./internal/answer.js"
 import { type Batch, batchStage } from "./internal/batchStage.js"
 import * as decodeInternal from "./internal/decode.js"
 import { type Custodian, type InFlight, Phase } from "./internal/inFlight.js"
+import { type BatchAnswer, type Guard, guard, NotRun } from "./internal/once/guard.js"
+import type { Once } from "./internal/once/terms.js"
 import { withBatchSpan, withSpan } from "./internal/span.js"
-import { Claims, dispatch, type Lanes, type RunFork, type Slot } from "./internal/stage.js"
+import { Claims, dispatch, type Lanes, type RunFork, type Slot, type Options as Stage } from "./internal/stage.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import * as Settlement from "./Settlement.js"
@@ -168,7 +170,7 @@ export const mapEffect =
     options: ConcurrencyOptions<A> = {}
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E | E2, EX | InvalidOptions.InvalidOptions, RX | R2> =>
-    withConcurrency("Pipeline.mapEffect", f, options, concurrencyChecks, 10, (concurrency) =>
+    withConcurrency("Pipeline.mapEffect", f, options, concurrencyChecks, 10, undefined, (concurrency) =>
       dispatch(self, () => {
         const claims = new Claims()
         const change = (body: A, delivery: Delivery<A, E>) => effectOf(f(body, delivery), "Pipeline.mapEffect")
@@ -229,16 +231,28 @@ export interface ProcessOptions<A, E, D> extends ConcurrencyOptions<A>, SettleOp
   readonly span?: boolean | undefined
 }
 
+export interface OnceOptions<in A, in B, out O, out E, out R> {
+  /**
+   * Runs the handler once for each key, kept in an `IdempotencyStore`: `Idempotency.by` or `Idempotency.byMessageId`. A
+   * duplicate of what is done is acked without a run, with the result that is kept; one of what is being done waits here
+   * without a slot, or is given back, and that is no matter for the policy. Default: none.
+   */
+  readonly once?: Once<A, B, O, E, R> | undefined
+}
+
+type WithOnce = OnceOptions<never, never, unknown, unknown, unknown>
+
 const settleChecks: InvalidOptions.Checks<SettleOptions<never, never>> = { retry: RetryPolicy.check }
 
-const processChecks: InvalidOptions.Checks<ProcessOptions<never, never, never>> = {
+const processChecks: InvalidOptions.Checks<ProcessOptions<never, never, never> & WithOnce> = {
   ...concurrencyChecks,
   ...settleChecks,
   timeout: InvalidOptions.time({ min: "1 millis" }),
   holdLimit: InvalidOptions.time(),
   onFailure: InvalidOptions.oneOf("block", "skip"),
   circuit: Circuit.check,
-  span: InvalidOptions.flag
+  span: InvalidOptions.flag,
+  once: InvalidOptions.having("what Idempotency.by or Idempotency.byMessageId makes", "key", "encode", "decode")
 }
 
 /**
@@ -251,22 +265,22 @@ const processChecks: InvalidOptions.Checks<ProcessOptions<never, never, never>> 
  * Fails with `InvalidOptions` where an option cannot work.
  */
 export const process =
-  <A, B, E2, R2, E = never>(
+  <A, B, E2, R2, E = never, O = never, EO = never, RO = never>(
     handler: (body: A, delivery: Delivery<A, E>) => Effect.Effect<B, E2, R2>,
-    options: ProcessOptions<A, E | E2, Delivery<A, E>> = {}
+    options: ProcessOptions<A, E | E2 | EO, Delivery<A, E>> & OnceOptions<A, B, O, EO, RO> = {}
   ) =>
-  <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B, EX | InvalidOptions.InvalidOptions, RX | R2> =>
-    withConcurrency("Pipeline.process", handler, options, processChecks, 10, (concurrency) =>
+  <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
+    withConcurrency("Pipeline.process", handler, options, processChecks, 10, options.once, (concurrency, once) =>
       dispatch(self, () => {
         const claims = new Claims()
         const advise = sizeAdviser(concurrency)
-        const handle = (body: A, delivery: Delivery<A, E>) => {
+        const plain = (body: A, delivery: Delivery<A, E>) => {
           const effect = limited(effectOf(handler(body, delivery), "Pipeline.process"), options.timeout, delivery)
           return options.span === true ? withSpan(effect, delivery.message, destination(delivery)) : effect
         }
         const circuit = options.circuit && Circuit.engine(options.circuit)
-        const failures = failureTreatment<A, E | E2, Delivery<A, E>>(claims, options)
-        const start = (delivery: Delivery<A, E>, slot: Slot<B>, runFork: RunFork<R2>): void => {
+        const failures = failureTreatment<A, E | E2 | EO, Delivery<A, E>>(claims, options)
+        const start = (delivery: Delivery<A, E>, slot: Slot<B | O>, runFork: RunFork<R2 | RO>): void => {
           failures.meet(inFlight(delivery).custodian, runFork)
           advise.begin(runFork)
           const ran = Exit.isSuccess(delivery.body)
@@ -275,11 +289,26 @@ export const process =
             slot.defer()
             return
           }
+          const handle = (body: A): Effect.Effect<B | NotRun<B | O>, E2 | EO | HandlerTimeout, R2 | RO> =>
+            once === undefined
+              ? plain(body, delivery)
+              : once.around(
+                  Effect.suspend(() => plain(body, delivery)),
+                  delivery,
+                  body,
+                  runFork
+                )
           run(claims, delivery, handle, runFork, {
             succeeded: (value) => {
-              circuit?.exit(ticket, "well")
+              if (value instanceof NotRun && value.wait !== undefined) {
+                circuit?.exit(ticket, "nothing")
+                failures.wait(inFlight(delivery), value.wait, { wait: slot.wait, settled: () => slot.failed() })
+                return
+              }
+              circuit?.exit(ticket, value instanceof NotRun ? "nothing" : "well")
               ackOf(inFlight(delivery))
-              slot.done(value)
+              if (value instanceof NotRun) slot.done(...value.results)
+              else slot.done(value)
             },
             failed: (cause) => {
               if (ran) circuit?.exit(ticket, circuit.trips(failureOf(delivery, cause)) ? "tripped" : "well")
@@ -308,6 +337,7 @@ export const process =
             advise.meet(custodian)
             failures.meet(custodian, runFork)
           },
+          foresee: once && ((delivery, runFork) => once.foresee(delivery, runFork)),
           start
         }
       })
@@ -363,7 +393,8 @@ const run = <A, E, B, E2, R2>(
   fiber.addObserver((exit) => {
     claims.rests(held)
     const stopped = claims.stopped(fiber, exit)
-    if (!stopped) held.custodian.handled(held, held.custodian.now() - startedAt, Exit.isSuccess(exit))
+    const ran = !stopped && !(Exit.isSuccess(exit) && exit.value instanceof NotRun)
+    if (ran) held.custodian.handled(held, held.custodian.now() - startedAt, Exit.isSuccess(exit))
     if (Exit.isSuccess(exit)) {
       outcomes.succeeded(exit.value)
     } else if (stopped) {
@@ -474,6 +505,27 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
     after.settled()
   }
 
+  /** It cannot run yet, for no fault of its own: it waits here where it may, and the policy is not asked. */
+  const wait = (
+    held: InFlight,
+    millis: number,
+    after: { readonly wait: ((millis: number) => void) | undefined; readonly settled: () => void }
+  ): void => {
+    const { custodian } = held
+    if (
+      after.wait !== undefined &&
+      !custodian.draining &&
+      millis <= holdLimit &&
+      custodian.now() + millis < custodian.keptUntil(held)
+    ) {
+      held.heldUntil = custodian.now() + millis
+      after.wait(millis)
+      return
+    }
+    held.settle(Settlement.retry(millis))
+    after.settled()
+  }
+
   /**
    * A consumer says what its queue can do as it starts, or with its first delivery where an operator between runs it apart;
    * a policy that is a function says it as it is asked.
@@ -540,7 +592,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
     })
   }
 
-  return { meet, treat }
+  return { meet, treat, wait }
 }
 
 const limited = <B, E, R>(
@@ -605,21 +657,23 @@ interface Limits {
 }
 
 /** Checks what a stage was given before it is made. */
-const withConcurrency = <O extends Limits, A, E, R>(
+const withConcurrency = <L extends Limits, A, E, R, A1 = never, B = never, O = never, EO = never, RO = never>(
   stage: string,
   handler: unknown,
-  options: O,
-  checks: InvalidOptions.Checks<NoInfer<O>>,
+  options: L,
+  checks: InvalidOptions.Checks<NoInfer<L>>,
   standard: number,
-  make: (concurrency: Tunable.Tunable) => Stream.Stream<A, E, R>
-): Stream.Stream<A, E | InvalidOptions.InvalidOptions, R> =>
+  once: Once<A1, B, O, EO, RO> | undefined,
+  make: (concurrency: Tunable.Tunable, once: Guard<A1, B, O, EO, RO> | undefined) => Stream.Stream<A, E, R>
+): Stream.Stream<A, E | InvalidOptions.InvalidOptions, R | RO> =>
   Stream.unwrap(
     Effect.gen(function* () {
       yield* InvalidOptions.argument("handler", handler, InvalidOptions.func)
       yield* InvalidOptions.check(stage, options, checks)
       const { concurrency = standard, holdLimit, timeout } = options
       yield* InvalidOptions.warnOfBareNumbers({ timeout, holdLimit })
-      return make(yield* Tunable.from("concurrency", concurrency, { min: 1, whole: true }))
+      const slots = yield* Tunable.from("concurrency", concurrency, { min: 1, whole: true })
+      return make(slots, once && (yield* guard(once)))
     })
   )
 
@@ -665,7 +719,7 @@ export const batch =
  */
 export interface ProcessBatchesOptions<A, E, D> extends ProcessOptions<A, E, D>, BatchOptions {}
 
-const batchesChecks: InvalidOptions.Checks<ProcessBatchesOptions<never, never, never>> = {
+const batchesChecks: InvalidOptions.Checks<ProcessBatchesOptions<never, never, never> & WithOnce> = {
   ...processChecks,
   ...batchChecks
 }
@@ -681,160 +735,212 @@ const batchesChecks: InvalidOptions.Checks<ProcessBatchesOptions<never, never, n
  * Fails with `InvalidOptions` where an option cannot work.
  */
 export const processBatches =
-  <A, B = never, EI = never, E2 = never, R2 = never, E = never>(
+  <A, B = never, EI = never, E2 = never, R2 = never, E = never, O = never, EO = never, RO = never>(
     handler: (
       bodies: ReadonlyArray<A>,
       deliveries: ReadonlyArray<Delivery<A, E>>
     ) => Effect.Effect<ReadonlyArray<Either.Either<B, EI>> | void, E2, R2>,
-    options: ProcessBatchesOptions<A, E | EI | E2, Delivery<A, E>>
+    options: ProcessBatchesOptions<A, E | EI | E2 | EO, Delivery<A, E>> & OnceOptions<A, B, O, EO, RO>
   ) =>
-  <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B, EX | InvalidOptions.InvalidOptions, RX | R2> =>
-    withConcurrency("Pipeline.processBatches", handler, options, batchesChecks, 1, (concurrency) =>
-      dispatch(batch(InvalidOptions.only<BatchOptions>(batchChecks, options))(self), () => {
-        const claims = new Claims()
-        const advise = sizeAdviser(concurrency, options.max)
-        const sequenced = lanes<A, E>(options)
-        const laneOf = (delivery: Delivery<A, E>) => sequenced?.of(delivery)[0]
-        const circuit = options.circuit && Circuit.engine(options.circuit)
-        const failures = failureTreatment<A, E | EI | E2, Delivery<A, E>>(claims, options)
+  <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
+    withConcurrency("Pipeline.processBatches", handler, options, batchesChecks, 1, options.once, (concurrency, once) =>
+      dispatch(
+        batch(InvalidOptions.only<BatchOptions>(batchChecks, options))(self),
+        (): Stage<Batch<A, E>, B | O, R2 | RO> => {
+          const claims = new Claims()
+          const advise = sizeAdviser(concurrency, options.max)
+          const sequenced = lanes<A, E>(options)
+          const laneOf = (delivery: Delivery<A, E>) => sequenced?.of(delivery)[0]
+          const circuit = options.circuit && Circuit.engine(options.circuit)
+          const failures = failureTreatment<A, E | EI | E2 | EO, Delivery<A, E>>(claims, options)
 
-        const work = (deliveries: ReadonlyArray<Delivery<A, E>>, runFork: RunFork<R2>, ends: Ends<B>): void => {
-          const { failed: ended, held, settled } = ends
-          // What is to run again does so together, once the policy has spoken on all: a batch takes one slot.
-          const treat = (failed: Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>) => {
-            const again: Array<Delivery<A, E>> = []
-            let undecided = failed.size
-            const decided = () => {
-              if (--undecided === 0 && again.length > 0) work(again, runFork, ends)
-            }
-            failed.forEach((delivery, cause, followers) =>
-              failures.treat(delivery, cause, runFork, {
-                ran: Exit.isSuccess(delivery.body),
-                hold:
-                  held === undefined || laneOf(delivery) === undefined
-                    ? undefined
-                    : () => {
-                        for (const each of [delivery, ...followers]) held(inFlight(each))
-                        decided()
-                      },
-                defer: undefined,
-                runAgain: () => {
-                  again.push(delivery, ...followers)
-                  decided()
-                },
-                settled: () => {
-                  for (const follower of followers) {
-                    inFlight(follower).settle(Settlement.release)
+          const work = (
+            deliveries: ReadonlyArray<Delivery<A, E>>,
+            runFork: RunFork<R2 | RO>,
+            ends: Ends<B | O>
+          ): void => {
+            const { failed: ended, held, settled } = ends
+            // What is to run again does so together, once the policy has spoken on all: a batch takes one slot.
+            const treat = (failed: Followers<Delivery<A, E>, E | EI | E2 | EO | HandlerTimeout>) => {
+              const again: Array<Delivery<A, E>> = []
+              let undecided = failed.size
+              const decided = () => {
+                if (--undecided === 0 && again.length > 0) work(again, runFork, ends)
+              }
+              failed.forEach((delivery, cause, followers) =>
+                failures.treat(delivery, cause, runFork, {
+                  ran: Exit.isSuccess(delivery.body),
+                  hold:
+                    held === undefined || laneOf(delivery) === undefined
+                      ? undefined
+                      : () => {
+                          for (const each of [delivery, ...followers]) held(inFlight(each))
+                          decided()
+                        },
+                  defer: undefined,
+                  runAgain: () => {
+                    again.push(delivery, ...followers)
+                    decided()
+                  },
+                  settled: () => {
+                    for (const follower of followers) {
+                      inFlight(follower).settle(Settlement.release)
+                      ended()
+                    }
                     ended()
+                    decided()
                   }
+                })
+              )
+            }
+            const sound: Array<{ readonly delivery: Delivery<A, E>; readonly body: A }> = []
+            const unsound = new Followers<Delivery<A, E>, E | EI | E2 | EO | HandlerTimeout>(laneOf)
+            const waiting = new Set<string>()
+            for (const delivery of deliveries) {
+              const lane = laneOf(delivery)
+              const { custodian, heldUntil } = inFlight(delivery)
+              if (!claims.claim(inFlight(delivery))) settled()
+              else if (held && (heldUntil > custodian.now() || (lane !== undefined && waiting.has(lane)))) {
+                if (lane !== undefined) waiting.add(lane)
+                held(inFlight(delivery))
+              } else if (unsound.follows(delivery)) continue
+              else if (Exit.isFailure(delivery.body)) unsound.fails(delivery, delivery.body.cause)
+              else sound.push({ delivery, body: delivery.body.value })
+            }
+            treat(unsound)
+            // What the policy has just given back may have taken others of its group with it.
+            const begun = sound.filter(({ delivery }) => inFlight(delivery).phase < Phase.Settling)
+            for (let i = begun.length; i < sound.length; i++) settled()
+            if (begun.length === 0) return
+            const asked = begun.map(({ delivery }) => delivery)
+            let well = false
+            const run = (which: ReadonlyArray<number>) => {
+              const items = which.flatMap((i) => begun[i] ?? [])
+              const deliveries = items.map(({ delivery }) => delivery)
+              const [first] = deliveries
+              const effect = limited(
+                Effect.suspend(() =>
+                  effectOf(
+                    handler(
+                      items.map(({ body }) => body),
+                      deliveries
+                    ),
+                    "Pipeline.processBatches"
+                  )
+                ),
+                options.timeout,
+                first
+              )
+              const traced =
+                options.span === true && first !== undefined
+                  ? withBatchSpan(
+                      effect,
+                      deliveries.map(({ message }) => message),
+                      destination(first)
+                    )
+                  : effect
+              return Effect.map(Effect.exit(traced), (exit) => {
+                well = Exit.isSuccess(exit)
+                return items.map((_, i) => resultOf(exit, i, items.length))
+              })
+            }
+            const answered: Effect.Effect<
+              ReadonlyArray<BatchAnswer<B, O, E | EI | E2 | EO | HandlerTimeout>>,
+              never,
+              R2 | RO
+            > = once === undefined
+              ? run(begun.map((_, i) => i))
+              : once.aroundBatch(
+                  run,
+                  begun.map((item) => ({ ...item, lane: laneOf(item.delivery) })),
+                  runFork
+                )
+            const ticket = circuit?.enter()
+            runBatch(claims, asked, answered, runFork, (exit, stopped, millis) => {
+              const results = asked.map(
+                (_, i): BatchAnswer<B, O, E | EI | E2 | EO | HandlerTimeout> =>
+                  Exit.isFailure(exit) ? Exit.failCause(exit.cause) : (exit.value[i] ?? Exit.interrupt(FiberId.none))
+              )
+              asked.forEach((delivery, i) => {
+                const result = results[i]
+                if (stopped || (result?._tag === "Success" && result.value instanceof NotRun)) return
+                inFlight(delivery).custodian.handled(inFlight(delivery), millis, well)
+              })
+              circuit?.exit(ticket, stopped ? "nothing" : verdictOf(circuit, asked, results))
+              const failed = new Followers<Delivery<A, E>, E | EI | E2 | EO | HandlerTimeout>(laneOf)
+              asked.forEach((delivery, i) => {
+                if (failed.follows(delivery)) return
+                const result = results[i] ?? Exit.interrupt(FiberId.none)
+                if (stopped) {
+                  inFlight(delivery).settle(Settlement.release)
                   ended()
-                  decided()
+                } else if (Exit.isFailure(result)) {
+                  failed.fails(delivery, ownFailure(result.cause))
+                } else if (result.value instanceof NotRun && result.value.wait !== undefined) {
+                  const wait = held && (() => held(inFlight(delivery)))
+                  failures.wait(inFlight(delivery), result.value.wait, { wait, settled: ended })
+                } else {
+                  ackOf(inFlight(delivery))
+                  settled(...(result.value instanceof NotRun ? result.value.results : result.value))
                 }
               })
-            )
-          }
-          const sound: Array<{ readonly delivery: Delivery<A, E>; readonly body: A }> = []
-          const unsound = new Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>(laneOf)
-          const waiting = new Set<string>()
-          for (const delivery of deliveries) {
-            const lane = laneOf(delivery)
-            const { custodian, heldUntil } = inFlight(delivery)
-            if (!claims.claim(inFlight(delivery))) settled()
-            else if (held && lane !== undefined && (waiting.has(lane) || heldUntil > custodian.now())) {
-              waiting.add(lane)
-              held(inFlight(delivery))
-            } else if (unsound.follows(delivery)) continue
-            else if (Exit.isFailure(delivery.body)) unsound.fails(delivery, delivery.body.cause)
-            else sound.push({ delivery, body: delivery.body.value })
-          }
-          treat(unsound)
-          // What the policy has just given back may have taken others of its group with it.
-          const begun = sound.filter(({ delivery }) => inFlight(delivery).phase < Phase.Settling)
-          for (let i = begun.length; i < sound.length; i++) settled()
-          if (begun.length === 0) return
-          const asked = begun.map(({ delivery }) => delivery)
-          const bodies = begun.map(({ body }) => body)
-          const effect = limited(
-            Effect.suspend(() => effectOf(handler(bodies, asked), "Pipeline.processBatches")),
-            options.timeout,
-            asked[0]
-          )
-          const traced =
-            options.span === true && asked[0] !== undefined
-              ? withBatchSpan(
-                  effect,
-                  asked.map(({ message }) => message),
-                  destination(asked[0])
-                )
-              : effect
-          const ticket = circuit?.enter()
-          runBatch(claims, asked, traced, runFork, (exit, stopped) => {
-            const results = asked.map((_, i) => resultOf(exit, i, asked.length))
-            circuit?.exit(ticket, stopped ? "nothing" : verdictOf(circuit, asked, results))
-            const failed = new Followers<Delivery<A, E>, E | EI | E2 | HandlerTimeout>(laneOf)
-            asked.forEach((delivery, i) => {
-              if (failed.follows(delivery)) return
-              const result = results[i] ?? Exit.interrupt(FiberId.none)
-              if (stopped) {
-                inFlight(delivery).settle(Settlement.release)
-                ended()
-              } else if (Exit.isFailure(result)) {
-                failed.fails(delivery, ownFailure(result.cause))
-              } else {
-                ackOf(inFlight(delivery))
-                settled(...result.value)
-              }
+              treat(failed)
             })
-            treat(failed)
-          })
-        }
+          }
 
-        return {
-          concurrency,
-          claims,
-          deliveries: ({ deliveries }) => deliveries.map(inFlight),
-          gate: circuit,
-          lanes: sequenced && { ...sequenced, mixed: true, of: ({ deliveries }) => deliveries.map(laneOf) },
-          settles: true,
-          meets: (custodian, runFork) => {
-            advise.meet(custodian)
-            failures.meet(custodian, runFork)
-          },
-          start: ({ deliveries }, slot: Slot<B>, runFork: RunFork<R2>) => {
-            for (const delivery of deliveries) failures.meet(inFlight(delivery).custodian, runFork)
-            advise.begin(runFork)
-            const results: Array<B> = []
-            const held: Array<InFlight> = []
-            let left = deliveries.length
-            let failed = false
-            const settled = (...more: ReadonlyArray<B>) => {
-              results.push(...more)
-              if (--left > 0) return
-              const again = held.filter(({ phase }) => phase < Phase.Settling)
-              const [first] = again
-              if (first !== undefined && slot.hold !== undefined) {
-                const now = first.custodian.now()
-                const next = Math.min(...again.flatMap(({ heldUntil }) => (heldUntil > now ? heldUntil : [])))
-                slot.hold(next === Number.POSITIVE_INFINITY ? 0 : next - now, ...results)
-              } else if (failed || held.length > 0) slot.failed(...results)
-              else slot.done(...results)
-            }
-            work(deliveries, runFork, {
-              settled,
-              failed: () => {
-                failed = true
-                settled()
-              },
-              held:
-                slot.hold &&
-                ((delivery) => {
-                  held.push(delivery)
+          return {
+            concurrency,
+            claims,
+            deliveries: ({ deliveries }) => deliveries.map(inFlight),
+            gate: circuit,
+            lanes: sequenced && { ...sequenced, mixed: true, of: ({ deliveries }) => deliveries.map(laneOf) },
+            settles: true,
+            meets: (custodian, runFork) => {
+              advise.meet(custodian)
+              failures.meet(custodian, runFork)
+            },
+            foresee:
+              once &&
+              (({ deliveries }, runFork) => {
+                for (const delivery of deliveries) once.foresee(delivery, runFork)
+              }),
+            start: ({ deliveries }, slot: Slot<B | O>, runFork: RunFork<R2 | RO>) => {
+              for (const delivery of deliveries) failures.meet(inFlight(delivery).custodian, runFork)
+              advise.begin(runFork)
+              const results: Array<B | O> = []
+              const hold = slot.hold ?? slot.wait
+              const held: Array<InFlight> = []
+              let left = deliveries.length
+              let failed = false
+              const settled = (...more: ReadonlyArray<B | O>) => {
+                results.push(...more)
+                if (--left > 0) return
+                const again = held.filter(({ phase }) => phase < Phase.Settling)
+                const [first] = again
+                if (first !== undefined && hold !== undefined) {
+                  const now = first.custodian.now()
+                  const next = Math.min(...again.flatMap(({ heldUntil }) => (heldUntil > now ? heldUntil : [])))
+                  hold(next === Number.POSITIVE_INFINITY ? 0 : next - now, ...results)
+                } else if (failed || held.length > 0) slot.failed(...results)
+                else slot.done(...results)
+              }
+              work(deliveries, runFork, {
+                settled,
+                failed: () => {
+                  failed = true
                   settled()
-                })
-            })
+                },
+                held:
+                  hold &&
+                  ((delivery) => {
+                    held.push(delivery)
+                    settled()
+                  })
+              })
+            }
           }
         }
-      })
+      )
     )
 
 /** Told once for each delivery of a batch: how it leaves the slot. */
@@ -920,7 +1026,7 @@ const runBatch = <A, E, R>(
   deliveries: ReadonlyArray<Delivery<unknown, unknown>>,
   effect: Effect.Effect<A, E, R>,
   runFork: RunFork<R>,
-  onExit: (exit: Exit.Exit<A, E>, stopped: boolean) => void
+  onExit: (exit: Exit.Exit<A, E>, stopped: boolean, millis: number) => void
 ): void => {
   const held = deliveries.map(inFlight)
   const [first] = held
@@ -930,10 +1036,7 @@ const runBatch = <A, E, R>(
   for (const delivery of held) claims.works(delivery, fiber)
   fiber.addObserver((exit) => {
     const stopped = claims.stopped(fiber, exit)
-    for (const delivery of held) {
-      claims.rests(delivery)
-      if (!stopped) delivery.custodian.handled(delivery, delivery.custodian.now() - startedAt, Exit.isSuccess(exit))
-    }
-    onExit(exit, stopped)
+    for (const delivery of held) claims.rests(delivery)
+    onExit(exit, stopped, first.custodian.now() - startedAt)
   })
 }

@@ -17,6 +17,7 @@ import type { TagOf } from "./Circuit.js"
 import { DecodeError, type Delivery, type HandlerDefect, type HandlerTimeout, inFlight } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import type { Custodian } from "./internal/inFlight.js"
+import { KeyReused } from "./internal/once/terms.js"
 import * as Reason from "./Reason.js"
 import * as Settlement from "./Settlement.js"
 
@@ -173,14 +174,16 @@ export const orElse: {
 
 // Where there is no place for dead letters it is left, and that is meant: it needs none.
 const poison: RetryPolicy<unknown> = make((failure, delivery) =>
-  failure instanceof DecodeError ? deadLetter.decide(failure, delivery) : Effect.succeedNone
+  failure instanceof DecodeError || failure instanceof KeyReused
+    ? deadLetter.decide(failure, delivery)
+    : Effect.succeedNone
 )
 
 const patient = Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("15 minutes")), Schedule.jittered)
 
 /**
- * What `process` does unless told otherwise: a body that does not decode is dead-lettered, since trying again cannot
- * help; anything else comes back after 1, 2, 4 … seconds, at most 15 minutes, jittered, until the queue's own redrive
+ * What `process` does unless told otherwise: a body that does not decode, or whose key was used for another, is
+ * dead-lettered, since trying again cannot help; anything else comes back after 1, 2, 4 … seconds, at most 15 minutes, jittered, until the queue's own redrive
  * policy takes it away.
  */
 export const standard: RetryPolicy<unknown> = orElse(poison, redeliver(patient))

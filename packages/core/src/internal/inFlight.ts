@@ -20,6 +20,15 @@ export interface Owner {
   readonly closed: boolean
 }
 
+/** Something elsewhere that lasts as long as a delivery's lease. */
+export interface Follower {
+  /** The queue has confirmed a later `deadline`. */
+  readonly leaseExtended: () => void
+}
+
+/** What is counted of keys that are worked on once. */
+export type OnceCounter = "doneAlready" | "waitedForClaim" | "keysReused" | "storeErrors"
+
 /** What a consumer does for its deliveries. */
 export interface Custodian {
   readonly queueName: string
@@ -65,6 +74,7 @@ export interface Custodian {
   readonly failed: (delivery: InFlight, failure: unknown) => void
   /** Its policy threw, or is none: the queue's own timeout decides. */
   readonly undecided: (delivery: InFlight, defect: unknown) => void
+  readonly once: (counter: OnceCounter) => void
   /** Sends no more receives and waits for the open ones. */
   readonly stopReceiving: Effect.Effect<void>
   /** How long what has been interrupted may take to end. */
@@ -112,6 +122,7 @@ export class InFlight {
   /** Its group goes on though it failed: the user said so. */
   skipped = false
   lane: Lane<InFlight> | undefined = undefined
+  follower: Follower | undefined = undefined
   readonly kept = new Kept()
   readonly custodian: Custodian
   readonly message: LeaseQueue.Message

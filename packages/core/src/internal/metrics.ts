@@ -28,6 +28,10 @@ const counters = {
   extended: "leases that were to be extended",
   extendErrors: "calls to extend leases that failed, whole",
   longestReached: "messages in flight for as long as the queue allows",
+  doneAlready: "messages whose key was done already: their handler did not run",
+  waitedForClaim: "looks at a key that another was working on",
+  keysReused: "messages whose key is known with another payload",
+  storeErrors: "failures of the idempotency store, each as a message sees it",
   stranded: "messages that an aborted receive may have leased to nobody"
 } as const
 

@@ -147,6 +147,8 @@ export interface Slot<in Out> {
   readonly hold: ((millis: number, ...results: ReadonlyArray<Out>) => void) | undefined
   /** It could not run after all: it runs as soon as the gate lets it. */
   readonly defer: (() => void) | undefined
+  /** It cannot run yet: the same as `hold`, in a lane or not. Where the stage `foresees`. */
+  readonly wait: ((millis: number, ...results: ReadonlyArray<Out>) => void) | undefined
 }
 
 /** What can keep a stage from starting anything for a while. */
@@ -181,6 +183,8 @@ export interface Options<in In, Out, R> {
   readonly gate?: Gate | undefined
   /** Whether the stage settles what it claims, and so ends only when that is confirmed. */
   readonly settles: boolean
+  /** Told, now and then, of an item that waits for nothing but a slot. Such a stage may find that an item has to wait. */
+  readonly foresee?: ((item: In, runFork: RunFork<R>) => void) | undefined
   /** Told of a consumer as its stream starts. */
   readonly meets?: ((custodian: Custodian, runFork: RunFork<R>) => void) | undefined
   /** The delivery that a result is, where the stage passes it on. */
@@ -237,6 +241,8 @@ class Dispatcher<In, Out, E, R> {
   readonly #ready: Array<In> = []
   /** What runs again after a while, by its timer. */
   readonly #held = new Map<In, Fiber.RuntimeFiber<void>>()
+  /** What has been held without a lane. */
+  readonly #watched = new Set<In>()
   /** What the gate has turned back; in its lane's place still. */
   readonly #deferred: Array<In> = []
   readonly #sources = new Set<Custodian>()
@@ -378,8 +384,9 @@ class Dispatcher<In, Out, E, R> {
 
   #slot(item: In): Slot<Out> {
     const inLane = this.#sequencer?.has(item) === true
-    const { gate } = this.#options
-    if (!inLane && gate === undefined) return this.#done
+    const { foresee, gate } = this.#options
+    if (!inLane && gate === undefined && foresee === undefined) return this.#done
+    const hold = (millis: number, ...results: ReadonlyArray<Out>) => this.#hold(item, millis, results)
     const defer = () => {
       this.#park(item)
       this.#deferred.push(item)
@@ -391,8 +398,9 @@ class Dispatcher<In, Out, E, R> {
         this.#done.done(...results)
       },
       failed: this.#done.failed,
-      hold: inLane ? (millis, ...results) => this.#hold(item, millis, results) : undefined,
-      defer: gate === undefined ? undefined : defer
+      hold: inLane ? hold : undefined,
+      defer: gate === undefined ? undefined : defer,
+      wait: foresee === undefined ? undefined : hold
     }
   }
 
@@ -403,7 +411,13 @@ class Dispatcher<In, Out, E, R> {
     this.#pump()
   }
 
-  readonly #done: Slot<Out> = { done: this.#vacate, failed: this.#vacate, hold: undefined, defer: undefined }
+  readonly #done: Slot<Out> = {
+    done: this.#vacate,
+    failed: this.#vacate,
+    hold: undefined,
+    defer: undefined,
+    wait: undefined
+  }
 
   #park(item: In): void {
     for (const delivery of this.#options.deliveries(item)) {
@@ -414,6 +428,7 @@ class Dispatcher<In, Out, E, R> {
   // The slot is free for others while it waits; its permit and its lane's leases are kept.
   #hold(item: In, millis: number, results: ReadonlyArray<Out>): void {
     this.#park(item)
+    this.#watch(item)
     const fiber = this.#runFork(Effect.sleep(millis))
     this.#held.set(item, fiber)
     fiber.addObserver((exit) => {
@@ -430,6 +445,17 @@ class Dispatcher<In, Out, E, R> {
       if (lanes?.mixed === true && lane !== undefined) this.#uncouple(lane)
       delivery.custodian.holds(delivery)
     })
+  }
+
+  /** What was admitted leaves when all of it has ended; so does what is held without a lane. */
+  #watch(item: In): void {
+    if (this.#options.gate !== undefined || this.#sequencer?.has(item) === true || this.#watched.has(item)) return
+    this.#watched.add(item)
+    const deliveries = this.#options.deliveries(item)
+    const ended = () => {
+      if (deliveries.every(({ outcome }) => outcome !== undefined) && this.#watched.delete(item)) this.#leave(item)
+    }
+    for (const delivery of deliveries) delivery.onEnded(ended)
   }
 
   #wake(who: "reader" | "driver"): void {
@@ -474,7 +500,11 @@ class Dispatcher<In, Out, E, R> {
     for (const item of items) if (!this.#admit(item)) this.#ready.push(item)
     this.#pump()
     // What waits here for a slot is not forgotten.
-    for (const item of this.#ready) for (const waiting of this.#options.deliveries(item)) waiting.awaited = true
+    const { deliveries, foresee } = this.#options
+    for (const item of this.#ready) {
+      for (const waiting of deliveries(item)) waiting.awaited = true
+      foresee?.(item, this.#runFork)
+    }
   }
 
   /** A stage without a bound has no slots to be busy. */

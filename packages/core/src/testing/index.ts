@@ -1,3 +1,5 @@
 export * as Conformance from "./Conformance.js"
+export * as MemoryIdempotencyStore from "./MemoryIdempotencyStore.js"
 export * as MemoryQueue from "./MemoryQueue.js"
 export * as Simulation from "./Simulation.js"
+export * as StoreConformance from "./StoreConformance.js"

@@ -147,7 +147,12 @@ export const snapshot = (given: {
       released: stats.released,
       "dead-lettered": stats.deadLettered,
       left: stats.left,
-      lost: stats.lost
+      lost: stats.lost,
+      // Of `once`, where there is something to tell.
+      ...(stats.doneAlready > 0 ? { "done already": stats.doneAlready } : {}),
+      ...(stats.waitedForClaim > 0 ? { "waited for a key": stats.waitedForClaim } : {}),
+      ...(stats.keysReused > 0 ? { "keys reused": stats.keysReused } : {}),
+      ...(stats.storeErrors > 0 ? { "store errors": stats.storeErrors } : {})
     },
     controls: given.controls,
     bodies: given.bodies
