@@ -65,6 +65,23 @@ describe("the code in the pages", () => {
     expect(errors.join("\n")).toBe("")
   })
 
+  it("can be copied: where a name comes from that a block does not import is one click away", () => {
+    const imports = all.find(({ path }) => path === "docs/imports.md")?.text ?? ""
+    const listed = new Map(
+      [...imports.matchAll(/^import \{ ([^}]+) \} from "([^"]+)"$/gm)].map(([, names = "", from = ""]) => [
+        from,
+        names.split(", ")
+      ])
+    )
+    const unlisted = code
+      .flatMap(({ given }) => given)
+      .filter(([name, from]) => from !== "./names.js" && listed.get(from)?.includes(name) !== true)
+    expect([...new Set(unlisted.map(([name, from]) => `${name} of ${from}`))]).toEqual([])
+    const unlinked = new Set(code.filter(({ given }) => given.length > 0).map(({ page }) => page))
+    for (const { path, text } of all) if (/\]\([^)]*imports\.md\)/.test(text)) unlinked.delete(path)
+    expect([...unlinked]).toEqual([])
+  })
+
   it("is JSON where it says so", () => {
     for (const { blocks } of all) {
       for (const { code, language } of blocks) if (language === "json") JSON.parse(code)
@@ -146,13 +163,17 @@ describe.each(all.map((page) => [page.path, page] as const))("%s", (path, page) 
   })
 
   it("installs versions that suit", async () => {
+    const { devDependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8"))
     const { peerDependencies } = JSON.parse(await readFile(join(root, "packages/sqs/package.json"), "utf8"))
-    const unlike = [...page.text.matchAll(/^npm install (.*@millrace.*)$/gm)]
-      .flatMap(([, names = ""]) => names.split(" "))
-      .filter((name) => !name.startsWith("@millrace/"))
+    // What is no dependency of ours, and the line of it that is for Effect 3.
+    const others = { "@effect/opentelemetry": "^0.64.0" }
+    const ranges: Readonly<Record<string, string>> = { ...devDependencies, ...others, ...peerDependencies }
+    const unlike = [...page.text.matchAll(/^npm install (?!-g)([^#\n]*)/gm)]
+      .flatMap(([, names = ""]) => names.trim().split(/\s+/))
+      .filter((name) => name !== "" && name !== "-D" && !name.startsWith("@millrace/"))
       .filter((name) => {
         const [, peer = "", version = ""] = /^(@?[^@]+)@?(.*)$/.exec(name) ?? []
-        return version === "" || !peerDependencies[peer]?.startsWith(`^${version}.`)
+        return version === "" || ranges[peer]?.startsWith(`^${version}.`) !== true
       })
     expect(unlike).toEqual([])
   })

@@ -10,6 +10,8 @@ export interface Module {
   /** Where its first line stands in the page, counted from 0. */
   readonly line: number
   readonly text: string
+  /** The names that it uses without importing them, and where they come from. */
+  readonly given: ReadonlyArray<readonly [name: string, from: string]>
 }
 
 const namesIn = async (path: string, pattern: RegExp): Promise<ReadonlyArray<string>> =>
@@ -44,24 +46,31 @@ const declares = (code: string, name: string) =>
     `^import [^;]*?${word(name)}[^;]*? from `
   ].some((pattern) => new RegExp(pattern, "m").test(code))
 
-/** Imports what the block does not, all on its first line, so that its own lines keep their distance. */
-const textOf = (code: string, from: ReadonlyMap<string, string>): string => {
-  // A block that yields is the inside of a generator.
-  const yields = /^(?:const [^=]+ = )?yield\*/m.test(code)
-  const imports = [...from]
-    .filter(([name]) => (yields && name === "Effect") || new RegExp(word(name)).test(code))
+// A block that yields is the inside of a generator.
+const yields = (code: string): boolean => /^(?:const [^=]+ = )?yield\*/m.test(code)
+
+const givenTo = (code: string, from: ReadonlyMap<string, string>): Module["given"] =>
+  [...from]
+    .filter(([name]) => (yields(code) && name === "Effect") || new RegExp(word(name)).test(code))
     .filter(([name]) => !declares(code, name))
-    .map(([name, path]) => `import { ${name} } from "${path}";`)
-  const [before, after] = yields ? ["export const inside = Effect.gen(function* () {", "})"] : ["", "export {}"]
+
+/** Imports what the block does not, all on its first line, so that its own lines keep their distance. */
+const textOf = (code: string, given: Module["given"]): string => {
+  const imports = given.map(([name, path]) => `import { ${name} } from "${path}";`)
+  const [before, after] = yields(code) ? ["export const inside = Effect.gen(function* () {", "})"] : ["", "export {}"]
   return `${imports.join(" ")} ${before}\n${code}\n${after}\n`
 }
 
-const moduleOf = ({ path }: Page, { code, line }: Block, from: ReadonlyMap<string, string>): Module => ({
-  path: join(root, "test/docs", `${path.replaceAll("/", "_")}.${line}.ts`).replaceAll("\\", "/"),
-  page: path,
-  line,
-  text: textOf(code, from)
-})
+const moduleOf = ({ path }: Page, { code, line }: Block, from: ReadonlyMap<string, string>): Module => {
+  const given = givenTo(code, from)
+  return {
+    path: join(root, "test/docs", `${path.replaceAll("/", "_")}.${line}.ts`).replaceAll("\\", "/"),
+    page: path,
+    line,
+    text: textOf(code, given),
+    given
+  }
+}
 
 /** Every block of TypeScript in every page. */
 export const modules = async (): Promise<ReadonlyArray<Module>> => {

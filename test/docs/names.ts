@@ -23,7 +23,7 @@ export declare const publish: (invoice: Invoice) => Effect.Effect<void, HttpErro
 export declare const insertAll: (orders: ReadonlyArray<Order>) => Effect.Effect<void, HttpError>
 export declare const archive: (reason: string | undefined, body: string) => Effect.Effect<void>
 /** A handler of somebody else's, which gives a promise. */
-export declare const handle: (body: string) => Promise<void>
+export declare const handle: (body: string, signal?: AbortSignal) => Promise<void>
 
 export const retry = RetryPolicy.redeliver(Schedule.spaced("5 seconds"), { attempts: 3 }).pipe(
   RetryPolicy.orElse(RetryPolicy.deadLetter)

@@ -161,6 +161,23 @@ describe("a project with the tarballs", () => {
     expect((await run(consumer, process.execPath, "main.js")).trim()).toBe("handled a, b, c")
   })
 
+  it("finds the types of all paths by the older resolution of Node's modules too", async () => {
+    const paths = ["core/Pipeline", "core/testing", "sqs", "sqs/SqsConsumer", "sqs/emulator", "dashboard/Dashboard"]
+    const lines = paths.map((path, i) => `import * as m${i} from "@millrace/${path}"\nconsole.log(m${i})`)
+    await writeFile(join(consumer, "older.ts"), lines.join("\n"))
+    const compilerOptions = {
+      module: "ES2022",
+      moduleResolution: "node10",
+      ignoreDeprecations: "6.0",
+      target: "ES2022",
+      skipLibCheck: true,
+      noEmit: true
+    }
+    await writeFile(join(consumer, "tsconfig.older.json"), JSON.stringify({ compilerOptions, files: ["older.ts"] }))
+    const output = await tool(consumer, tsc, "-p", "tsconfig.older.json").catch(String)
+    expect(output.split("\n").filter((line) => line.startsWith("older.ts"))).toEqual([])
+  })
+
   it("type-checks and runs the example of the README", async () => {
     const [, example = ""] = /```ts\n([\s\S]*?)```/.exec(await readFile(join(root, "README.md"), "utf8")) ?? []
     await writeFile(join(consumer, "readme.ts"), example)
