@@ -50,6 +50,35 @@ describe("Sequencer", () => {
     assert.deepStrictEqual([sequencer.size(), sequencer.length("a"), sequencer.has("a4")], [0, 0, false])
   })
 
+  it("leaves one of its lanes: what was behind it there moves up, and it runs once it is first in the others", () => {
+    const { ready, sequencer } = recording()
+    sequencer.add(["a"], "a1")
+    sequencer.add(["b"], "b1")
+    sequencer.add(["a", "b"], "ab")
+    for (const lane of ["a", "b", "c"]) sequencer.add([lane], `${lane}2`)
+    assert.deepStrictEqual(ready, ["a1", "b1", "c2"])
+    sequencer.leave("c", "ab")
+    sequencer.leave("a", "nobody")
+    sequencer.leave("a", "ab")
+    sequencer.remove("a1")
+    assert.deepStrictEqual(ready, ["a1", "b1", "c2", "a2"])
+    // Not told of in the lane that it left any more.
+    sequencer.remove("b1")
+    assert.deepStrictEqual(ready, ["a1", "b1", "c2", "a2", "ab"])
+    assert.deepStrictEqual([...sequencer.in("b")], ["ab", "b2"])
+    // With its last lane it has gone.
+    sequencer.leave("b", "ab")
+    assert.deepStrictEqual([ready.at(-1), sequencer.has("ab"), sequencer.size()], ["b2", false, 3])
+  })
+
+  it("leaves the lane that held it up, and runs", () => {
+    const { ready, sequencer } = recording()
+    sequencer.add(["a"], "a1")
+    sequencer.add(["a", "b"], "ab")
+    sequencer.leave("a", "ab")
+    assert.deepStrictEqual(ready, ["a1", "ab"])
+  })
+
   it("against a plain model, at random: one of a lane at a time, in the order of arrival", () => {
     Simulation.check(
       { seeds: 50 },
