@@ -28,6 +28,7 @@ import { largest } from "./internal/largest.js"
 import { ConsumerMetrics } from "./internal/metrics.js"
 import { Notices, placeOf, without } from "./internal/notices.js"
 import { Observer } from "./internal/observer.js"
+import { OpenedBodies } from "./internal/openedBodies.js"
 import { Quantiles } from "./internal/quantiles.js"
 import { traced } from "./internal/span.js"
 import { Steady } from "./internal/steady.js"
@@ -84,6 +85,11 @@ export interface Options {
   readonly drainDeadline?: Duration.DurationInput | undefined
   /** A delivery that no stage has claimed for so long is warned about, by its id: from 1 second. Default 1 minute. */
   readonly warnAfter?: Duration.DurationInput | undefined
+  /**
+   * Bytes of bodies that were opened (compressed ones), or fetched by a claim check, in messages that have not ended: the
+   * next is opened while the others come to less, so that one more than this may be open. Default 64 MiB.
+   */
+  readonly maxOpenedBytes?: number | undefined
   /** A span for each call to the queue: `receive <queue>`, `ack <queue>` and so on. Default false. */
   readonly spans?: boolean | undefined
 }
@@ -107,6 +113,7 @@ export const checks: InvalidOptions.Checks<Options> = {
   drainWhen: InvalidOptions.effect,
   drainDeadline: InvalidOptions.time(),
   warnAfter: InvalidOptions.time({ min: "1 second" }),
+  maxOpenedBytes: InvalidOptions.aWholeNumber({ min: 1 }),
   spans: InvalidOptions.flag
 }
 
@@ -156,6 +163,7 @@ class Engine<E> implements Custodian {
   readonly metrics: ConsumerMetrics
   readonly observer = new Observer()
   readonly notices: Notices
+  readonly opened: OpenedBodies
   readonly intake: Intake<E, Delivery.Delivery<string>>
   readonly settler: Settler.Settler
   readonly keeper: LeaseKeeper<E, InFlight>
@@ -215,6 +223,13 @@ class Engine<E> implements Custodian {
     this.deadLetters = queue.deadLetter !== undefined
     this.#fatalGrace = Duration.toMillis(options.fatalGrace)
     this.flushWithin = options.flushWithin
+    this.opened = new OpenedBodies(options.maxOpenedBytes, () =>
+      this.#log(
+        Effect.logWarning(
+          `opened bodies of ${queue.name} take the ${options.maxOpenedBytes} bytes that \`maxOpenedBytes\` allows: the next one waits until a message that has one ends`
+        )
+      )
+    )
     this.#warnAfter = Duration.toMillis(options.warnAfter)
     this.#lastEnd = this.now()
     this.#name = name
@@ -520,6 +535,18 @@ class Engine<E> implements Custodian {
   overflow({ message }: InFlight): Settlement.Settlement {
     if (this.ordered) return Settlement.release
     return Settlement.retry(Math.min(shortestOverflow * 2 ** (message.attempt - 1), longestOverflow))
+  }
+
+  get leaseMillis(): number {
+    return this.#lease
+  }
+
+  heldLoop({ message }: InFlight, what: string, millis: number): void {
+    this.#log(
+      Effect.logWarning(
+        `message ${message.id} of ${this.queue.name} held the event loop for ${Duration.format(Duration.millis(millis))} (${what}), more than half of a lease: no lease could be extended meanwhile. Make its work smaller, or the visibility timeout longer`
+      )
+    )
   }
 
   #lost(delivery: InFlight): void {
@@ -1059,6 +1086,7 @@ interface Checked extends Options {
   readonly fatalGrace: Duration.Duration
   readonly warnAfter: Duration.Duration
   readonly drainDeadline: Duration.Duration
+  readonly maxOpenedBytes: number
 }
 
 /** @internal What can be changed while a consumer runs, as its options have it. */
@@ -1094,7 +1122,8 @@ const checkAll = (queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDur
       flushWithin: Duration.decode(flushWithin ?? "10 seconds"),
       fatalGrace: Duration.decode(fatalGrace ?? "2 minutes"),
       warnAfter: Duration.decode(options.warnAfter ?? "1 minute"),
-      drainDeadline: Duration.decode(drainDeadline ?? "20 seconds")
+      drainDeadline: Duration.decode(drainDeadline ?? "20 seconds"),
+      maxOpenedBytes: options.maxOpenedBytes ?? 64 * 1_048_576
     }
     return checked
   })

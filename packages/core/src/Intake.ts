@@ -195,7 +195,8 @@ export class Intake<E, A> {
   }
 
   #wanted = 1
-  #wakeReader: (() => void) | undefined
+  /** One, as a rule; a stream that is run twice has two. */
+  readonly #wakeReaders = new Set<() => void>()
 
   /** Receives that brought all they asked for, and those that brought less though none had to be waited for. */
   fullReceives = 0
@@ -299,10 +300,11 @@ export class Intake<E, A> {
   readonly #untilWoken = Effect.async<void>((resume) => {
     // The reader may have lost its turn after it looked: what came since has woken nobody.
     if (this.#hasNews()) return resume(Effect.void)
-    this.#wakeReader = () => resume(Effect.void)
+    const wake = () => resume(Effect.void)
+    this.#wakeReaders.add(wake)
     return Effect.sync(() => {
-      this.#wakeReader = undefined
-      this.#starving = false
+      this.#wakeReaders.delete(wake)
+      if (this.#wakeReaders.size === 0) this.#starving = false
     })
   })
 
@@ -327,9 +329,9 @@ export class Intake<E, A> {
   }
 
   #wake(): void {
-    const wake = this.#wakeReader
-    this.#wakeReader = undefined
-    wake?.()
+    const waiting = [...this.#wakeReaders]
+    this.#wakeReaders.clear()
+    for (const wake of waiting) wake()
   }
 
   /** Sends the receives that are worth sending now. */

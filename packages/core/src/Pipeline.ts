@@ -6,7 +6,6 @@
  * and has not passed on is released.
  */
 import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -18,7 +17,7 @@ import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Circuit from "./Circuit.js"
 import {
-  DecodeError,
+  type DecodeError,
   type Delivery,
   HandlerDefect,
   HandlerTimeout,
@@ -28,14 +27,15 @@ import {
 } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { effectOf, policyOf } from "./internal/answer.js"
+import { attempt } from "./internal/attempt.js"
 import { type Batch, batchStage } from "./internal/batchStage.js"
-import * as decodeInternal from "./internal/decode.js"
+import { decodeStage } from "./internal/decodeStage.js"
 import { type Custodian, type InFlight, Phase } from "./internal/inFlight.js"
+import { onLoop } from "./internal/loopTime.js"
 import { type BatchAnswer, type Guard, guard, NotRun } from "./internal/once/guard.js"
 import type { Once } from "./internal/once/terms.js"
 import { withBatchSpan, withSpan } from "./internal/span.js"
 import { Claims, dispatch, type Lanes, type RunFork, type Slot, type Options as Stage } from "./internal/stage.js"
-import type * as LeaseQueue from "./LeaseQueue.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import * as Settlement from "./Settlement.js"
 import * as Tunable from "./Tunable.js"
@@ -45,71 +45,33 @@ type Deliveries<A, E, EX, RX> = Stream.Stream<Delivery<A, E>, EX, RX>
 // ---------------------------------------------------------------------------------------------------------- decode
 
 /**
- * Decodes bodies by a Schema. What does not decode is not settled here: it flows on as a failed delivery with a
- * `DecodeError`, so that the stage that settles treats it in its turn. A body that its sender has encoded (compressed),
- * and that no stage before has changed, is opened first.
+ * Decodes bodies by a Schema. What does not decode, or makes the Schema throw, is not settled here: it flows on as a failed
+ * delivery with a `DecodeError`, so that the stage that settles treats it in its turn. A body that its sender has encoded
+ * (compressed), and that no stage before has changed, is opened first, as soon as `maxOpenedBytes` of the consumer allow.
+ *
+ * The error names up to five places that are wrong; of a body of more than 64 Ki characters only the first.
  */
 export const decode =
   <B, I, R>(schema: Schema.Schema<B, I, R>) =>
   <A extends I, E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E | DecodeError, EX, RX | R> =>
-    decodeWith(self, ParseResult.decodeUnknown(schema, allPaths))
+    decodeStage(self, ParseResult.decodeUnknown(schema))
 
 /**
  * Parses bodies as JSON and decodes them by a Schema. What is not JSON, or does not match, flows on as a failed
  * delivery with a `DecodeError`. Encoded bodies are opened first, as by `decode`.
  */
 export const decodeJson = <B, I, R>(schema: Schema.Schema<B, I, R>) => {
-  const decodeParsed = ParseResult.decodeUnknown(schema, allPaths)
+  const decodeParsed = ParseResult.decodeUnknown(schema)
   return <E, EX, RX>(self: Deliveries<string, E, EX, RX>): Deliveries<B, E | DecodeError, EX, RX | R> =>
-    decodeWith(self, (body) => {
+    decodeStage(self, (body: string, options) => {
       let parsed: unknown
       try {
         parsed = JSON.parse(body)
       } catch {
         return Effect.fail("it is not JSON")
       }
-      return decodeParsed(parsed)
+      return decodeParsed(parsed, options)
     })
-}
-
-/** Who reads the error wants to know all that is wrong. */
-const allPaths = { errors: "all" } as const
-
-const decodeWith = <A, E, EX, RX, B, R>(
-  self: Deliveries<A, E, EX, RX>,
-  f: (body: A | string) => Effect.Effect<B, ParseResult.ParseIssue | string, R>
-): Deliveries<B, E | DecodeError, EX, RX | R> => {
-  const toBody = (delivery: Delivery<A, E>, result: Either.Either<B, ParseResult.ParseIssue | string>) =>
-    withBody<B, E | DecodeError>(
-      delivery,
-      Either.isRight(result) ? Exit.succeed(result.right) : Exit.fail(decodeError(delivery, result.left))
-    )
-  const decodeOne = (delivery: Delivery<A, E>): Effect.Effect<Delivery<B, E | DecodeError>, never, R> => {
-    if (Exit.isFailure(delivery.body)) {
-      return Effect.succeed(withBody(delivery, Exit.failCause(delivery.body.cause)))
-    }
-    const opened = open(delivery.message, delivery.body.value)
-    if (Either.isLeft(opened)) return Effect.succeed(toBody(delivery, Either.left(opened.left)))
-    const result = f(opened.right)
-    return isDone(result)
-      ? Effect.succeed(toBody(delivery, result))
-      : Effect.map(Effect.either(result), (either) => toBody(delivery, either))
-  }
-  return Stream.mapChunksEffect(self, (chunk) => Effect.map(Effect.forEach(chunk, decodeOne), Chunk.unsafeFromArray))
-}
-
-/** Only a body as it was received is what its message says how to open. */
-const open = <A>({ body: received, open }: LeaseQueue.Message, body: A): Either.Either<A | string, string> =>
-  open === undefined || body !== received ? Either.right(body) : open(received)
-
-// A Schema without effects answers with an Either, and a fiber is not needed.
-const isDone = <A, E, R>(effect: Effect.Effect<A, E, R>): effect is Effect.Effect<A, E, R> & Either.Either<A, E> =>
-  Either.isEither(effect)
-
-const decodeError = (delivery: Delivery<unknown, unknown>, issue: ParseResult.ParseIssue | string) => {
-  const messageId = delivery.message.id
-  const what = typeof issue === "string" ? issue : decodeInternal.describe(issue)
-  return new DecodeError({ messageId, message: `the body of message ${messageId} does not decode: ${what}` })
 }
 
 // -------------------------------------------------------------------------------------------------------- transform
@@ -118,7 +80,7 @@ const decodeError = (delivery: Delivery<unknown, unknown>, issue: ParseResult.Pa
 export const map =
   <A, B>(f: (body: A) => B) =>
   <E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E, EX, RX> =>
-    Stream.map(self, (delivery) => mapDelivery(delivery, f))
+    Stream.map(self, (delivery) => onLoop(inFlight(delivery), "Pipeline.map", () => mapDelivery(delivery, f)))
 
 /**
  * Keeps deliveries whose body passes; acks the others, so that nothing stays in flight that no stage will settle. Failed
@@ -128,7 +90,7 @@ export const filter =
   <A>(predicate: (body: A) => boolean) =>
   <E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<A, E, EX, RX> =>
     Stream.filterMap(self, (delivery): Option.Option<Delivery<A, E>> => {
-      const verdict = mapDelivery(delivery, predicate)
+      const verdict = onLoop(inFlight(delivery), "Pipeline.filter", () => mapDelivery(delivery, predicate))
       if (Exit.isFailure(verdict.body)) return Option.some(withBody(delivery, Exit.failCause(verdict.body.cause)))
       if (verdict.body.value) return Option.some(delivery)
       inFlight(delivery).settle(Settlement.ack)
@@ -556,7 +518,8 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
       return RetryPolicy.decide(resolved, failure, delivery)
     })
     const decided = runFork(
-      Effect.ignore(Effect.logDebug("handler failed", cause)).pipe(
+      // A logger reads the error, which may throw.
+      Effect.catchAllCause(Effect.logDebug("handler failed", cause), () => Effect.void).pipe(
         Effect.zipRight(decide),
         Effect.tap((decision) => (decision._tag === "RunAgain" ? Effect.sleep(decision.delay) : Effect.void))
       ),
@@ -641,13 +604,10 @@ const noLanes: ReadonlyArray<string | undefined> = []
 
 const one = (delivery: Delivery<unknown, unknown>): ReadonlyArray<InFlight> => [inFlight(delivery)]
 
-// A key that throws is the handler's to find: the message is in no lane.
+// A key that throws, or is no text, is the handler's to find: the message is in no lane.
 const keyOf = <A>(key: (body: A) => string | undefined, body: A): string | undefined => {
-  try {
-    return key(body)
-  } catch {
-    return undefined
-  }
+  const found: unknown = attempt(() => key(body), undefined)
+  return typeof found === "string" || typeof found === "number" ? String(found) : undefined
 }
 
 interface Limits {
@@ -841,7 +801,10 @@ export const processBatches =
                   : effect
               return Effect.map(Effect.exit(traced), (exit) => {
                 well = Exit.isSuccess(exit)
-                return items.map((_, i) => resultOf(exit, i, items.length))
+                // The answer is the user's, and reading it may throw.
+                return items.map((_, i) =>
+                  attempt(() => resultOf(exit, i, items.length), Exit.die(new TypeError(noResults)))
+                )
               })
             }
             const answered: Effect.Effect<

@@ -234,16 +234,33 @@ const isTagged = <F, Tag extends string>(failure: F, tag: Tag): failure is F & {
 /** A policy, or a function from the failure to one: an inline handler then keeps its error type. */
 export type PolicyInput<F, D> = RetryPolicy<F> | ((failure: F, delivery: D) => RetryPolicy<F>)
 
-/** @internal Where no policy decides, the queue does. */
+/** @internal Where no policy decides, the queue does. Dies where the answer is no decision. */
 export const decide = <F>(
   policy: RetryPolicy<F>,
   failure: F,
   delivery: Delivery<unknown, unknown>
 ): Effect.Effect<Decision> =>
-  Effect.map(
-    policy.decide(failure, delivery),
-    Option.getOrElse(() => Settlement.leave)
-  )
+  Effect.map(policy.decide(failure, delivery), (decision) => read(Option.getOrElse(decision, () => Settlement.leave)))
+
+/** Made anew, field by field: a policy of the user's may answer with anything, and what it throws must throw here. */
+const read = (decision: Decision): Decision => {
+  switch (decision._tag) {
+    case "Ack":
+      return Settlement.ack
+    case "Release":
+      return Settlement.release
+    case "Leave":
+      return Settlement.leave
+    case "Retry":
+      return Settlement.retry(decision.delay)
+    case "DeadLetter":
+      return Settlement.deadLetter(decision.reason, decision.error)
+    case "RunAgain":
+      return { _tag: "RunAgain", delay: Duration.decode(decision.delay) }
+    default:
+      throw new Error("a retry policy decides on a Settlement, or on RunAgain")
+  }
+}
 
 /** @internal What the queue that a consumer takes from cannot do for a policy. */
 export const warnings = (policy: RetryPolicy<never>, { deadLetters, maxAttempts, queueName }: Custodian) => {

@@ -6,6 +6,7 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as FiberId from "effect/FiberId"
 import * as HashSet from "effect/HashSet"
+import * as Reason from "./Reason.js"
 
 /**
  * What is asked for.
@@ -30,8 +31,11 @@ export const ack: Settlement = Ack()
 export const release: Settlement = Release()
 export const leave: Settlement = Leave()
 export const retry = (delay: Duration.DurationInput): Settlement => Retry({ delay: Duration.decode(delay) })
-/** `error`: its name or tag, where an error is the reason. */
-export const deadLetter = (reason: string, error?: string): Settlement => DeadLetter({ reason, error })
+/** `error`: its name or tag, where an error is the reason. What is no text is written as one: it shares a call with others. */
+export const deadLetter = (reason: string, error?: string): Settlement =>
+  DeadLetter({ reason: textOf(reason), error: error === undefined ? undefined : textOf(error) })
+
+const textOf = (given: unknown): string => (typeof given === "string" ? given : Reason.of(given))
 
 /**
  * How it ended, as the queue confirmed it. `lost`: its lease ran out, or the queue refused, before a confirmation; the

@@ -5,6 +5,7 @@ import type * as LeaseQueue from "../LeaseQueue.js"
 import type * as Settlement from "../Settlement.js"
 import type { Lane } from "./laneTable.js"
 import type { Observer } from "./observer.js"
+import type { OpenedBodies } from "./openedBodies.js"
 
 /** Who answers for a claimed delivery: a stage that runs it, holds it in a batch, or has passed it on. */
 export interface Owner {
@@ -69,6 +70,12 @@ export interface Custodian {
   readonly ackLate: (delivery: InFlight) => void
   readonly extend: (delivery: InFlight, millis: number, onResult: (confirmed: boolean) => void) => void
   readonly observer: Observer
+  /** Bodies that are open, of those that came encoded or were fetched. */
+  readonly opened: OpenedBodies
+  /** How long a lease lasts, in milliseconds. */
+  readonly leaseMillis: number
+  /** The thread was not free for this long, for this delivery's sake. */
+  readonly heldLoop: (delivery: InFlight, what: string, millis: number) => void
   readonly handled: (delivery: InFlight, millis: number, succeeded: boolean) => void
   /** A handler, or a stage before it, has failed on it. */
   readonly failed: (delivery: InFlight, failure: unknown) => void
@@ -115,6 +122,8 @@ export class InFlight {
   heldUntil = 0
   /** It failed in a stage before the one that settles it: only another receive runs that one again. */
   runsElsewhere = false
+  /** Of its body, where that was opened or fetched. */
+  openedBytes = 0
   /** Others wait for its end: its settlement lingers less. */
   urgent = false
   /** The queue will not change its lease: it ends with that. */

@@ -18,6 +18,7 @@ import * as Settlement from "../Settlement.js"
 import type { Tunable } from "../Tunable.js"
 import { type Custodian, type InFlight, type Owner, Phase } from "./inFlight.js"
 import { type Introduction, introduction } from "./introduction.js"
+import { legibleRuntime } from "./legible.js"
 import { StageGauge } from "./observer.js"
 import { within } from "./within.js"
 
@@ -661,7 +662,7 @@ export const dispatch = <In, Out, E, R, R2>(
   Stream.fromPull(
     Effect.gen(function* () {
       // Captured where finalizers may not be interrupted, maybe; handlers must be.
-      const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<R | R2>(), RuntimeFlags.Interruption)
+      const runtime = Runtime.enableRuntimeFlag(yield* legibleRuntime<R | R2>(), RuntimeFlags.Interruption)
       const pull = yield* Stream.toPull(self)
       const options = make()
       const runFork = annotatedFork<R2>(runtime)

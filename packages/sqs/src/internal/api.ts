@@ -102,9 +102,9 @@ export interface Api<E> {
   ): Effect.Effect<{ readonly Results?: ReadonlyArray<Task> | undefined }, E>
 }
 
-const strings = (values: Strings | undefined): Readonly<Record<string, string>> => {
+const strings = (values: Strings = {}): Readonly<Record<string, string>> => {
   const out: Record<string, string> = {}
-  for (const name in values) {
+  for (const name of Object.keys(values)) {
     const value = values[name]
     if (value !== undefined) out[name] = value
   }
@@ -137,7 +137,7 @@ const sentEntry = (entry: Sent & Entry): Client.SendMessageResult & { readonly I
 
 const attributes = (values: Readonly<Record<string, Attribute>>): Client.MessageAttributes => {
   const out: Record<string, Client.MessageAttribute> = {}
-  for (const name in values) {
+  for (const name of Object.keys(values)) {
     const value = values[name]
     if (value !== undefined) out[name] = { ...value, DataType: value.DataType ?? "String" }
   }

@@ -19,9 +19,8 @@ const fromSqs = (attribute: MessageAttribute): LeaseQueue.Attribute => {
 }
 
 export const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Record<string, B> => {
-  const out: Record<string, B> = {}
-  for (const [name, value] of Object.entries(record)) out[name] = f(value)
-  return out
+  // One by one would make of an attribute called `__proto__` what its name says.
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value)]))
 }
 
 /** What a receive asks for: by both names, since some servers know only the older one. SQS answers with the union. */

@@ -1,0 +1,152 @@
+/**
+ * The stage behind `decode` and `decodeJson`. What runs for one message concerns that message alone: a Schema, a
+ * transformation of it or an encoding that throws, dies or is interrupted makes its own delivery a failed one.
+ */
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import type * as Option from "effect/Option"
+import type * as ParseResult from "effect/ParseResult"
+import type { ParseOptions } from "effect/SchemaAST"
+import * as Stream from "effect/Stream"
+import { DecodeError, type Delivery, inFlight, withBody } from "../Delivery.js"
+import * as OpenBody from "../OpenBody.js"
+import * as Reason from "../Reason.js"
+import { attempt } from "./attempt.js"
+import * as decode from "./decode.js"
+import { runsLegibly } from "./legible.js"
+import { onLoop } from "./loopTime.js"
+
+/** What is wrong with a body: as the Schema says it, or in words that may be logged. */
+export type Problem = ParseResult.ParseIssue | string
+
+/** Decodes one body. It may throw. */
+export type Decode<A, B, R> = (body: A | string, options: ParseOptions) => Effect.Effect<B, Problem, R>
+
+/** In characters: errors are gathered while they are made, and a larger body can have too many. */
+const longestForAllErrors = 65_536
+
+const allErrors: ParseOptions = { errors: "all" }
+const firstError: ParseOptions = { errors: "first" }
+
+/** Who reads the error wants to know all that is wrong, where that is little. */
+const optionsFor = (text: string): ParseOptions => (text.length <= longestForAllErrors ? allErrors : firstError)
+
+// A Schema without effects answers with an Either, and a fiber is not needed.
+const isDone = <A, E, R>(effect: Effect.Effect<A, E, R>): effect is Effect.Effect<A, E, R> & Either.Either<A, E> =>
+  Either.isEither(effect)
+
+/** The error's own words may repeat the body. */
+const thrown = (defect: unknown): string =>
+  attempt(() => defect instanceof RangeError && /call stack/i.test(defect.message), false)
+    ? "it is nested too deeply"
+    : `its Schema threw ${Reason.nameOf(defect) ?? "an error"}`
+
+const problemOf = (cause: Cause.Cause<Problem>): Problem => {
+  const failure = Cause.failureOption(cause)
+  if (failure._tag === "Some") return failure.value
+  return Cause.isInterruptedOnly(cause) ? "its Schema was interrupted" : thrown(Cause.squash(cause))
+}
+
+const decodeError = (delivery: Delivery<unknown, unknown>, problem: Problem) => {
+  const messageId = delivery.message.id
+  const what = typeof problem === "string" ? problem : decode.describe(problem)
+  return new DecodeError({ messageId, message: `the body of message ${messageId} does not decode: ${what}` })
+}
+
+const isEncoded = ({ body, message }: Delivery<unknown, unknown>): boolean =>
+  // Only a body as it was received is what its message says how to open.
+  message.open !== undefined && Exit.isSuccess(body) && body.value === message.body
+
+class Decoder<A, E, B, EX, R> {
+  readonly #decode: Decode<A, B, R>
+  readonly #pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>
+  #items: ReadonlyArray<Delivery<A, E>> = []
+  #next = 0
+  #decoded: Array<Delivery<B, E | DecodeError>> = []
+
+  constructor(decode: Decode<A, B, R>, pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>) {
+    this.#decode = decode
+    this.#pull = pull
+  }
+
+  #add(delivery: Delivery<A, E>, result: Either.Either<B, Problem>): void {
+    this.#decoded.push(
+      withBody<B, E | DecodeError>(
+        delivery,
+        Either.isRight(result) ? Exit.succeed(result.right) : Exit.fail(decodeError(delivery, result.left))
+      )
+    )
+    this.#next++
+  }
+
+  /** The body as the Schema is to see it, and what that makes of it. */
+  #begin(delivery: Delivery<A, E>, body: A): Effect.Effect<B, Problem, R> {
+    try {
+      const { message } = delivery
+      const opened: Either.Either<A | string, string> = isEncoded(delivery)
+        ? OpenBody.open(delivery, message.body)
+        : Either.right(body)
+      if (Either.isLeft(opened)) return Either.left(opened.left)
+      const text = typeof opened.right === "string" ? opened.right : message.body
+      return this.#decode(opened.right, optionsFor(text))
+    } catch (defect) {
+      return Either.left(thrown(defect))
+    }
+  }
+
+  /** Decodes what is at hand; what was decoded goes on before the stage waits for room, since room is made downstream. */
+  readonly #step: Effect.Effect<Chunk.Chunk<Delivery<B, E | DecodeError>>, never, R> = Effect.suspend(() => {
+    while (this.#next < this.#items.length) {
+      const delivery = this.#items[this.#next] as Delivery<A, E>
+      if (Exit.isFailure(delivery.body)) {
+        this.#decoded.push(withBody(delivery, Exit.failCause(delivery.body.cause)))
+        this.#next++
+        continue
+      }
+      if (isEncoded(delivery) && !OpenBody.hasRoom(delivery)) {
+        if (this.#decoded.length > 0) break
+        // What waits here for its turn is not forgotten.
+        for (const waiting of this.#items.slice(this.#next)) inFlight(waiting).awaited = true
+        return Effect.zipRight(OpenBody.room(delivery), this.#step)
+      }
+      const { value } = delivery.body
+      const result = onLoop(inFlight(delivery), "decoding it", () => this.#begin(delivery, value))
+      if (!isDone(result)) {
+        return Effect.flatMap(Effect.exit(runsLegibly(result)), (exit) => {
+          this.#add(delivery, Exit.isSuccess(exit) ? Either.right(exit.value) : Either.left(problemOf(exit.cause)))
+          return this.#step
+        })
+      }
+      this.#add(delivery, result)
+    }
+    const decoded = this.#decoded
+    this.#decoded = []
+    return Effect.succeed(Chunk.unsafeFromArray(decoded))
+  })
+
+  readonly pull: Effect.Effect<Chunk.Chunk<Delivery<B, E | DecodeError>>, Option.Option<EX>, R> = Effect.suspend(() =>
+    this.#next < this.#items.length
+      ? this.#step
+      : Effect.flatMap(this.#pull, (chunk) => {
+          this.#items = Chunk.toReadonlyArray(chunk)
+          this.#next = 0
+          return this.#step
+        })
+  )
+}
+
+/** @internal */
+export const decodeStage = <A, E, EX, RX, B, R>(
+  self: Stream.Stream<Delivery<A, E>, EX, RX>,
+  decode: Decode<A, B, R>
+): Stream.Stream<Delivery<B, E | DecodeError>, EX, RX | R> =>
+  Stream.fromPull(
+    Effect.gen(function* () {
+      const context = yield* Effect.context<RX>()
+      const pull = yield* Stream.toPull(self)
+      return new Decoder(decode, Effect.provide(pull, context)).pull
+    })
+  )
