@@ -46,7 +46,9 @@ export const make = ({ checksBodies, send }: Transport, deadlines: Deadlines, ti
       const output = answer as Output
       if (echoes === undefined || !checksBodies) return Effect.succeed(output)
       try {
-        return Effect.mapBoth(check(echoes(output)), { onSuccess: () => output, onFailure: failed })
+        return Effect.flatMap(check(echoes(output)), (wrong) =>
+          wrong === undefined ? Effect.succeed(output) : Effect.fail(failed(wrong))
+        )
       } catch (cause) {
         return Effect.fail(unreadable(operation, "it is not of the form that it should have", cause))
       }
