@@ -11,8 +11,10 @@ import {
   RetryPolicy
 } from "@millrace/core"
 import { MemoryIdempotencyStore, MemoryQueue } from "@millrace/core/testing"
-import { Clock, Duration, Effect, Either, Fiber, Option, Schedule, Schema, Stream } from "effect"
+import { Clock, DateTime, Duration, Effect, Either, Fiber, Option, Schedule, Schema, Stream } from "effect"
 import { grouped, type Line, logged, recorded, simulated } from "./support/index.js"
+
+const dateOf = (millis: number) => DateTime.toDateUtc(DateTime.unsafeMake(millis))
 
 const { IdempotencyStore: Store, IdempotencyStoreError } = IdempotencyStore
 
@@ -664,7 +666,7 @@ describe("outside of a pipeline", () => {
         let runs = 0
         const effect = Effect.sync(() => {
           runs++
-          return { at: new Date(7) }
+          return { at: dateOf(7) }
         })
         const first = yield* effect.pipe(pay("a"), Effect.provideService(Store, store))
         const second = yield* effect.pipe(pay("a"), Effect.provideService(Store, store))
@@ -692,7 +694,7 @@ describe("outside of a pipeline", () => {
           Effect.fork
         )
         yield* Effect.sleep("90 seconds")
-        const busy = yield* Effect.succeed({ at: new Date(0) }).pipe(
+        const busy = yield* Effect.succeed({ at: dateOf(0) }).pipe(
           pay("a"),
           Effect.flip,
           Effect.provideService(Store, store)

@@ -4,6 +4,7 @@ import { SQSClient } from "@aws-sdk/client-sqs"
 import { assert, describe, it } from "@effect/vitest"
 import { SQSService } from "@effect-aws/client-sqs"
 import {
+  DateTime,
   Deferred,
   Duration,
   Effect,
@@ -209,10 +210,7 @@ describe("a Node without MD5", () => {
         assert.strictEqual((yield* sqs.sendMessage({ QueueUrl, MessageBody: "a" })).MessageId, "m1")
         const batch = yield* sqs.sendMessageBatch({ QueueUrl, Entries: [{ Id: "0", MessageBody: "a" }] })
         assert.strictEqual(batch.Successful.length, 1)
-      }).pipe(
-        Effect.provide(FakeServer.layer(server.url)),
-        Effect.provide(Logger.replace(Logger.defaultLogger, logger))
-      )
+      }).pipe(Effect.provide(Layer.merge(FakeServer.layer(server.url), Logger.replace(Logger.defaultLogger, logger))))
       assert.strictEqual(said.length, 1)
       assert.match(said[0] ?? "", /no MD5/)
     })
@@ -226,6 +224,9 @@ describe("a Node without MD5", () => {
   })
 })
 
+/** As an HTTP header has it. */
+const dateOf = (millis: number): string => DateTime.toDateUtc(DateTime.unsafeMake(millis)).toUTCString()
+
 describe("a clock that is wrong", () => {
   /** Refuses what was signed more than 15 minutes from its own time, which is `ahead()` of ours. */
   const strict = (ahead: () => number, name = "InvalidSignatureException", date = true) =>
@@ -233,7 +234,7 @@ describe("a clock that is wrong", () => {
       const now = clock.unsafeCurrentTimeMillis() + ahead()
       const text = String(call.headers["x-amz-date"])
       const signedAt = Date.parse(text.replace(/^(....)(..)(..)T(..)(..)(..)Z$/, "$1-$2-$3T$4:$5:$6Z"))
-      const headers: Record<string, string> = date ? { date: new Date(now).toUTCString() } : { date: "" }
+      const headers: Record<string, string> = date ? { date: dateOf(now) } : { date: "" }
       if (Math.abs(signedAt - now) <= 15 * 60_000) return { headers, body: {} }
       return { ...FakeServer.refusal(403, name, "Signature expired"), headers }
     })
@@ -281,7 +282,7 @@ describe("a clock that is wrong", () => {
       let calls = 0
       const server = yield* FakeServer.make(() => ({
         ...FakeServer.refusal(403, "RequestTimeTooSkewed", "no"),
-        headers: { date: new Date(hour * ++calls * 1000).toUTCString() }
+        headers: { date: dateOf(hour * ++calls * 1000) }
       }))
       const result = yield* Effect.flatMap(SqsClient.SqsClient, receive).pipe(
         Effect.provide(FakeServer.layer(server.url))
@@ -299,7 +300,7 @@ describe("a clock that is wrong", () => {
       headers: { "x-amzn-errortype": type, ...(date !== undefined && { date }) },
       body: ""
     })
-    const later = new Date(now + hour).toUTCString()
+    const later = dateOf(now + hour)
     assert.isFalse(clock.learn(answer(200, "RequestExpired", later), now))
     assert.isFalse(clock.learn(answer(400, "QueueDoesNotExist", later), now))
     assert.isFalse(clock.learn(answer(403, "RequestExpired", undefined), now))
