@@ -65,7 +65,7 @@ export const play = (name: string, size: "advised" | number) =>
     yield* fleet.resize(size === "advised" ? 1 : size)
     if (size === "advised") {
       const backlog = yield* SqsBacklog.make(Day.queue, { every: "1 minute", departed: fleet.acked })
-      yield* Scaling.advice(backlog, Scaling.timeToDrain(`${target} minutes`), { max }, fleet).pipe(
+      yield* Scaling.advice(backlog, Scaling.timeToDrain(`${target} minutes`), { max }, { rate: fleet.rate }).pipe(
         Scaling.changes,
         Stream.runForEach(({ _tag, wanted }) => {
           if (_tag === "In" || _tag === "Out") changes++
