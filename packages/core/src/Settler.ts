@@ -288,7 +288,8 @@ export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
   const abandon = () => {
     disarm()
     for (const fiber of calls) fiber.unsafeInterruptAsFork(FiberId.none)
-    for (const operation of operations) batches[operation].entries.length = 0
+    // Nothing is due any more: whose call ends now looks for what is.
+    for (const operation of operations) batches[operation] = { entries: [], due: Number.POSITIVE_INFINITY }
     for (const entry of [...unconfirmed]) finish(entry, false)
   }
 

@@ -581,3 +581,60 @@ describe("a rate", () => {
     )
   )
 })
+
+describe("messages a second", () => {
+  /** How many were received by the end of each second. */
+  const counts = (
+    rate: NonNullable<Consumer.Options["rate"]>,
+    seconds: number,
+    between: (consumer: Consumer.Consumer<unknown>, second: number) => Effect.Effect<unknown> = () => Effect.void
+  ) =>
+    Effect.gen(function* () {
+      const memory = yield* MemoryQueue.make()
+      yield* memory.send(numbered(2000))
+      const consumer = yield* Consumer.make(memory, { rate, maxInFlight: 1000 })
+      const fiber = yield* consumer.stream.pipe(
+        Pipeline.process(() => Effect.void, { concurrency: 100 }),
+        Stream.runDrain,
+        Effect.fork
+      )
+      const received: Array<number> = []
+      for (let i = 0; i < seconds; i++) {
+        yield* between(consumer, i)
+        yield* Effect.sleep("1 second")
+        received.push((yield* consumer.stats).received)
+      }
+      yield* Fiber.interrupt(fiber)
+      return received
+    })
+
+  it(
+    "after a burst, as many as the rate says and no more, whatever the queue has",
+    simulated(
+      Effect.gen(function* () {
+        const received = yield* counts({ perSecond: 7, burst: 20 }, 20)
+        for (const [i, n] of received.entries()) {
+          assert.isAtMost(n, 20 + 7 * (i + 1))
+          // It waits for a token where a slot would starve, and for no full batch.
+          assert.isAtLeast(n, 20 + 7 * (i + 1) - 1)
+        }
+        // A second's worth is the burst where none is given, and none comes of a long wait but that.
+        for (const [i, n] of (yield* counts({ perSecond: 7 }, 3)).entries()) assert.approximately(n, 7 * (i + 2), 1)
+      })
+    )
+  )
+
+  it(
+    "follows the rate as it is changed, also while it waits by the old one",
+    simulated(
+      Effect.gen(function* () {
+        const received = yield* counts({ perSecond: 0.01, burst: 1 }, 10, (consumer, second) =>
+          second === 4 ? consumer.rate.set(50) : second === 7 ? consumer.rate.set(Number.MAX_SAFE_INTEGER) : Effect.void
+        )
+        assert.deepStrictEqual(received.slice(0, 4), [1, 1, 1, 1])
+        for (const [i, n] of received.slice(4, 7).entries()) assert.approximately(n, 50 * (i + 1), 3)
+        assert.strictEqual(received[7], 2000)
+      })
+    )
+  )
+})

@@ -1,8 +1,8 @@
 /** How settlements reach the queue: gathered into calls, each entry with its own result. */
 import { assert, describe, it } from "@effect/vitest"
-import { Consumer, type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
+import { Consumer, type LeaseQueue, Pipeline, RetryPolicy, Settler } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import { Clock, Duration, Effect, Fiber, Schedule, Stream } from "effect"
+import { Clock, Duration, Effect, Fiber, Runtime, Schedule, Stream } from "effect"
 import { grouped, numbered, recorded, simulated } from "./support/index.js"
 
 const latest = Duration.toMillis("20 millis")
@@ -413,6 +413,233 @@ describe("an answer", () => {
         const { acked, redelivered } = yield* memory.stats
         const own = yield* consumer.stats
         assert.deepStrictEqual([acked, redelivered, own.acked, own.lost], [10, 0, 10, 0])
+      })
+    )
+  )
+})
+
+describe("the settler by itself", () => {
+  interface World extends Settler.Options {
+    readonly rate?: number
+    readonly company?: "some" | "none yet" | "none"
+    /** What a call takes. */
+    readonly takes?: Duration.DurationInput
+    readonly faults?: MemoryQueue.Options["faults"]
+    /** Whether a call throws, and not its effect. */
+    readonly throws?: () => boolean
+  }
+
+  /** A settler for `n` messages that are leased, what it has sent, and the result of each entry that it was given. */
+  const settling = (n: number, { company = "some", faults, rate = 0, takes = 0, throws, ...options }: World) =>
+    Effect.gen(function* () {
+      const memory = yield* MemoryQueue.make({ batchSize: 100, faults })
+      yield* memory.send(numbered(n))
+      const messages = yield* memory.receive({ max: n, wait: Duration.zero })
+      const { calls, queue } = recorded(memory)
+      const clock = yield* Effect.clock
+      const runtime = yield* Effect.runtime<never>()
+      let open = 0
+      let most = 0
+      const settler = Settler.make(
+        {
+          queue: {
+            ...queue,
+            limits: { ...queue.limits, batchSize: 10 },
+            ack: (leases) => {
+              if (throws?.() === true) throw new Error("a bug of the port")
+              return Effect.suspend(() => {
+                most = Math.max(most, ++open)
+                return Effect.zipRight(Effect.sleep(takes), queue.ack(leases))
+              }).pipe(Effect.ensuring(Effect.sync(() => open--)))
+            }
+          },
+          runFork: Runtime.runFork(runtime),
+          now: () => clock.unsafeCurrentTimeMillis(),
+          rate: () => rate,
+          company: () => company,
+          onCall: () => {},
+          onError: () => {},
+          onResults: () => {},
+          onSuccess: () => {}
+        },
+        options
+      )
+      const results = new Map<number, boolean>()
+      const submit = (i: number, entry: Partial<Settler.Entry> = {}) => {
+        const message = messages[i]
+        if (message === undefined) throw new Error(`there is no message ${i}`)
+        settler.submit({
+          message,
+          request: { _tag: "Ack" },
+          deadline: () => 30_000,
+          over: () => false,
+          awaited: false,
+          onResult: (confirmed) => results.set(i, confirmed),
+          ...entry
+        })
+      }
+      const sent = () => calls.of("ack").map(({ at, ids }) => `${ids.length} at ${at}`)
+      return { settler, submit, sent, results, most: () => most }
+    })
+
+  it(
+    "has no more than `concurrency` calls under way, and sends the next with an answer",
+    simulated(
+      Effect.gen(function* () {
+        const { most, results, sent, settler, submit } = yield* settling(45, { concurrency: 2, takes: "1 second" })
+        for (let i = 0; i < 45; i++) submit(i)
+        assert.strictEqual(settler.pending(), 45)
+        yield* Effect.sleep("10 seconds")
+        assert.deepStrictEqual(sent(), ["10 at 1000", "10 at 1000", "10 at 2000", "10 at 2000", "5 at 3000"])
+        assert.strictEqual(most(), 2)
+        assert.deepStrictEqual([settler.pending(), [...results.values()].every(Boolean)], [0, true])
+      })
+    )
+  )
+
+  it(
+    "lets an entry linger for others where some may come: less where it is awaited, not at all in vain",
+    simulated(
+      Effect.gen(function* () {
+        const fast = 1
+        const slow = 0.001
+        const cases: ReadonlyArray<readonly [Settler.Entry["awaited"], World["company"], number, number]> = [
+          [false, "some", slow, 250],
+          [false, "some", fast, 250],
+          [false, "none yet", fast, 250],
+          [false, "none yet", slow, 0],
+          [false, "none", fast, 0],
+          [true, "some", fast, 5],
+          [true, "some", slow, 0],
+          [true, "none", fast, 0]
+        ]
+        for (const [awaited, company, rate, millis] of cases) {
+          const { sent, submit } = yield* settling(1, { company, rate })
+          const since = yield* Clock.currentTimeMillis
+          submit(0, { awaited })
+          yield* Effect.sleep("1 second")
+          assert.deepStrictEqual(sent(), [`1 at ${since + millis}`], `${awaited} ${company} ${rate}`)
+        }
+      })
+    )
+  )
+
+  it(
+    "hurries: what lingers goes as soon as what is awaited would, and what is due sooner is not put off",
+    simulated(
+      Effect.gen(function* () {
+        const { sent, settler, submit } = yield* settling(3, {})
+        settler.hurry()
+        submit(0)
+        yield* Effect.sleep("100 millis")
+        settler.hurry()
+        yield* Effect.sleep("100 millis")
+        assert.deepStrictEqual(sent(), ["1 at 105"])
+        submit(1)
+        yield* Effect.sleep("248 millis")
+        settler.hurry()
+        yield* Effect.sleep("1 second")
+        assert.deepStrictEqual(sent(), ["1 at 105", "1 at 450"])
+      })
+    )
+  )
+
+  it(
+    "flushes what lingers at once, and has nothing to send after that",
+    simulated(
+      Effect.gen(function* () {
+        const { sent, settler, submit } = yield* settling(3, {})
+        settler.flush()
+        submit(0)
+        submit(1)
+        settler.flush()
+        yield* Effect.sleep("1 second")
+        assert.deepStrictEqual(sent(), ["2 at 0"])
+      })
+    )
+  )
+
+  it(
+    "gives up all that it has when it is told to: what lingers, and what is in the air; and leaves no fiber",
+    simulated(
+      Effect.gen(function* () {
+        const { results, sent, settler, submit } = yield* settling(12, { takes: "1 hour" })
+        for (let i = 0; i < 12; i++) submit(i)
+        yield* Effect.sleep("100 millis")
+        settler.abandon()
+        assert.deepStrictEqual([settler.pending(), results.size, [...results.values()].some(Boolean)], [0, 12, false])
+        yield* Effect.sleep("1 second")
+        assert.deepStrictEqual(sent(), [])
+        // It is of use again.
+        submit(0)
+        settler.flush()
+        assert.strictEqual(settler.pending(), 1)
+        settler.abandon()
+      })
+    )
+  )
+
+  it(
+    "quiesces only where nothing is left to be told",
+    simulated(
+      Effect.gen(function* () {
+        let over = false
+        const { results, settler, submit } = yield* settling(2, { takes: "1 hour" })
+        submit(0, { over: () => over })
+        settler.flush()
+        yield* Effect.sleep("1 second")
+        settler.quiesce()
+        assert.strictEqual(settler.pending(), 1)
+        over = true
+        settler.quiesce()
+        assert.deepStrictEqual([settler.pending(), results.get(0)], [0, false])
+      })
+    )
+  )
+
+  it(
+    "tries again while the lease lives, at the last pace where the schedule ends; an ack once more after that",
+    simulated(
+      Effect.gen(function* () {
+        const { results, sent, submit } = yield* settling(2, {
+          company: "none",
+          retry: Schedule.recurs(1),
+          faults: ({ operation }) => Effect.succeed(operation === "ack" ? { fail: "transient" } : undefined)
+        })
+        submit(0, { deadline: () => 2500 })
+        yield* Effect.sleep("10 seconds")
+        assert.deepStrictEqual(sent(), ["1 at 0", "1 at 0", "1 at 1000", "1 at 2000", "1 at 3000"])
+        assert.strictEqual(results.get(0), false)
+        // What has ended by other means is let go.
+        submit(1, { deadline: () => 60_000, over: () => true })
+        yield* Effect.sleep("10 seconds")
+        assert.strictEqual(sent().length, 6)
+        assert.strictEqual(results.get(1), false)
+      })
+    )
+  )
+
+  it(
+    "goes on after a call that died: its entries are given up, and its place is free",
+    simulated(
+      Effect.gen(function* () {
+        let calls = 0
+        const { results, submit } = yield* settling(2, {
+          company: "none",
+          concurrency: 1,
+          throws: () => ++calls === 1
+        })
+        submit(0)
+        yield* Effect.sleep("1 second")
+        submit(1)
+        yield* Effect.sleep("1 second")
+        assert.deepStrictEqual(
+          [...results],
+          [
+            [0, false],
+            [1, true]
+          ]
+        )
       })
     )
   )
