@@ -503,7 +503,7 @@ describe("the settler by itself", () => {
       Effect.gen(function* () {
         const fast = 1
         const slow = 0.001
-        const cases: ReadonlyArray<readonly [Settler.Entry["awaited"], World["company"], number, number]> = [
+        const cases: ReadonlyArray<readonly [boolean, "some" | "none yet" | "none", number, number]> = [
           [false, "some", slow, 250],
           [false, "some", fast, 250],
           [false, "none yet", fast, 250],
