@@ -587,7 +587,8 @@ describe("messages a second", () => {
   const counts = (
     rate: NonNullable<Consumer.Options["rate"]>,
     seconds: number,
-    between: (consumer: Consumer.Consumer<unknown>, second: number) => Effect.Effect<unknown> = () => Effect.void
+    between: (consumer: Consumer.Consumer<unknown>, second: number) => Effect.Effect<unknown, unknown> = () =>
+      Effect.void
   ) =>
     Effect.gen(function* () {
       const memory = yield* MemoryQueue.make()

@@ -434,7 +434,7 @@ describe("the settler by itself", () => {
     Effect.gen(function* () {
       const memory = yield* MemoryQueue.make({ batchSize: 100, faults })
       yield* memory.send(numbered(n))
-      const messages = yield* memory.receive({ max: n, wait: Duration.zero })
+      const messages = yield* memory.receive({ max: n, wait: Duration.zero, attemptId: undefined })
       const { calls, queue } = recorded(memory)
       const clock = yield* Effect.clock
       const runtime = yield* Effect.runtime<never>()
