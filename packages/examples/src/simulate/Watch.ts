@@ -36,6 +36,8 @@ export const make = (
   /** What this consumer must believe to be in flight, and until when. */
   const held = new Map<string, number>()
   const settled = new Map<string, Settled>()
+  /** What could not be dead-lettered is left to the queue, which looks like an extension. */
+  const refused = new Set<string>()
   let asked = 0
   const forbidden = new Map<string, number>()
 
@@ -140,7 +142,7 @@ export const make = (
               const until = held.get(handle)
               if (result === undefined || until === undefined) return
               const extends_ = Duration.equals(entry.duration, queue.leaseDuration)
-              const over = !extends_ || lenient || book.wasLeft(handle)
+              const over = !extends_ || lenient || refused.has(handle) || book.wasLeft(handle)
               if (Either.isLeft(result)) {
                 if (result.left.reason === "LeaseLost") held.delete(handle)
               } else if (over || until <= now() + ahead()) held.delete(handle)
@@ -155,11 +157,26 @@ export const make = (
           Effect.suspend(() => {
             const leases = entries.map(({ message }) => message.lease)
             for (const each of leases) settle("deadLetter", each)
-            return Effect.map(deadLetter(entries), (results) => {
-              answered("deadLetter", leases, results)
-              ends(leases, results)
-              return results
-            })
+            const refuse = ({ handle }: LeaseQueue.Lease) => {
+              settled.delete(handle)
+              refused.add(handle)
+            }
+            return deadLetter(entries).pipe(
+              Effect.tapError((error) =>
+                Effect.sync(() => {
+                  if (queue.errorKind(error) === "fatal") leases.forEach(refuse)
+                })
+              ),
+              Effect.map((results) => {
+                answered("deadLetter", leases, results)
+                leases.forEach((each, i) => {
+                  const result = results[i]
+                  if (result !== undefined && Either.isLeft(result) && result.left.reason === "Rejected") refuse(each)
+                })
+                ends(leases, results)
+                return results
+              })
+            )
           }))
     }
   }
