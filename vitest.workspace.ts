@@ -18,6 +18,9 @@ export default defineWorkspace([
   project("core", "packages/core"),
   project("sqs", "packages/sqs", withoutNotice),
   project("dashboard", "packages/dashboard"),
+  project("sql", "packages/sql"),
+  project("redis", "packages/redis"),
+  project("dynamodb", "packages/dynamodb"),
   project("examples", "packages/examples"),
   { ...project("docs", "test/docs"), plugins: [plugin()] },
   // No alias: what is tested is the tarballs.

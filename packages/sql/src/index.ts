@@ -1,0 +1,2 @@
+export * as SqlIdempotencyStore from "./SqlIdempotencyStore.js"
+export * as SqlMigrations from "./SqlMigrations.js"

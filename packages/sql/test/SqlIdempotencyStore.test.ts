@@ -1,0 +1,54 @@
+import * as Client from "@effect/sql/SqlClient"
+import { assert, describe, layer } from "@effect/vitest"
+import { StoreConformance } from "@millrace/core/testing"
+import { SqlIdempotencyStore, SqlMigrations } from "@millrace/sql"
+import { Duration, Effect, Layer } from "effect"
+import { databases } from "./support/databases.js"
+
+describe.each(databases)("on $name", ({ layer: database }) => {
+  layer(Layer.provideMerge(SqlMigrations.layer, database), { timeout: "30 seconds", excludeTestServices: true })(
+    (it) => {
+      const harness = Effect.map(SqlIdempotencyStore.make(), (store) => ({
+        store,
+        unit: "300 millis" as const,
+        pass: (duration: Duration.Duration) => Effect.sleep(duration)
+      }))
+      for (const { effect, name } of StoreConformance.cases(harness)) it.effect(name, () => effect)
+
+      it.effect("what is over is swept away in small steps, and nothing else", () =>
+        Effect.gen(function* () {
+          const sql = yield* Client.SqlClient
+          const store = yield* SqlIdempotencyStore.make({ sweepEvery: "50 millis" })
+          const keep = (key: string, keepFor: Duration.DurationInput) =>
+            store.complete([
+              { key, owner: "one", fingerprint: undefined, result: "1", keepFor: Duration.decode(keepFor) }
+            ])
+          yield* keep("swept", "10 millis")
+          yield* keep("stays", "1 hour")
+          yield* Effect.sleep("500 millis")
+          const rows = yield* sql.unsafe<{ n: unknown }>(
+            "SELECT count(*) AS n FROM millrace_once WHERE claim_key IN ('swept', 'stays')"
+          )
+          assert.strictEqual(Number(rows[0]?.n), 1)
+        }).pipe(Effect.scoped)
+      )
+    }
+  )
+
+  layer(database, { timeout: "30 seconds", excludeTestServices: true })((it) => {
+    it.effect("a table that is missing: the error says which migration to run, and that trying again is no use", () =>
+      Effect.gen(function* () {
+        const store = yield* SqlIdempotencyStore.make()
+        const error = yield* Effect.flip(
+          store.begin([{ key: "a", owner: "one", holdFor: Duration.minutes(1), fingerprint: undefined }])
+        )
+        assert.include(error.message, "1_once")
+        assert.include(error.message, "SqlMigrations.run")
+        assert.isFalse(error.retryable)
+        yield* SqlMigrations.run()
+        yield* SqlMigrations.run()
+        yield* store.begin([{ key: "a", owner: "one", holdFor: Duration.minutes(1), fingerprint: undefined }])
+      }).pipe(Effect.scoped)
+    )
+  })
+})
