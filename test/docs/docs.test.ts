@@ -28,7 +28,7 @@ const errorsOf = (modules: ReadonlyMap<string, Module>): ReadonlyArray<ts.Diagno
     noUnusedParameters: false,
     verbatimModuleSyntax: false,
     paths: Object.fromEntries(
-      ["core", "sqs", "dashboard"].flatMap((name) => [
+      ["core", "sqs", "dashboard", "sql", "redis", "dynamodb"].flatMap((name) => [
         [`@millrace/${name}`, [`${root}packages/${name}/src/index.ts`]],
         [`@millrace/${name}/testing`, [`${root}packages/${name}/src/testing/index.ts`]],
         [`@millrace/${name}/emulator`, [`${root}packages/${name}/src/emulator/index.ts`]],
@@ -164,7 +164,10 @@ describe.each(all.map((page) => [page.path, page] as const))("%s", (path, page) 
 
   it("installs versions that suit", async () => {
     const { devDependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8"))
-    const { peerDependencies } = JSON.parse(await readFile(join(root, "packages/sqs/package.json"), "utf8"))
+    const manifests = await Promise.all(
+      ["sqs", "sql", "redis", "dynamodb"].map((name) => readFile(join(root, `packages/${name}/package.json`), "utf8"))
+    )
+    const peerDependencies = Object.assign({}, ...manifests.map((text) => JSON.parse(text).peerDependencies))
     // What is no dependency of ours, and the line of it that is for Effect 3.
     const others = { "@effect/opentelemetry": "^0.64.0" }
     const ranges: Readonly<Record<string, string>> = { ...devDependencies, ...others, ...peerDependencies }
@@ -178,7 +181,7 @@ describe.each(all.map((page) => [page.path, page] as const))("%s", (path, page) 
     expect(unlike).toEqual([])
   })
 
-  if (/^packages\/(core|sqs|dashboard)\//.test(path)) {
+  if (/^packages\/(core|sqs|dashboard|sql|redis|dynamodb)\//.test(path)) {
     it("has no link that npm would break", () => {
       expect(links.filter((link) => !urls.test(link))).toEqual([])
     })

@@ -28,6 +28,9 @@ const known = async (): Promise<ReadonlyMap<string, string>> => {
   add("@millrace/sqs", await namesIn("packages/sqs/src/index.ts", barrel))
   add("@millrace/sqs/cloudwatch", await namesIn("packages/sqs/src/cloudwatch/index.ts", barrel))
   add("@millrace/dashboard", await namesIn("packages/dashboard/src/index.ts", barrel))
+  for (const name of ["sql", "redis", "dynamodb"]) {
+    add(`@millrace/${name}`, await namesIn(`packages/${name}/src/index.ts`, barrel))
+  }
   add("@millrace/core/testing", await namesIn("packages/core/src/testing/index.ts", barrel))
   add("@millrace/sqs/emulator", await namesIn("packages/sqs/src/emulator/index.ts", barrel))
   add("./names.js", await namesIn("test/docs/names.ts", /^export (?:declare )?(?:const|class) (\w+)/gm))

@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const lowestPeers = process.env["PEERS"] === "lowest"
-const packages = ["core", "sqs", "dashboard"]
+const packages = ["core", "sqs", "dashboard", "sql", "redis", "dynamodb"]
 
 interface Manifest {
   readonly version: string
@@ -61,12 +61,14 @@ beforeAll(async () => {
   }
 
   // The peers are installed as npm chooses them for a newcomer, but at the versions of this repository, or the lowest.
-  const { peerDependencies } = await manifest(join(root, "packages/sqs"))
   const peers: Record<string, string> = {}
-  for (const [name, range] of Object.entries(peerDependencies)) {
-    peers[name] = lowestPeers
-      ? range.replace(/^[\^~]|^>=/, "")
-      : (await manifest(join(root, "node_modules", name))).version
+  for (const folder of packages) {
+    const { peerDependencies } = await manifest(join(root, "packages", folder))
+    for (const [name, range] of Object.entries(peerDependencies)) {
+      peers[name] = lowestPeers
+        ? range.replace(/^[\^~]|^>=/, "")
+        : (await manifest(join(root, "node_modules", name))).version
+    }
   }
   await cp(join(root, "test/packaging/consumer"), consumer, { recursive: true })
   const own = packages.map((name) => [`@millrace/${name}`, `file:${tarballs[name]}`])

@@ -1,0 +1,2 @@
+export * as DynamoDbIdempotencyStore from "./DynamoDbIdempotencyStore.js"
+export * as PowertoolsKey from "./PowertoolsKey.js"
