@@ -122,11 +122,18 @@ const sample = every
   .slice(0, Number(values.sample ?? every.length))
   .map(({ mutant }) => mutant)
 
-const describe = ({ after, before, kind, line, path }) =>
-  `${path}:${line}  ${kind}\n    - ${before.slice(0, 240)}\n    + ${after.slice(0, 240) || "(nothing)"}`
+const describe = ({ after, before, kind, line, path, place }) =>
+  `${path}:${line} ${place}  ${kind}\n    - ${before.slice(0, 240)}\n    + ${after.slice(0, 240) || "(nothing)"}`
 
-const reasonOf = ({ after, before, path }) =>
-  known.find((one) => one.file === basename(path) && one.before === before && one.after === after)?.reason
+/** Of this very mutant, or of all in its place. */
+const reasonOf = ({ after, before, path, place }) =>
+  known.find(
+    (one) =>
+      one.file === basename(path) &&
+      (one.place === undefined || one.place === place) &&
+      (one.before === undefined || one.before === before) &&
+      (one.after === undefined || one.after === after)
+  )?.reason
 
 // --------------------------------------------------------------------------------------------------------------- run
 

@@ -43,6 +43,18 @@ const isSkipped = (node) =>
   ts.isThrowStatement(node) ||
   ((ts.isExpressionStatement(node) || ts.isCallExpression(node)) && onlyTells.test(headOf(node)))
 
+/** The function or method that it is in, by name. */
+const placeOf = (node) => {
+  for (let at = node; at !== undefined; at = at.parent) {
+    const isNamed = ts.isMethodDeclaration(at) || ts.isAccessor(at) || ts.isFunctionDeclaration(at)
+    const holdsOne = ts.isPropertyDeclaration(at) || ts.isPropertyAssignment(at) || ts.isVariableDeclaration(at)
+    if (isNamed || (holdsOne && at.initializer !== undefined && !ts.isLiteralExpression(at.initializer))) {
+      return at.name.getText()
+    }
+  }
+  return ""
+}
+
 /** What stands in an expression's place, by kind. */
 const expressionMutants = (node) => {
   const found = []
@@ -83,7 +95,7 @@ const expressionMutants = (node) => {
   return found
 }
 
-/** `text` is the file with all its `mutants` in it: `{ id, kind, line, before, after }`. */
+/** `text` is the file with all its `mutants` in it: `{ id, kind, line, place, before, after }`. */
 export const mutantsOf = (fileName, source) => {
   const file = ts.createSourceFile(fileName, source, ts.ScriptTarget.Latest, true)
   const mutants = []
@@ -91,7 +103,7 @@ export const mutantsOf = (fileName, source) => {
     const line = file.getLineAndCharacterOfPosition(node.getStart()).line + 1
     const oneLine = (text) => text.replaceAll(/\s+/g, " ")
     const id = mutants.length + 1
-    mutants.push({ id, kind, line, before: oneLine(node.getText()), after: oneLine(after) })
+    mutants.push({ id, kind, line, place: placeOf(node), before: oneLine(node.getText()), after: oneLine(after) })
     return id
   }
   const childrenOf = (node) => {

@@ -440,6 +440,7 @@ describe("the settler by itself", () => {
       const runtime = yield* Effect.runtime<never>()
       let open = 0
       let most = 0
+      const told: Array<string> = []
       const settler = Settler.make(
         {
           queue: {
@@ -459,7 +460,7 @@ describe("the settler by itself", () => {
           company: () => company,
           onCall: () => {},
           onError: () => {},
-          onResults: () => {},
+          onResults: () => told.push(`${results.size} by ${clock.unsafeCurrentTimeMillis()}`),
           onSuccess: () => {}
         },
         options
@@ -479,7 +480,7 @@ describe("the settler by itself", () => {
         })
       }
       const sent = () => calls.of("ack").map(({ at, ids }) => `${ids.length} at ${at}`)
-      return { settler, submit, sent, results, most: () => most }
+      return { settler, submit, sent, results, told, most: () => most }
     })
 
   it(
@@ -640,6 +641,46 @@ describe("the settler by itself", () => {
             [1, true]
           ]
         )
+      })
+    )
+  )
+
+  it(
+    "tells when results have come, so that their permits are used: confirmed, refused, lost, and given up after a while",
+    simulated(
+      Effect.gen(function* () {
+        const answers: Record<string, MemoryQueue.Fault | undefined> = {
+          confirmed: undefined,
+          "a lease that is lost": { entries: () => "LeaseLost" },
+          "refused, the entry": { entries: () => "Rejected" },
+          "refused, the call": { fail: "fatal" }
+        }
+        for (const [how, fault] of Object.entries(answers)) {
+          const isRefused = how.startsWith("refused")
+          const { results, settler, submit, told } = yield* settling(1, {
+            faults: ({ operation }) => Effect.succeed(operation === "receive" ? undefined : fault)
+          })
+          const since = yield* Clock.currentTimeMillis
+          let refused = 0
+          submit(0, {
+            deadline: () => since + 30_000,
+            ...(isRefused ? { request: { _tag: "SetLease", duration: Duration.zero } } : {}),
+            onRefused: () => refused++
+          })
+          settler.flush()
+          yield* Effect.sleep("5 seconds")
+          assert.deepStrictEqual([results.get(0), refused], isRefused ? [undefined, 1] : [how === "confirmed", 0], how)
+          assert.include(told, `${isRefused ? 0 : 1} by ${since}`, how)
+          assert.strictEqual(settler.pending(), 0, how)
+        }
+        const { results, submit, told } = yield* settling(1, {
+          faults: ({ operation }) => Effect.succeed(operation === "ack" ? { fail: "transient" } : undefined),
+          retry: Schedule.spaced("1 second")
+        })
+        const since = yield* Clock.currentTimeMillis
+        submit(0, { deadline: () => since + 2500 })
+        yield* Effect.sleep("10 seconds")
+        assert.deepStrictEqual([results.get(0), told.length], [false, 1])
       })
     )
   )
