@@ -163,6 +163,25 @@ describe("a project with the tarballs", () => {
     expect((await run(consumer, process.execPath, "main.js")).trim()).toBe("handled a, b, c")
   })
 
+  const nodes = (process.env["NODES"] ?? "").split(" ").filter((version) => version !== "")
+  it.each(nodes)("runs under Node %s, where it can be had", async (version) => {
+    const name = `node-${process.platform === "win32" ? "win" : process.platform}-${process.arch}`
+    const folder = join(temporary, `node-${version}`)
+    await mkdir(folder)
+    await writeFile(join(folder, "package.json"), "{}")
+    try {
+      await run(folder, "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", `${name}@${version}`)
+    } catch {
+      console.log(`npm has no ${name}@${version} here: the packages are not run under Node ${version}`)
+      return
+    }
+    const binary = join(folder, "node_modules", name, "bin", process.platform === "win32" ? "node.exe" : "node")
+    expect(await run(consumer, binary, "--version")).toMatch(new RegExp(`^v${version}\\.`))
+    expect((await run(consumer, binary, "main.js")).trim()).toBe("handled a, b, c")
+    const all = packages.map((each) => `await import("@millrace/${each}")`).join(";")
+    await run(consumer, binary, "--input-type=module", "--eval", all)
+  })
+
   it("finds the types of all paths by the older resolution of Node's modules too", async () => {
     const paths = ["core/Pipeline", "core/testing", "sqs", "sqs/SqsConsumer", "sqs/emulator", "dashboard/Dashboard"]
     const lines = paths.map((path, i) => `import * as m${i} from "@millrace/${path}"\nconsole.log(m${i})`)

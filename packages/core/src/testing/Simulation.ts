@@ -435,33 +435,47 @@ export class CheckFailed extends Data.TaggedError("SimulationCheckFailed")<{
  * function is given the seed. What the default logger would print is kept back; the failed seed's last lines stand in
  * the error.
  */
-export const check = <E>(
-  options: CheckOptions,
-  program: Effect.Effect<unknown, E, Scope.Scope> | ((seed: number) => Effect.Effect<unknown, E, Scope.Scope>)
-): void => {
+export const check = <E>(options: CheckOptions, program: Program<E>): void => {
   InvalidOptions.checkOrThrow("Simulation.check", options, checkChecks)
-  const { from = 0, seeds = 100 } = options
-  for (let seed = from; seed < from + seeds; seed++) {
-    const lines: Array<string> = []
-    const keep = Logger.map(Logger.stringLogger, (line) => {
-      if (lines.push(line) > 50) lines.shift()
-    })
-    const { elapsed, exit, wakes } = Effect.suspend(() => (Effect.isEffect(program) ? program : program(seed))).pipe(
-      Effect.provide(Logger.replace(Logger.defaultLogger, keep)),
-      (effect) => run(seed, effect, InvalidOptions.only<Options>(checks, options))
-    )
-    if (Exit.isSuccess(exit)) continue
-    throw new CheckFailed({
-      seed,
-      cause: Cause.squash(exit.cause),
-      message: [
-        `Seed ${seed} fails after ${Duration.toMillis(elapsed)} ms of virtual time and ${wakes} wakes. ` +
-          `It alone: { seeds: 1, from: ${seed} }`,
-        Cause.pretty(exit.cause),
-        ...(lines.length > 0 ? ["Its last log lines:", ...lines] : [])
-      ].join("\n")
-    })
+  for (const seed of seedsOf(options)) checkSeed(seed, options, program)
+}
+
+/**
+ * The same, a seed at a time: between two the event loop has its turn. For many seeds, or long ones: a test runner whose
+ * worker says nothing for a minute (vitest) takes it for dead. Rejects where `check` throws.
+ */
+export const checkInTurns = async <E>(options: CheckOptions, program: Program<E>): Promise<void> => {
+  InvalidOptions.checkOrThrow("Simulation.checkInTurns", options, checkChecks)
+  for (const seed of seedsOf(options)) {
+    checkSeed(seed, options, program)
+    await Effect.runPromise(Effect.sleep(0))
   }
+}
+
+type Program<E> = Effect.Effect<unknown, E, Scope.Scope> | ((seed: number) => Effect.Effect<unknown, E, Scope.Scope>)
+
+const seedsOf = ({ from = 0, seeds = 100 }: CheckOptions) => Array.from({ length: seeds }, (_, i) => from + i)
+
+const checkSeed = <E>(seed: number, options: CheckOptions, program: Program<E>): void => {
+  const lines: Array<string> = []
+  const keep = Logger.map(Logger.stringLogger, (line) => {
+    if (lines.push(line) > 50) lines.shift()
+  })
+  const { elapsed, exit, wakes } = Effect.suspend(() => (Effect.isEffect(program) ? program : program(seed))).pipe(
+    Effect.provide(Logger.replace(Logger.defaultLogger, keep)),
+    (effect) => run(seed, effect, InvalidOptions.only<Options>(checks, options))
+  )
+  if (Exit.isSuccess(exit)) return
+  throw new CheckFailed({
+    seed,
+    cause: Cause.squash(exit.cause),
+    message: [
+      `Seed ${seed} fails after ${Duration.toMillis(elapsed)} ms of virtual time and ${wakes} wakes. ` +
+        `It alone: { seeds: 1, from: ${seed} }`,
+      Cause.pretty(exit.cause),
+      ...(lines.length > 0 ? ["Its last log lines:", ...lines] : [])
+    ].join("\n")
+  })
 }
 
 /**
