@@ -35,7 +35,7 @@ const after = <E>(backlog: Backlog.Backlog<E>, n: number) =>
 
 describe("Backlog", () => {
   it("growth is near the truth though every count is off by a tenth and late by up to a minute", () =>
-    Simulation.check(
+    Simulation.checkInTurns(
       { seeds: 40 },
       Effect.gen(function* () {
         const growth = 18
@@ -71,7 +71,7 @@ describe("Backlog", () => {
   )
 
   it("departures counted and arrivals derived; the time to drain follows from the growth", () =>
-    Simulation.check(
+    Simulation.checkInTurns(
       { seeds: 1 },
       Effect.gen(function* () {
         const backlog = yield* Backlog.make(
@@ -91,7 +91,7 @@ describe("Backlog", () => {
     ))
 
   it("a backlog that grows never drains; an empty one has drained", () =>
-    Simulation.check(
+    Simulation.checkInTurns(
       { seeds: 1 },
       Effect.gen(function* () {
         const growing = yield* after(yield* Backlog.make(source((at) => Effect.succeed(at))), 10)
@@ -102,7 +102,7 @@ describe("Backlog", () => {
     ))
 
   it("one reader serves all who listen, and nobody reads while none does", () =>
-    Simulation.check(
+    Simulation.checkInTurns(
       { seeds: 30 },
       Effect.gen(function* () {
         const queue = source(() => Effect.succeed(7))
@@ -126,7 +126,7 @@ describe("Backlog", () => {
     ))
 
   it("a reading that fails makes a stale sample with the last one known, and the next is fresh again", () =>
-    Simulation.check(
+    Simulation.checkInTurns(
       { seeds: 1 },
       Effect.gen(function* () {
         const backlog = yield* Backlog.make(
@@ -147,7 +147,7 @@ describe("Backlog", () => {
     ))
 
   it("a fatal error ends the samples of all who listen", () =>
-    Simulation.check(
+    Simulation.checkInTurns(
       { seeds: 10 },
       Effect.gen(function* () {
         const backlog = yield* Backlog.make(
@@ -160,7 +160,7 @@ describe("Backlog", () => {
     ))
 
   it("the age is estimated from what is received, grows while nothing is, and is nothing once the queue was empty", () =>
-    Simulation.check(
+    Simulation.checkInTurns(
       { seeds: 1, order: "fifo" },
       Effect.gen(function* () {
         const queue = yield* MemoryQueue.make()
@@ -222,7 +222,7 @@ describe("Backlog", () => {
   })
 
   it("the samples of many queues come as one stream, each with its name", () =>
-    Simulation.check(
+    Simulation.checkInTurns(
       { seeds: 5 },
       Effect.gen(function* () {
         const [a, b] = yield* Effect.all([

@@ -220,8 +220,8 @@ const setup = (options: {
   })
 
 const inTime = (name: string, program: () => Effect.Effect<void, unknown>) =>
-  it(name, () => {
-    Simulation.check({ seeds: 5, leaks: "fail" }, program())
+  it(name, async () => {
+    await Simulation.checkInTurns({ seeds: 5, leaks: "fail" }, program())
   })
 
 describe("process with a circuit", () => {
@@ -413,8 +413,8 @@ describe("process with a circuit", () => {
     }).pipe(Effect.scoped, quiet)
   )
 
-  it("over many seeds: through any number of outages every message is done once it is up, in its group's order", () => {
-    Simulation.check(
+  it("over many seeds: through any number of outages every message is done once it is up, in its group's order", async () => {
+    await Simulation.checkInTurns(
       { seeds: 60, leaks: "fail" },
       Effect.gen(function* () {
         const ordered = yield* Random.nextBoolean

@@ -174,7 +174,7 @@ describe("Served", () => {
   )
 
   it("its bound, its rate and the slots of its stages are read and changed while it runs; a restart keeps the first two", () =>
-    Simulation.check(
+    Simulation.checkInTurns(
       { seeds: 3, leaks: "fail" },
       Effect.gen(function* () {
         const queue = yield* MemoryQueue.make({ latency: "10 millis" })

@@ -79,8 +79,8 @@ describe("Sequencer", () => {
     assert.deepStrictEqual(ready, ["a1", "ab"])
   })
 
-  it("against a plain model, at random: one of a lane at a time, in the order of arrival", () => {
-    Simulation.check(
+  it("against a plain model, at random: one of a lane at a time, in the order of arrival", async () => {
+    await Simulation.checkInTurns(
       { seeds: 50 },
       Effect.gen(function* () {
         const lanes = new Map<string, Array<number>>()

@@ -182,8 +182,8 @@ describe("invariants", () => {
   const seeds = 60
   for (const faults of [false, true]) {
     for (const end of ["finish", "drain", "interrupt"] as const) {
-      it(`bound, demand, one settlement, no loss: ${faults ? "a queue that fails" : "a sound queue"}, ended by ${end}`, () => {
-        Simulation.check({ seeds, leaks: "fail" }, consume({ faults, end }))
+      it(`bound, demand, one settlement, no loss: ${faults ? "a queue that fails" : "a sound queue"}, ended by ${end}`, async () => {
+        await Simulation.checkInTurns({ seeds, leaks: "fail" }, consume({ faults, end }))
       }, 60_000)
     }
   }

@@ -100,16 +100,16 @@ const sendBack = (fifo: boolean) => {
   )
 }
 
-it("standard queues: send back under faults and deaths", () => {
-  Simulation.check({ seeds: 60 }, sendBack(false))
+it("standard queues: send back under faults and deaths", async () => {
+  await Simulation.checkInTurns({ seeds: 60 }, sendBack(false))
 })
 
-it("FIFO queues: send back under faults and deaths, without duplicates", () => {
-  Simulation.check({ seeds: 60 }, sendBack(true))
+it("FIFO queues: send back under faults and deaths, without duplicates", async () => {
+  await Simulation.checkInTurns({ seeds: 60 }, sendBack(true))
 })
 
-it("moveAll under faults and interruptions: each message is in one queue, once", () => {
-  Simulation.check(
+it("moveAll under faults and interruptions: each message is in one queue, once", async () => {
+  await Simulation.checkInTurns(
     { seeds: 40 },
     emulated(["dead", "home"], (sqs) =>
       Effect.gen(function* () {

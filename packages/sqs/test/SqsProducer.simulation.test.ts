@@ -260,17 +260,17 @@ const together = (queue: string, closesEarly: boolean) =>
 
 describe("producers over seeds", () => {
   for (const queue of ["q", "q.fifo"]) {
-    it(`${queue}: what is confirmed is there; on FIFO once, and in its group's order`, () => {
-      Simulation.check({ seeds: 60 }, producers(queue, false))
+    it(`${queue}: what is confirmed is there; on FIFO once, and in its group's order`, async () => {
+      await Simulation.checkInTurns({ seeds: 60 }, producers(queue, false))
     }, 60_000)
 
-    it(`${queue}: the same where scopes close at any moment, and nobody waits for ever`, () => {
-      Simulation.check({ seeds: 60, leaks: "fail" }, producers(queue, true))
+    it(`${queue}: the same where scopes close at any moment, and nobody waits for ever`, async () => {
+      await Simulation.checkInTurns({ seeds: 60, leaks: "fail" }, producers(queue, true))
     }, 60_000)
 
     for (const closeEarly of [false, true]) {
-      it(`${queue}: producers and consumers together${closeEarly ? ", producers closing at any moment" : ""}`, () => {
-        Simulation.check({ seeds: 20 }, together(queue, closeEarly))
+      it(`${queue}: producers and consumers together${closeEarly ? ", producers closing at any moment" : ""}`, async () => {
+        await Simulation.checkInTurns({ seeds: 20 }, together(queue, closeEarly))
       }, 60_000)
     }
   }
