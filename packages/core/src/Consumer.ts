@@ -193,6 +193,8 @@ class Engine<E> implements Custodian {
   /** Warned about once a streak: the rest is at debug. */
   #receiveFails = false
   #sourceClosed = false
+  /** The stages that its pipeline ends in, as far as they are not over: two where its stream is run twice. */
+  readonly #ends = new Set<object>()
   /** Who waits for the last settlements: what the queue refuses then is not waited for. */
   #flushing = 0
   draining = false
@@ -690,6 +692,21 @@ class Engine<E> implements Custodian {
     })
   }
 
+  endsIn(stage: object): void {
+    this.#ends.add(stage)
+  }
+
+  endIsOver(stage: object): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#ends.delete(stage)
+      if (this.#ends.size > 0 || !this.#sourceClosed) return Effect.void
+      return Effect.zipRight(
+        this.settled(this.#release(nobodys)),
+        Effect.sync(() => this.#rest())
+      )
+    })
+  }
+
   get stopReceiving(): Effect.Effect<void> {
     return this.intake.stop
   }
@@ -1068,6 +1085,10 @@ const longestOverflow = 5 * 60 * 1000
 const asReleased = (delivery: InFlight): Ending => ({ delivery, settlement: Settlement.release, awaited: false })
 
 const unclaimed = (delivery: InFlight): boolean => delivery.phase < Phase.Claimed
+
+/** No stage that is still there answers for it. */
+const nobodys = ({ owner, phase }: InFlight): boolean =>
+  phase < Phase.Claimed || (phase === Phase.Claimed && (owner === undefined || owner.closed))
 
 const waits = (delivery: InFlight): boolean => delivery.waits
 

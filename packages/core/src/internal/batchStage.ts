@@ -33,6 +33,8 @@ class Filling<A, E, EX> {
   /** The reader knows of the end: it has taken all that came before. */
   #told = false
   #end: Exit.Exit<never, Option.Option<EX>> | undefined
+  /** What has come and has no place in a batch yet. */
+  #waiting: ReadonlyArray<Delivery<A, E>> = []
   /** Counts what its reader would want to know. */
   #changes = 0
   #wakeReader: (() => void) | undefined
@@ -72,11 +74,13 @@ class Filling<A, E, EX> {
       for (let i = from; i < deliveries.length; i++) {
         if (this.#full()) {
           // What waits here for its turn is not forgotten.
-          for (const waiting of deliveries.slice(i)) inFlight(waiting).awaited = true
+          this.#waiting = deliveries.slice(i)
+          for (const waiting of this.#waiting) inFlight(waiting).awaited = true
           return Effect.zipRight(this.#untilTaken, this.#feed(deliveries, i))
         }
         this.#add(deliveries[i] as Delivery<A, E>)
       }
+      this.#waiting = []
       return Effect.void
     })
   }
@@ -156,6 +160,7 @@ class Filling<A, E, EX> {
       this.#end.cause._tag === "Fail" &&
       Option.isNone(this.#end.cause.error)
     if (ended && this.#ready === undefined && this.#deliveries.length === 0) return finished
+    for (const delivery of this.#waiting) this.claims.claim(inFlight(delivery))
     return this.claims.stopReceiving.pipe(
       Effect.zipRight(Effect.sync(() => this.claims.interruptAll())),
       Effect.zipRight(this.claims.settled),

@@ -127,6 +127,11 @@ class Decoder<A, E, B, EX, R> {
     return Effect.succeed(Chunk.unsafeFromArray(decoded))
   })
 
+  /** What waits here for room is nobody's any more. */
+  readonly close: Effect.Effect<void> = Effect.sync(() => {
+    for (const waiting of this.#items.slice(this.#next)) inFlight(waiting).awaited = false
+  })
+
   readonly pull: Effect.Effect<Chunk.Chunk<Delivery<B, E | DecodeError>>, Option.Option<EX>, R> = Effect.suspend(() =>
     this.#next < this.#items.length
       ? this.#step
@@ -147,6 +152,8 @@ export const decodeStage = <A, E, EX, RX, B, R>(
     Effect.gen(function* () {
       const context = yield* Effect.context<RX>()
       const pull = yield* Stream.toPull(self)
-      return new Decoder(decode, Effect.provide(pull, context)).pull
+      const decoder = new Decoder(decode, Effect.provide(pull, context))
+      yield* Effect.addFinalizer(() => decoder.close)
+      return decoder.pull
     })
   )

@@ -82,6 +82,10 @@ export interface Custodian {
   /** Its policy threw, or is none: the queue's own timeout decides. */
   readonly undecided: (delivery: InFlight, defect: unknown) => void
   readonly once: (counter: OnceCounter) => void
+  /** A stage that settles is at the end of its pipeline. */
+  readonly endsIn: (stage: object) => void
+  /** That stage is over, and all that was before it. With the last one, what waits between stages is nobody's: it goes back. */
+  readonly endIsOver: (stage: object) => Effect.Effect<void>
   /** Sends no more receives and waits for the open ones. */
   readonly stopReceiving: Effect.Effect<void>
   /** How long what has been interrupted may take to end. */

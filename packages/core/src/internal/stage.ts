@@ -621,6 +621,8 @@ class Dispatcher<In, Out, E, R> {
       return finished
     }
     this.#closing = true
+    // What has come and waits for a slot is known to nobody else.
+    for (const item of this.#ready) for (const delivery of this.#options.deliveries(item)) claims.claim(delivery)
     return claims.stopReceiving.pipe(
       Effect.zipRight(
         Effect.sync(() => {
@@ -641,14 +643,33 @@ class Dispatcher<In, Out, E, R> {
   })
 }
 
+/** The consumers whose pipeline ends in a stage. */
+class End {
+  readonly #custodians = new Set<Custodian>()
+
+  meets(custodian: Custodian): void {
+    this.#custodians.add(custodian)
+    custodian.endsIn(this)
+  }
+
+  readonly isOver: Effect.Effect<void> = Effect.suspend(() =>
+    together([...this.#custodians], (custodian) => custodian.endIsOver(this))
+  )
+}
+
 /** A stage that settles ends a pipeline: what is further down is another one's. */
 const introduce =
-  <In, Out, R>({ concurrency, meets }: Options<In, Out, R>, runFork: RunFork<R>) =>
+  <In, Out, R>({ concurrency, meets }: Options<In, Out, R>, end: End, runFork: RunFork<R>) =>
   ({ meet, slots }: Introduction): Introduction => {
     const own = concurrency.unsafeGet() === Number.MAX_SAFE_INTEGER ? [] : [concurrency]
-    return meets === undefined
-      ? { meet, slots: [...own, ...slots] }
-      : { meet: (custodian) => meets(custodian, runFork), slots: own }
+    if (meets === undefined) return { meet, slots: [...own, ...slots] }
+    return {
+      meet: (custodian) => {
+        end.meets(custodian)
+        meets(custodian, runFork)
+      },
+      slots: own
+    }
   }
 
 /**
@@ -663,13 +684,17 @@ export const dispatch = <In, Out, E, R, R2>(
     Effect.gen(function* () {
       // Captured where finalizers may not be interrupted, maybe; handlers must be.
       const runtime = Runtime.enableRuntimeFlag(yield* legibleRuntime<R | R2>(), RuntimeFlags.Interruption)
+      // Before the upstream is opened, and so done when all of it has closed: what a stage has passed on, and an operator
+      // between holds, no other stage releases.
+      const end = new End()
+      yield* Effect.addFinalizer(() => end.isOver)
       const pull = yield* Stream.toPull(self)
       const options = make()
       const runFork = annotatedFork<R2>(runtime)
       const dispatcher = new Dispatcher<In, Out, E, R2>(options, runFork)
       yield* Effect.addFinalizer(() => dispatcher.close)
       const drive = dispatcher.drive(Effect.provide(pull, runtime.context))
-      yield* Effect.forkScoped(Effect.locallyWith(drive, introduction, introduce(options, runFork)))
+      yield* Effect.forkScoped(Effect.locallyWith(drive, introduction, introduce(options, end, runFork)))
       return dispatcher.pull
     })
   )
