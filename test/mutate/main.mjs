@@ -1,6 +1,6 @@
 /**
  * Breaks the code that keeps the invariants, one line at a time, and runs the tests that concern it: what survives, no test
- * sees. Run by hand: `npm run mutate -- [--file Intake.ts] [--sample 200] [--seed 1] [--workers 2] [--only text]`.
+ * sees. Run by hand: `npm run mutate -- [--file Intake.ts] [--sample 200] [--seed 1] [--workers 2] [--minutes 10] [--only text]`.
  *
  * The sources stay as they are: all mutants of a file are compiled into one bundle with its tests, and switched on one at a
  * time. What survives and is written down in `survivors.mjs` is listed with its reason; any other makes the program fail.
@@ -22,6 +22,8 @@ const { values } = parseArgs({
     sample: { type: "string" },
     seed: { type: "string", default: "1" },
     workers: { type: "string", default: "2" },
+    /** Begins with no other mutant after so long. */
+    minutes: { type: "string" },
     /** Only those that have this in their text, before or after. */
     only: { type: "string" }
   }
@@ -138,6 +140,8 @@ const reasonOf = ({ after, before, path, place }) =>
 // --------------------------------------------------------------------------------------------------------------- run
 
 const survived = []
+const ran = []
+const until = Date.now() + 60_000 * Number(values.minutes ?? Number.POSITIVE_INFINITY)
 
 /** Runs these mutants in a process of its own, and in another one from behind one that hangs. */
 const run = (path, compiled, ids) =>
@@ -158,16 +162,22 @@ const run = (path, compiled, ids) =>
       if (begins !== undefined) current = begins
       if (id === undefined) return
       left.delete(id)
-      if (by !== undefined) return
       const mutant = sample.find((one) => one.path === path && one.id === id)
+      ran.push(mutant)
+      if (Date.now() > until) {
+        left.clear()
+        child.kill()
+      }
+      if (by !== undefined) return
       survived.push(mutant)
       console.log(`survives${isReached ? "" : ", never reached"}: ${describe(mutant)}`)
     })
     child.on("exit", () => {
       clearTimeout(timer)
-      left.delete(current)
-      if (current === undefined) reject(new Error(`the tests of ${path} do not run`))
-      else resolve(left.size === 0 ? undefined : run(path, compiled, [...left]))
+      if (left.delete(current)) ran.push(sample.find((one) => one.path === path && one.id === current))
+      if (current === undefined) return reject(new Error(`the tests of ${path} do not run`))
+      if (left.size === 0) console.log(`${path}: done`)
+      resolve(left.size === 0 ? undefined : run(path, compiled, [...left]))
     })
   })
 
@@ -178,7 +188,8 @@ for (const file of files) {
   if (ids.length > 0) jobs.push({ ids, path: file.path, compiled: await bundle(file) })
 }
 const work = async () => {
-  for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) await run(job.path, job.compiled, job.ids)
+  for (let job = jobs.shift(); job !== undefined && Date.now() < until; job = jobs.shift())
+    await run(job.path, job.compiled, job.ids)
 }
 await Promise.all(Array.from({ length: Number(values.workers) }, work))
 rmSync(folder, { recursive: true })
@@ -188,10 +199,10 @@ for (const mutant of explained) console.log(`\nfor a reason: ${reasonOf(mutant)}
 console.log()
 for (const { path } of files) {
   const ofFile = (mutants) => mutants.filter((mutant) => mutant.path === path).length
-  console.log(`${path}: ${ofFile(sample)} run, ${ofFile(survived)} survive`)
+  console.log(`${path}: ${ofFile(ran)} run, ${ofFile(survived)} survive`)
 }
-const share = ((100 * survived.length) / Math.max(1, sample.length)).toFixed(1)
+const share = ((100 * survived.length) / Math.max(1, ran.length)).toFixed(1)
 console.log(
-  `${sample.length} of ${every.length} mutants run (seed ${values.seed}): ${sample.length - survived.length} noticed, ${survived.length} survive (${share} %), ${explained.length} of them for a reason that is written down`
+  `${ran.length} of ${every.length} mutants run (seed ${values.seed}): ${ran.length - survived.length} noticed, ${survived.length} survive (${share} %), ${explained.length} of them for a reason that is written down`
 )
 process.exitCode = explained.length === survived.length ? 0 : 1
