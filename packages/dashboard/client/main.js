@@ -40,7 +40,16 @@ const write = (at, text) => {
 let known = new Map()
 let history = 600_000
 /** Shown for as long as there is one of this name. */
-let chosen = decodeURIComponent(location.hash.slice(1))
+/** What follows the # may be anything: what is no name is none. */
+const chosenByAddress = () => {
+  try {
+    return decodeURIComponent(location.hash.slice(1))
+  } catch {
+    return ""
+  }
+}
+
+let chosen = chosenByAddress()
 const charts = Charts.make(find("#charts"))
 
 const current = () => known.get(chosen) ?? known.values().next().value
@@ -486,7 +495,7 @@ find("#concurrency").addEventListener("submit", (event) => {
 addEventListener("hashchange", () => {
   // The skip link has a fragment of its own.
   if (location.hash === "#main") return
-  chosen = decodeURIComponent(location.hash.slice(1))
+  chosen = chosenByAddress()
   write(find("#answer"), "")
   show()
   scrollTo(0, 0)

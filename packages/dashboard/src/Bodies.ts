@@ -21,13 +21,10 @@ export interface Bodies {
   readonly of: (messageId: string) => Effect.Effect<string | undefined>
 }
 
-const whole = (option: string, value: number, max: number) =>
-  Number.isInteger(value) && value >= 1 && value <= max
-    ? Effect.succeed(value)
-    : new InvalidOptions.InvalidOptions({
-        option,
-        message: `${option} is ${value}; write a whole number from 1 to ${max}`
-      })
+const checks: InvalidOptions.Checks<Options> = {
+  keep: InvalidOptions.aWholeNumber({ min: 1, max: 100_000 }),
+  longest: InvalidOptions.aWholeNumber({ min: 1, max: 1_048_576 })
+}
 
 /**
  * Takes at most `keep` × `longest` characters of memory. Fails with `InvalidOptions` where an option cannot work.
@@ -38,8 +35,8 @@ const whole = (option: string, value: number, max: number) =>
  */
 export const make = (options: Options = {}): Effect.Effect<Bodies, InvalidOptions.InvalidOptions> =>
   Effect.gen(function* () {
-    const keep = yield* whole("keep", options.keep ?? 1_000, 100_000)
-    const longest = yield* whole("longest", options.longest ?? 4_096, 1_048_576)
+    yield* InvalidOptions.check("Bodies", options, checks)
+    const { keep = 1_000, longest = 4_096 } = options
     const bodies = new Map<string, string>()
     const remember = (id: string, body: string) => {
       // The latest last, so that the first is the one to forget.

@@ -12,7 +12,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import type * as Backlog from "@millrace/core/Backlog"
 import * as Diagnosis from "@millrace/core/Diagnosis"
-import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as ProcessLoad from "@millrace/core/ProcessLoad"
 import type * as Tunable from "@millrace/core/Tunable"
 import * as Context from "effect/Context"
@@ -26,9 +26,10 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Bodies } from "./Bodies.js"
 import { type Asset, assets } from "./internal/assets.js"
-import { Guard, isLoopback, securityHeaders } from "./internal/guard.js"
+import { bearerOf, Guard, isLoopback, securityHeaders } from "./internal/guard.js"
 import * as Monitor from "./internal/monitor.js"
 import type * as Wire from "./internal/wire.js"
+import * as WrongTokens from "./internal/wrongTokens.js"
 
 /** What can be shown: a `Consumer`, or a `Served` one. */
 export type Shown = Monitor.Watched["consumer"]
@@ -103,18 +104,19 @@ export class Dashboard extends Context.Tag("@millrace/dashboard/Dashboard")<Dash
  */
 export const layer = <E, R>(
   options: Options<E, R>
-): Layer.Layer<Dashboard, E | InvalidOptions | CannotListen, Exclude<R, Scope.Scope>> =>
+): Layer.Layer<Dashboard, E | InvalidOptions.InvalidOptions | CannotListen, Exclude<R, Scope.Scope>> =>
   Layer.scoped(Dashboard, make(options))
 
 /** As `layer`, until the scope closes. */
 export const make = <E, R>(
   options: Options<E, R>
-): Effect.Effect<Service, E | InvalidOptions | CannotListen, R | Scope.Scope> =>
+): Effect.Effect<Service, E | InvalidOptions.InvalidOptions | CannotListen, R | Scope.Scope> =>
   Effect.gen(function* () {
     const { every, history, host, pages, port, token } = yield* check(options)
     const consumers = new Map<string, Monitor.Watched>()
     for (const [name, shown] of Object.entries(yield* options.consumers)) {
       const entry: Entry = "consumer" in shown ? shown : { consumer: shown }
+      yield* InvalidOptions.check(`the consumer ${name}`, entry, entryChecks, `${name}.`)
       const diagnosis = yield* Effect.provide(
         Diagnosis.of(entry.consumer, entry.backlog, options.diagnosis),
         ProcessLoad.layer
@@ -130,15 +132,24 @@ export const make = <E, R>(
     }
     const files = yield* assets
     const monitor = yield* Monitor.make(consumers, { every, history })
-    const guard = new Guard({ host, token, hosts: options.hosts ?? [] })
 
-    const node = createServer()
+    const node = createServer(patience)
+    node.maxConnections = pages + otherConnections
+    node.on("clientError", (_, socket) => {
+      if (socket.writable) socket.end(unreadable)
+      else socket.destroy()
+    })
     const server = yield* Effect.mapError(
       NodeHttpServer.make(() => node, { port, host }),
       ({ cause }) => cannotListen(host, port, cause)
     )
     // Open pages would hold up the server's end.
     yield* Effect.addFinalizer(() => Effect.sync(() => node.closeAllConnections()))
+
+    const { address } = server
+    const listening = address._tag === "TcpAddress" ? address.port : port
+    const guard = new Guard({ host, token, hosts: options.hosts ?? [], port: listening })
+    const wrongTokens = WrongTokens.make()
 
     let open = 0
     const events = Effect.gen(function* () {
@@ -155,7 +166,9 @@ export const make = <E, R>(
       const { headers } = yield* HttpServerRequest.HttpServerRequest
       if (!guard.isOwn(headers)) return refuse(403, "The token is taken from this server's own page alone.")
       const form = yield* HttpServerRequest.schemaBodyUrlParams(Schema.Struct({ token: Schema.String }))
-      if (!guard.isToken(form.token)) return HttpServerResponse.redirect("/?wrong", { status: 303 })
+      if (!guard.isToken(form.token)) {
+        return (yield* wrongTokens.shown) ? HttpServerResponse.redirect("/?wrong", { status: 303 }) : tooMany
+      }
       return HttpServerResponse.redirect("/", { status: 303, headers: { "set-cookie": guard.cookie } })
     })
 
@@ -191,7 +204,9 @@ export const make = <E, R>(
     const answer = Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
       const { headers, method } = request
-      const url = new URL(request.url, "http://localhost")
+      const base = "http://localhost"
+      if (!URL.canParse(request.url, base)) return refuse(400, "The request cannot be read.")
+      const url = new URL(request.url, base)
       if (!guard.knowsHost(headers)) {
         return refuse(421, "This name is not known here: call it localhost, or name it in the option hosts.")
       }
@@ -200,6 +215,7 @@ export const make = <E, R>(
       if (reads && unguarded !== undefined) return serve(unguarded)
       if (url.pathname === "/login" && method === "POST") return yield* login
       if (!guard.mayLook(headers)) {
+        if (bearerOf(headers) !== undefined && !(yield* wrongTokens.shown)) return tooMany
         return reads && url.pathname === "/"
           ? HttpServerResponse.setStatus(serve(files.login), 401)
           : refuse(401, "The token is missing or wrong.")
@@ -218,13 +234,17 @@ export const make = <E, R>(
         answer.pipe(
           HttpServerRequest.withMaxBodySize(Option.some(4096)),
           Effect.catchAll(() => Effect.succeed(refuse(400, "The request cannot be read."))),
+          Effect.catchAllDefect((defect) =>
+            Effect.as(
+              Effect.logError("the dashboard could not answer", defect),
+              refuse(500, "It could not be answered.")
+            )
+          ),
           Effect.map(HttpServerResponse.setHeaders(securityHeaders))
         )
       )
       .pipe(HttpMiddleware.withTracerDisabledWhenEffect(() => true))
 
-    const { address } = server
-    const listening = address._tag === "TcpAddress" ? address.port : port
     return { host, port: listening, url: `http://${host.includes(":") ? `[${host}]` : host}:${listening}` }
   })
 
@@ -237,53 +257,84 @@ const serve = ({ bytes, type }: Asset) => HttpServerResponse.uint8Array(bytes, {
 
 const refuse = (status: number, message: string) => HttpServerResponse.text(message, { status })
 
+const tooMany = refuse(429, "Too many wrong tokens are shown; try again in a moment.")
+
+/** Half-sent requests must not hold the process's file descriptors: in milliseconds. */
+const patience = {
+  headersTimeout: 5_000,
+  requestTimeout: 10_000,
+  keepAliveTimeout: 5_000,
+  connectionsCheckingInterval: 1_000
+}
+
+/** Beside those of open pages. */
+const otherConnections = 64
+
+/** The answer to what is no HTTP. */
+const unreadable = [
+  "HTTP/1.1 400 Bad Request",
+  "connection: close",
+  "content-length: 0",
+  ...Object.entries(securityHeaders).map(([name, value]) => `${name}: ${value}`),
+  "",
+  ""
+].join("\r\n")
+
 const shortestToken = 16
+
+const checks: InvalidOptions.Checks<Options> = {
+  consumers: InvalidOptions.required({
+    ...InvalidOptions.effect,
+    write: "an Effect that gives the consumers by name, such as Effect.all({ orders: Orders })"
+  }),
+  port: InvalidOptions.aWholeNumber({ min: 0, max: 65_535 }),
+  host: InvalidOptions.text,
+  token: InvalidOptions.redacted,
+  hosts: InvalidOptions.list(InvalidOptions.text),
+  every: InvalidOptions.time({ min: "100 millis", max: "1 minute" }),
+  history: InvalidOptions.time(),
+  diagnosis: InvalidOptions.fields<Diagnosis.WatchOptions>(Diagnosis.watchChecks),
+  pages: InvalidOptions.aWholeNumber({ min: 1, max: 10_000 })
+}
+
+const entryChecks: InvalidOptions.Checks<Entry> = {
+  consumer: InvalidOptions.required(InvalidOptions.having("a consumer", "figures", "health", "pause")),
+  backlog: InvalidOptions.having("a backlog, such as yield* SqsBacklog.make(queue)", "samples"),
+  controls: InvalidOptions.fields<Controls>({
+    pause: InvalidOptions.flag,
+    concurrency: InvalidOptions.having("a Tunable of Tunable.make", "unsafeGet", "unsafeSubscribe")
+  }),
+  bodies: InvalidOptions.having("the bodies of Bodies.make", "through", "of")
+}
 
 const check = <E, R>(options: Options<E, R>) =>
   Effect.gen(function* () {
+    yield* InvalidOptions.check("the dashboard", options, checks)
     const { host = "127.0.0.1", pages = 32, port = 4400, token } = options
-    const whole = (option: string, value: number, min: number, max: number) =>
-      Number.isInteger(value) && value >= min && value <= max
-        ? Effect.succeed(value)
-        : new InvalidOptions({ option, message: `${option} is ${value}; write a whole number from ${min} to ${max}` })
     if (token === undefined && !isLoopback(host)) {
-      return yield* new InvalidOptions({
+      return yield* new InvalidOptions.InvalidOptions({
         option: "token",
         message: `host is ${host}, which others reach, and there is no token; give one, such as yield* Config.redacted("DASHBOARD_TOKEN"), or leave host out`
       })
     }
-    if (token !== undefined && Redacted.value(token).length < shortestToken) {
-      return yield* new InvalidOptions({
+    if (token !== undefined && String(Redacted.value(token)).length < shortestToken) {
+      return yield* new InvalidOptions.InvalidOptions({
         option: "token",
         message: `token is too short to keep anybody out; write at least ${shortestToken} characters, such as those of: openssl rand -base64 24`
       })
     }
-    const every = yield* within("every", options.every ?? "1 second", "100 millis", "1 minute")
+    const every = Duration.decode(options.every ?? "1 second")
     const most = Duration.times(every, 3_600)
+    const history = options.history ?? Duration.min("10 minutes", most)
     return {
       host,
       token,
       every,
-      pages: yield* whole("pages", pages, 1, 10_000),
-      port: yield* whole("port", port, 0, 65_535),
-      history: yield* within("history", options.history ?? Duration.min("10 minutes", most), every, most)
+      pages,
+      port,
+      history: yield* InvalidOptions.duration("history", history, { min: every, max: most })
     }
   })
-
-const within = (
-  option: string,
-  value: Duration.DurationInput,
-  min: Duration.DurationInput,
-  max: Duration.DurationInput
-): Effect.Effect<Duration.Duration, InvalidOptions> => {
-  const decoded = Duration.decodeUnknown(value)
-  return Option.isSome(decoded) && Duration.between(decoded.value, { minimum: min, maximum: max })
-    ? Effect.succeed(decoded.value)
-    : new InvalidOptions({
-        option,
-        message: `${option} is ${Option.match(decoded, { onNone: () => String(value), onSome: Duration.format })}; write a time from ${Duration.format(min)} to ${Duration.format(max)}`
-      })
-}
 
 const cannotListen = (host: string, port: number, cause: unknown): CannotListen => {
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined

@@ -20,9 +20,7 @@ const digest = (text: string) => createHash("sha256").update(text).digest()
 /** Takes the same time whatever is wrong, and of whatever length. */
 const same = (a: string, b: string): boolean => timingSafeEqual(digest(a), digest(b))
 
-const cookieName = "millrace_dashboard"
-
-const cookieOf = (headers: Headers): string | undefined => {
+const cookieOf = (headers: Headers, cookieName: string): string | undefined => {
   for (const pair of (headers["cookie"] ?? "").split(";")) {
     const [name, value] = pair.trim().split("=", 2)
     if (name === cookieName) return value
@@ -30,11 +28,17 @@ const cookieOf = (headers: Headers): string | undefined => {
   return undefined
 }
 
+/** The token that a program shows. */
+export const bearerOf = (headers: Headers): string | undefined =>
+  /^Bearer (.+)$/i.exec(headers["authorization"] ?? "")?.[1]
+
 export interface Options {
   readonly host: string
   /** Names by which a server that listens on loopback may be called besides loopback's own. */
   readonly hosts: ReadonlyArray<string>
   readonly token: Redacted.Redacted<string> | undefined
+  /** Cookies know no ports: each of a host's dashboards has one of its own name. */
+  readonly port: number
 }
 
 export class Guard {
@@ -42,8 +46,11 @@ export class Guard {
   /** What a browser that has shown the token shows from then on: the token itself is in no cookie. */
   readonly #session = randomBytes(32).toString("base64url")
 
+  readonly #cookieName: string
+
   constructor(options: Options) {
     this.#options = options
+    this.#cookieName = `millrace_dashboard_${options.port}`
   }
 
   /**
@@ -59,9 +66,9 @@ export class Guard {
 
   mayLook(headers: Headers): boolean {
     if (this.#options.token === undefined) return true
-    const [, bearer] = /^Bearer (.+)$/i.exec(headers["authorization"] ?? "") ?? []
+    const bearer = bearerOf(headers)
     if (bearer !== undefined) return this.isToken(bearer)
-    const cookie = cookieOf(headers)
+    const cookie = cookieOf(headers, this.#cookieName)
     return cookie !== undefined && same(cookie, this.#session)
   }
 
@@ -72,7 +79,7 @@ export class Guard {
 
   /** Sent to no other site, and not to scripts. Ends with the browser's session. */
   get cookie(): string {
-    return `${cookieName}=${this.#session}; Path=/; HttpOnly; SameSite=Strict`
+    return `${this.#cookieName}=${this.#session}; Path=/; HttpOnly; SameSite=Strict`
   }
 
   /** Whether a request comes from this server's own page, as far as the browser tells. */
