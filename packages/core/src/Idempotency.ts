@@ -31,7 +31,10 @@ import {
   type Once
 } from "./internal/once/terms.js"
 
-export { type Failure, KeyClaimed, KeyResultLost, KeyReused, type Once }
+export { type Failure, KeyClaimed, KeyResultLost, KeyReused, keyClaimed, keyReused, type Once }
+
+/** A name for an owner of claims that no other has, in any process. */
+export const owner: Effect.Effect<string> = Effect.map(owners, (next) => next())
 
 export interface KeyOptions<in A> {
   /**
