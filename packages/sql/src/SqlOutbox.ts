@@ -151,8 +151,6 @@ export const makeRelay = (
   Effect.gen(function* () {
     const dialect = yield* Dialect.make
     const table = new Table(dialect)
-    const producer = yield* SqsProducer.make<string>(options.to ?? queue, { retry: endless, ...options.producer })
-    const { fifo } = producer.queue
     const most = options.shards ?? shards
     const buffer = options.buffer ?? 2000
     const page = Math.max(10, Math.floor(buffer / 2))
@@ -166,7 +164,17 @@ export const makeRelay = (
     const sending: Array<Pending> = []
     let confirmed: Array<number> = []
     let cursor = 0
+    /** Another part is its own now: what is there of it may be anywhere. */
+    let anew = false
     const keyOf = (shard: number) => `outbox ${queue} ${shard}`
+    // Before the producer is made, so after it is closed: what it still sends comes before what the next relay sends.
+    yield* Effect.addFinalizer(() =>
+      table
+        .abandon([...held].map((shard) => ({ key: keyOf(shard), owner })))
+        .pipe(Effect.timeout("5 seconds"), Effect.ignore)
+    )
+    const producer = yield* SqsProducer.make<string>(options.to ?? queue, { retry: endless, ...options.producer })
+    const { fifo } = producer.queue
     const wake = Queue.offer(wakes, undefined)
     const again = Effect.retry(endless)
     const warned = <A, R>(what: string, effect: Effect.Effect<A, SqlError, R>) =>
@@ -195,7 +203,7 @@ export const makeRelay = (
         const [begun] = yield* table.begin([entry])
         if (begun?._tag !== "Claimed") continue
         held.add(shard)
-        cursor = 0
+        anew = true
         yield* wake
       }
     })
@@ -204,6 +212,8 @@ export const makeRelay = (
       while (true) {
         if (held.size > 0 && open.size + page <= buffer) {
           const parts = [...held]
+          if (anew) cursor = 0
+          anew = false
           const rows = yield* warned(
             "read rows",
             dialect.run(
@@ -272,11 +282,6 @@ export const makeRelay = (
       )
     })
 
-    yield* Effect.addFinalizer(() =>
-      table
-        .abandon([...held].map((shard) => ({ key: keyOf(shard), owner })))
-        .pipe(Effect.timeout("5 seconds"), Effect.ignore)
-    )
     yield* Effect.addFinalizer(() => Effect.timeout(remove, "5 seconds").pipe(Effect.ignore))
     const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkScoped(Effect.interruptible(effect))
     yield* fork(
