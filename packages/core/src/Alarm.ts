@@ -99,8 +99,12 @@ const rounded = (duration: Duration.Duration): string =>
 const growing = (growth: number | undefined): string =>
   growth === undefined ? "" : `, ${growth < 0 ? "shrinking" : "growing"} by ${Math.abs(growth).toFixed(1)} a second`
 
+/** A backlog that is being worked off is under its limit by then, in seconds. */
+const soon = 10 * 60
+
 /**
- * More than `above` messages wait, and more come than go. It stays fired while they are worked off, until `clearAt` (by
+ * More than `above` messages wait, and more come than go, or what waits will not be under `above` within ten minutes, as
+ * after a jump that stays. It stays fired while they are worked off, until `clearAt` (by
  * default four fifths of `above`) is reached, so that it does not come and go with the growth.
  */
 export const backlog = (
@@ -128,7 +132,10 @@ export const backlog = (
         judge: ({ growth, visible }) => {
           const verdict = level(visible)
           if (verdict !== "wrong") return verdict
-          return growth === undefined ? undefined : growth > growingBy ? "wrong" : "between"
+          if (growth === undefined) return undefined
+          if (growth > growingBy) return "wrong"
+          // A jump that stays grows no more, and is not worked off either.
+          return growingBy === 0 && visible + growth * soon > options.above ? "wrong" : "between"
         },
         describe: ({ growth, visible }) => `${visible} messages wait${growing(growth)}; the limit is ${options.above}`
       }
@@ -172,7 +179,8 @@ export const oldest = (
   )
 
 /**
- * At the present rate the backlog will not be gone in less than `above`, or never. A backlog of fewer than `atLeast`
+ * At the present rate the backlog will not be gone in less than `above`, or never. A backlog that neither grows nor shrinks
+ * takes what waits by the rate of departures, where the backlog knows that. A backlog of fewer than `atLeast`
  * messages (default 100) is well: there the growth is noise. `clearAt`: by default four fifths of `above`.
  */
 export const timeToDrain = (
@@ -201,8 +209,16 @@ export const timeToDrain = (
       const atLeast = options.atLeast ?? 100
       return {
         rule: { _tag: "TimeToDrain", above: Duration.toMillis(above), atLeast },
-        judge: ({ timeToDrain, visible }) =>
-          visible < atLeast ? "well" : timeToDrain && level(Duration.toMillis(timeToDrain)),
+        judge: ({ departures, growth, timeToDrain, visible }) => {
+          if (visible < atLeast) return "well"
+          // What leaves at such a rate is soon gone, however the backlog sways about what it holds.
+          const leaving = departures?.perSecond ?? 0
+          const held = leaving <= 0 ? Number.POSITIVE_INFINITY : (visible / leaving) * 1000
+          const growsFor = growth === undefined || growth <= 0 ? 0 : growth * Duration.toSeconds(above)
+          if (level(held) === "well" && growsFor < leaving * Duration.toSeconds(above)) return "well"
+          if (timeToDrain === undefined) return growth === undefined ? undefined : "between"
+          return level(Duration.toMillis(timeToDrain))
+        },
         describe: ({ growth, timeToDrain, visible }) =>
           `${visible} messages wait${growing(growth)}: ${
             timeToDrain === undefined ? "" : `${rounded(timeToDrain)} to drain; `

@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Delivery } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
-import { theilSen } from "./internal/slope.js"
+import { median, theilSen } from "./internal/slope.js"
 import type { ErrorKind } from "./LeaseQueue.js"
 
 export interface Counts {
@@ -102,7 +102,10 @@ export interface Fresh extends Counts {
   /** Messages a second. `undefined` where neither is counted, and until the growth is known. */
   readonly arrivals: Rate | undefined
   readonly departures: Rate | undefined
-  /** How long `visible` takes to become zero at the present growth: infinite while it does not shrink. */
+  /**
+   * How long `visible` takes to become zero at the present growth: infinite while it grows. Where the growth cannot be told
+   * from the noise of the counts, what waits by the rate of departures; `undefined` where that is not known either.
+   */
   readonly timeToDrain: Duration.Duration | undefined
 }
 
@@ -168,14 +171,33 @@ const rateOf = (own: number | undefined, other: number | undefined, growth: numb
       ? { perSecond: Math.max(0, other + growth), kind: "derived" }
       : undefined
 
-const drainTime = (visible: number, growth: number | undefined): Duration.Duration | undefined =>
-  visible === 0
-    ? Duration.zero
-    : growth === undefined
+/** How far off the slope of the readings may be: one standard error, from how far they are off their line. */
+const slopeError = (readings: ReadonlyArray<Reading>): number => {
+  const points = readings.map(({ at, visible }) => [at / 1000, visible] as const)
+  const line = theilSen(points)
+  if (line === undefined) return 0
+  const spread = 1.4826 * median(points.map(([x, y]) => Math.abs(y - line.at(x))))
+  const middle = points.reduce((sum, [x]) => sum + x, 0) / points.length
+  const width = Math.sqrt(points.reduce((sum, [x]) => sum + (x - middle) ** 2, 0))
+  return width === 0 ? 0 : spread / width
+}
+
+const drainTime = (
+  visible: number,
+  growth: number,
+  error: number,
+  departures: Rate | undefined
+): Duration.Duration | undefined => {
+  if (visible === 0) return Duration.zero
+  if (Math.abs(growth) > 3 * error && growth !== 0) {
+    return growth < 0 ? Duration.seconds(visible / -growth) : Duration.infinity
+  }
+  return departures === undefined || departures.perSecond <= 0
+    ? departures === undefined
       ? undefined
-      : growth < 0
-        ? Duration.seconds(visible / -growth)
-        : Duration.infinity
+      : Duration.infinity
+    : Duration.seconds(visible / departures.perSecond)
+}
 
 /** The readings of the window, and what follows from them. */
 class History {
@@ -213,7 +235,7 @@ class History {
         growth: undefined,
         arrivals: undefined,
         departures: undefined,
-        timeToDrain: drainTime(visible, undefined)
+        timeToDrain: visible === 0 ? Duration.zero : undefined
       }
     }
     const growth = slope(readings, (reading) => reading.visible)
@@ -223,11 +245,12 @@ class History {
       arrived === undefined && departed === undefined
         ? 0
         : slope(readings, ({ delayed, inFlight, visible }) => visible + inFlight + delayed)
+    const departures = rateOf(departed, arrived, -all)
     return {
       growth,
       arrivals: rateOf(arrived, departed, all),
-      departures: rateOf(departed, arrived, -all),
-      timeToDrain: drainTime(visible, growth)
+      departures,
+      timeToDrain: drainTime(visible, growth, slopeError(readings), departures)
     }
   }
 }

@@ -312,7 +312,8 @@ class Engine<E> implements Custodian {
       if (message.sentAt !== undefined) {
         const queued = Math.max(0, this.onTheWall(answeredAt) - message.sentAt)
         metrics.queueSeconds(queued / 1000)
-        observer.queued.add(queued)
+        // One that comes again was sent long ago, and says nothing of what waits.
+        if (message.attempt === 1) observer.queued.add(queued)
       }
       observer.received(message.group)
       return Delivery.make(inFlight)

@@ -17,9 +17,13 @@ import * as Stream from "effect/Stream"
 import type * as Backlog from "./Backlog.js"
 import * as Figures from "./Figures.js"
 import * as InvalidOptions from "./InvalidOptions.js"
-import { attribute } from "./internal/causes.js"
-import * as Findings from "./internal/findings.js"
-import { type Known, type Limits, measure } from "./internal/lag.js"
+import { attribute } from "./internal/diagnosis/attribution.js"
+import * as Findings from "./internal/diagnosis/findings.js"
+import type { Known, Limits } from "./internal/diagnosis/known.js"
+import { measure } from "./internal/diagnosis/lag.js"
+import { isWell } from "./internal/diagnosis/norm.js"
+import { type Probe, probeOf, remember } from "./internal/diagnosis/probes.js"
+import { busiestOf } from "./internal/diagnosis/slots.js"
 import { type Load, ProcessLoad } from "./ProcessLoad.js"
 
 /** One thing to change. */
@@ -277,12 +281,17 @@ export interface Options {
   readonly drainWithin?: Duration.DurationInput | undefined
   /** In flight at once, as the queue allows. Default 120,000; FIFO queues in some regions: 20,000. */
   readonly inFlightLimit?: number | undefined
+  /**
+   * Consumers like this one that share the queue, itself included. Default: by its part of what the queue has in flight.
+   */
+  readonly consumers?: number | undefined
 }
 
 const checks: InvalidOptions.Checks<Options> = {
   window: InvalidOptions.time({ min: "5 seconds" }),
   drainWithin: InvalidOptions.time({ min: "1 second" }),
-  inFlightLimit: InvalidOptions.aWholeNumber({ min: 1 })
+  inFlightLimit: InvalidOptions.aWholeNumber({ min: 1 }),
+  consumers: InvalidOptions.aWholeNumber({ min: 1 })
 }
 
 const limitsOf = ({ drainWithin = "2 minutes", inFlightLimit = 120_000, window = "1 minute" }: Options): Limits => ({
@@ -351,10 +360,20 @@ export const judge = (
 ): Effect.Effect<Diagnosis | undefined, InvalidOptions.InvalidOptions> =>
   Effect.map(InvalidOptions.check("Diagnosis.judge", options, checks), () =>
     diagnose(
-      { intervals: evidence.intervals, samples: fresh(evidence.samples ?? []), load: evidence.load },
+      {
+        intervals: evidence.intervals,
+        samples: fresh(evidence.samples ?? []),
+        load: evidence.load,
+        well: evidence.intervals.filter(isWell),
+        probes: evidence.intervals.reduce<ReadonlyArray<Probe>>(probed, []),
+        consumers: options.consumers
+      },
       limitsOf(options)
     )
   )
+
+const probed = (probes: ReadonlyArray<Probe>, interval: Figures.Interval): ReadonlyArray<Probe> =>
+  remember(probes, probeOf(interval, busiestOf(interval)))
 
 const fresh = (samples: ReadonlyArray<Backlog.Sample>): ReadonlyArray<Backlog.Fresh> =>
   samples.flatMap((sample) => (sample._tag === "Fresh" ? [sample] : []))
@@ -388,6 +407,9 @@ interface Memory {
   readonly intervals: ReadonlyArray<Figures.Interval>
   readonly samples: ReadonlyArray<Backlog.Fresh>
   readonly loads: ReadonlyArray<Load & { readonly at: number }>
+  /** Kept beyond `memory`: what it was like when it was well, and what so many slots got done. */
+  readonly well: ReadonlyArray<Figures.Interval>
+  readonly probes: ReadonlyArray<Probe>
 }
 
 const average = (loads: ReadonlyArray<Load>): Load | undefined => {
@@ -439,7 +461,14 @@ export const of = <E>(
     const read = Effect.isEffect(source) ? source : source.figures
     const load = yield* (yield* ProcessLoad).meter
     const first = yield* read
-    const state = yield* Ref.make<Memory>({ figures: first, intervals: [], samples: [], loads: [] })
+    const state = yield* Ref.make<Memory>({
+      figures: first,
+      intervals: [],
+      samples: [],
+      loads: [],
+      well: [],
+      probes: []
+    })
 
     /** What is known now, the time since the last reading included. */
     const withLatest = ({ figures: before, intervals, ...rest }: Memory, figures: Figures.Figures): Memory => ({
@@ -450,10 +479,10 @@ export const of = <E>(
           ? [...intervals, Figures.since(before, figures)]
           : intervals
     })
-    const judged = ({ intervals, loads, samples }: Memory): Diagnosis | undefined => {
+    const judged = ({ intervals, loads, probes, samples, well }: Memory): Diagnosis | undefined => {
       const end = intervals.at(-1)?.to ?? 0
       const recent = loads.filter(({ at }) => at > end - limits.window)
-      return diagnose({ intervals, samples, load: average(recent) }, limits)
+      return diagnose({ intervals, samples, load: average(recent), well, probes, consumers: options.consumers }, limits)
     }
 
     const forgetting = (all: Memory, now: number): Memory => ({
@@ -462,12 +491,23 @@ export const of = <E>(
       samples: all.samples.filter(({ at }) => at > now - memory),
       loads: all.loads.filter(({ at }) => at > now - memory)
     })
+    const mostWell = Math.ceil(memory / Duration.toMillis(every))
+    /** With an interval that has ended. */
+    const remembering = (before: Memory, all: Memory): Memory => {
+      const interval = all.intervals.at(-1)
+      if (interval === undefined || all.intervals.length === before.intervals.length) return all
+      return {
+        ...all,
+        well: isWell(interval) ? [...all.well.slice(1 - mostWell), interval] : all.well,
+        probes: probed(all.probes, interval)
+      }
+    }
     const look = Effect.gen(function* () {
       const figures = yield* read
       const at = yield* Clock.currentTimeMillis
       const loaded = yield* load
       return yield* Ref.updateAndGet(state, (all) => {
-        const next = withLatest(all, figures)
+        const next = remembering(all, withLatest(all, figures))
         return forgetting(loaded === undefined ? next : { ...next, loads: [...next.loads, { ...loaded, at }] }, at)
       })
     })

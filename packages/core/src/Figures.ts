@@ -84,7 +84,7 @@ export interface Figures {
   readonly failedCalls: Readonly<Record<ErrorKind, number>>
   /** How long calls took. Of receives only those that came back full, since others may have waited for messages. */
   readonly calls: Readonly<Record<Operation, Histogram.Histogram>>
-  /** From send to receive; from receive to the start of its handler; a handler's own time; from receive to the end. */
+  /** From send to the first receive; from receive to the start of its handler; a handler's own time; from receive to the end. */
   readonly queued: Histogram.Histogram
   readonly waited: Histogram.Histogram
   readonly handler: Histogram.Histogram

@@ -49,7 +49,7 @@ export const constant = (perSecond: number): Strategy => ({
 })
 
 export interface StopOptions {
-  /** Messages a second while it is not stopped. */
+  /** Messages a second while it is not stopped, of all producers together. */
   readonly rate: number
   /** How few must wait before it goes on. Default: half of the limit. */
   readonly resumeAt?: number | undefined
@@ -58,6 +58,8 @@ export interface StopOptions {
    * half of it. Default: the age does not matter.
    */
   readonly maxAge?: Duration.DurationInput | undefined
+  /** Producers that send to the queue under a throttle like this one, itself included: each takes its part. Default 1. */
+  readonly producers?: number | undefined
 }
 
 /** No message is older than its retention. */
@@ -66,7 +68,8 @@ const maxAge = InvalidOptions.time({ min: "1 second", max: "14 days" })
 const stopChecks: InvalidOptions.Checks<StopOptions> = {
   rate: InvalidOptions.required(InvalidOptions.aNumber({ min: 0 })),
   resumeAt: InvalidOptions.aNumber({ min: 0 }),
-  maxAge
+  maxAge,
+  producers: InvalidOptions.aWholeNumber({ min: 1 })
 }
 
 /**
@@ -78,7 +81,7 @@ export const stopAbove = (limit: number, options: StopOptions): Strategy => ({
   control: Effect.gen(function* () {
     yield* InvalidOptions.number("stopAbove", limit, { min: 0 })
     yield* InvalidOptions.check("Throttle.stopAbove", options, stopChecks)
-    const { rate } = options
+    const rate = options.rate / (options.producers ?? 1)
     const resumeAt = yield* InvalidOptions.number("resumeAt", options.resumeAt ?? limit / 2, { min: 0, max: limit })
     const maxAge = maxAgeOf(options) ?? Number.POSITIVE_INFINITY
     return {
@@ -113,6 +116,12 @@ export interface TargetOptions {
   readonly maxAge?: Duration.DurationInput | undefined
   /** By how much the queue's counts are late on average. Default 30 seconds: SQS's are late by up to a minute. */
   readonly lag?: Duration.DurationInput | undefined
+  /**
+   * Producers that send to the queue under a throttle like this one, itself included. Each sees the whole error and makes
+   * good its part of it; if each made good the whole, they would overshoot together. `max`, `min` and `initial` are this
+   * one's. Default 1.
+   */
+  readonly producers?: number | undefined
   /** Changes by a smaller share than this are not made. Default 0.05. */
   readonly deadband?: number | undefined
 }
@@ -125,7 +134,8 @@ const targetChecks: InvalidOptions.Checks<TargetOptions> = {
   window: InvalidOptions.time({ min: "10 seconds", max: "1 hour" }),
   maxAge,
   lag: InvalidOptions.time({ max: "1 hour" }),
-  deadband: InvalidOptions.aNumber({ min: 0, max: 1 })
+  deadband: InvalidOptions.aNumber({ min: 0, max: 1 }),
+  producers: InvalidOptions.aWholeNumber({ min: 1 })
 }
 
 /**
@@ -148,8 +158,12 @@ export const targetBacklog = (target: number, options: TargetOptions): Strategy 
     const window = Duration.toSeconds(options.window ?? "3 minutes")
     const lag = Duration.toSeconds(options.lag ?? "30 seconds")
     const maxAge = maxAgeOf(options)
+    const { producers = 1 } = options
     const within = (rate: number) => Math.min(max, Math.max(min, rate))
-    const initial = yield* InvalidOptions.number("initial", options.initial ?? within(target / horizon), { min, max })
+    const initial = yield* InvalidOptions.number("initial", options.initial ?? within(target / horizon / producers), {
+      min,
+      max
+    })
 
     let seen: Array<{ readonly at: number; readonly sent: number; readonly waiting: number }> = []
     /** What had been sent at an instant, as far as is known. */
@@ -182,7 +196,9 @@ export const targetBacklog = (target: number, options: TargetOptions): Strategy 
         const room = maxAge === undefined ? target : Math.min(target, leaving * maxAge)
         // As many as wait now have made the oldest so old.
         const goal = maxAge === undefined || age === 0 ? room : Math.min(room, (waiting * maxAge) / age)
-        const steered = leaving + (goal - waiting) / horizon
+        // What the queue loses beyond what this one sends, and what is missing, all producers make good together.
+        const own = theilSen(recent.map(({ at }) => [at, sentAt(at - lag)]))?.slope ?? rate
+        const steered = own + (leaving - own + (goal - waiting) / horizon) / producers
         const starved =
           (maxAge === undefined || age <= maxAge) && recent.slice(-3).every((one) => one.waiting <= room / 10)
         const wanted = within(starved ? Math.max(steered, rate * 1.5 ** ((now - (before?.at ?? now)) / 60)) : steered)

@@ -177,6 +177,25 @@ describe("Alarm", () => {
       []
     ],
     [
+      "a backlog that neither grows nor shrinks and is gone in 20 seconds by what leaves",
+      Alarm.timeToDrain({ above: "10 minutes", ...brief }),
+      [0, 1, -1, 2, 1, 2, 0, 1],
+      (growth: number) => ({
+        visible: 400,
+        growth,
+        departures: { perSecond: 20, kind: "counted" as const },
+        timeToDrain: growth < 0 ? Duration.seconds(400 / -growth) : Duration.infinity
+      }),
+      []
+    ],
+    [
+      "a backlog that jumps and then stays",
+      Alarm.backlog({ above: 1_000, ...brief }),
+      [50, 5_000, 5_000, 5_000],
+      (visible: number) => ({ visible, growth: 0 }),
+      ["+20"]
+    ],
+    [
       "dead letters",
       Alarm.deadLetters({ clearFor: "10 seconds" }),
       [0, 0, 1, 0, 0],

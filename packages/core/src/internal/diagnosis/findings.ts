@@ -1,8 +1,10 @@
 import * as DateTime from "effect/DateTime"
-import type { Cause, Change, CircuitOpen, Finding, Found, Severity } from "../Diagnosis.js"
-import * as Histogram from "../Histogram.js"
-import { type Attribution, ackTime, activeGroups, brought, repeated } from "./causes.js"
+import type { Cause, Change, CircuitOpen, Finding, Found, Severity } from "../../Diagnosis.js"
+import * as Histogram from "../../Histogram.js"
+import { type Attribution, ackTime, activeGroups, brought, repeated } from "./attribution.js"
+import { receiveTime } from "./calls.js"
 import type { Lag } from "./lag.js"
+import { asManyBy } from "./probes.js"
 
 const number = (value: number): string =>
   value >= 100
@@ -40,6 +42,24 @@ const roundUp = (value: number): number => {
   return Math.ceil(value / step) * step
 }
 
+/** A whole number, rounded up only as far as a twentieth. */
+const atMost = (value: number): number => {
+  const rounded = roundUp(value)
+  return rounded <= value * 1.05 ? rounded : Math.max(1, Math.ceil(value))
+}
+
+/**
+ * Poison fails each time that it comes, while what comes the first time succeeds: an outage fails both. Told by the
+ * attempts of the latest failures.
+ */
+const poisoned = ({ now }: Lag): boolean => {
+  const { failed, received, redelivered } = now.stats
+  const first = now.recentFailures.filter(({ attempt }) => attempt <= 1).length / Math.max(1, now.recentFailures.length)
+  const ofFirst = (first * failed) / Math.max(1, received - redelivered)
+  const ofAgain = ((1 - first) * failed) / Math.max(1, redelivered)
+  return ofFirst < 0.5 && ofAgain > Math.max(0.5, 1.5 * ofFirst)
+}
+
 /** Permits for so many slots at such a rate: what runs, what is received and acked meanwhile, and a few more. */
 const permitsFor = (slots: number, { callTime, required, now }: Lag): number =>
   Math.min(120_000, roundUp(slots * 1.25 + (required * (callTime + 250)) / 1000 + now.settings.batchSize))
@@ -61,9 +81,9 @@ const demand = ({ arrivals, required, throughput, visible }: Lag): string =>
     : `${perSecond(arrivals)} come and ${perSecond(throughput)} are done`
 
 const describeAll: Describe = {
-  TooFewSlots: (lag, { needed }) => {
+  TooFewSlots: (lag, { enough, needed }) => {
     const { handlerTime = 0, load, now, running, slots, throughput, arrivals, required } = lag
-    const wanted = roundUp(needed * 1.2)
+    const wanted = atMost(Math.min(needed * 1.2, Math.max(enough * 2.2, enough + 1)))
     const setting = lag.bounded ? "concurrency" : "maxInFlight"
     const permits = permitsFor(wanted, lag)
     return {
@@ -108,8 +128,10 @@ const describeAll: Describe = {
       figures: { ...load, throughput },
       evidence: `The event loop is busy ${percent(load.utilization)} of the time and timers are ${time(load.delay)} late (99th percentile ${time(load.delayP99)}), while ${demand(lag)}.`,
       advice: [
-        say(
-          `Run ${Math.min(processes, 1000)} processes instead of one, or move the heavy work of the handler to a worker thread.`
+        set(
+          "consumers",
+          Math.min(processes, 1000),
+          `Run ${Math.min(processes, 1000)} processes for each that runs now, or move the heavy work of the handler to a worker thread.`
         ),
         say(
           "Profile it (`node --cpu-prof`): JSON of large bodies, compression and synchronous calls are the usual finds."
@@ -119,35 +141,58 @@ const describeAll: Describe = {
     }
   },
 
-  SlowHandler: ({ handlerTime = 0, slots, usualTime, quick, required }, { best, needed }) => {
+  SlowHandler: (lag, { best, needed }) => {
+    const { handlerTime = 0, now, perSlot, probes, slots, usualTime, quick, required, running } = lag
     const usual = usualTime ?? quick?.time ?? best
-    const bridge = roundUp((required * handlerTime * 1.2) / 1000)
+    const p99 = Histogram.quantile(now.handler, 0.99) ?? handlerTime
+    // What takes long for a queue of its own would be cut off by less, and only come again.
+    const timeout = roundUp(Math.max(5 * usual, 3 * p99))
+    const wanted = (required * handlerTime * 1.2) / 1000 / perSlot
+    const bridge = atMost(Math.min(wanted, 2 * slots))
+    const back = asManyBy(probes, running)
     return {
       title: "The handler has become slow",
       figures: { handlerTime, usual, slots, needed },
-      evidence: `A handler takes ${time(handlerTime)} where it took ${time(usual)}: ${number(handlerTime / Math.max(usual, 1e-3))} times as long, so that ${number(slots)} slots do ${perSecond((slots * 1000) / Math.max(handlerTime, 1e-3))} instead of ${perSecond((slots * 1000) / Math.max(usual, 1e-3))}.`,
+      evidence: `A handler takes ${time(handlerTime)} where it took ${time(usual)}: ${number(handlerTime / Math.max(usual, 1e-3))} times as long, so that ${number(slots)} slots do ${perSecond((slots * perSlot * 1000) / Math.max(handlerTime, 1e-3))} instead of ${perSecond((slots * perSlot * 1000) / Math.max(usual, 1e-3))}.`,
       advice: [
         say("Look at what the handler calls (a database, another service): what has changed there since?"),
         set(
           "timeout",
-          roundUp(usual * 5),
-          `Give the handler a \`timeout\` of ${time(roundUp(usual * 5))} if it may be tried again, so that a hanging call does not keep its slot.`
+          timeout,
+          `Give the handler a \`timeout\` of ${time(timeout)} if it may be tried again: above all that it takes now, so that only a call that hangs loses its slot.`
         ),
-        set(
-          "concurrency",
-          bridge,
-          `Until it is quick again, ${bridge} slots would keep up, if what it calls can take that.`
-        )
+        ...(back !== undefined
+          ? [
+              set(
+                "concurrency",
+                Math.max(1, Math.ceil(back)),
+                `Go back to ${Math.max(1, Math.ceil(back))} slots: more have not got more done.`
+              )
+            ]
+          : bridge > slots
+            ? [
+                set(
+                  "concurrency",
+                  bridge,
+                  `Until it is quick again, try ${bridge} slots, if what it calls can take that; go back where the rate does not follow.`
+                )
+              ]
+            : [])
       ],
       why: `At its usual ${time(usual)} the required ${perSecond(required)} take ${number(needed)} slots, and there are ${number(slots)}.`
     }
   },
 
-  SaturatedDownstream: ({ handlerTime = 0, now, quick, running }, { best }) => {
+  SaturatedDownstream: ({ handlerTime = 0, now, perSlot, probes, quick, running }, { best }) => {
     const few = quick?.running ?? 1
     const fewTime = quick?.time ?? best
     const rate = now.handler.count / now.seconds
-    const enough = Math.max(1, Math.ceil((rate * fewTime * 1.1) / 1000))
+    const enough = Math.max(
+      1,
+      Math.ceil(
+        Math.min(asManyBy(probes, running) ?? Number.POSITIVE_INFINITY, (rate * fewTime * 1.1) / 1000 / perSlot)
+      )
+    )
     return {
       title: "What the handler calls is saturated",
       figures: { running, handlerTime, few, fewTime, best: enough, throughput: rate },
@@ -168,17 +213,17 @@ const describeAll: Describe = {
 
   SlowCalls: (lag) => {
     const { callTime, handlerTime, now, required, running, slots, usualCallTime } = lag
-    const receiveTime = Histogram.mean(now.calls.receive)
+    const received = receiveTime(now)
     const ackTime = Histogram.mean(now.calls.ack)
     const failed = now.failedCalls.transient
     const permits = roundUp(
-      Math.max(now.stats.maxInFlight * 1.5, permitsFor(slots, lag), (required * (2 * callTime + 250)) / 1000)
+      Math.max(now.stats.maxInFlight * 1.2, (lag.sustained * (1.5 * callTime + (handlerTime ?? 0) + 250)) / 1000)
     )
     return {
       title: "Calls to the queue are slow",
-      figures: { receiveTime, ackTime, usual: usualCallTime, handlerTime, failed, busy: running / slots },
+      figures: { receiveTime: received, ackTime, usual: usualCallTime, handlerTime, failed, busy: running / slots },
       evidence: `${
-        receiveTime === undefined ? "" : `A receive takes ${time(receiveTime)}, `
+        received === undefined ? "" : `A receive takes ${time(received)}, `
       }${ackTime === undefined ? "" : `an ack ${time(ackTime)}, `}a handler ${time(handlerTime ?? 0)}${
         failed > 0 ? `; ${failed} calls failed` : ""
       }; ${number(slots - running)} of ${number(slots)} slots wait for messages meanwhile.`,
@@ -340,8 +385,7 @@ const describeAll: Describe = {
     const { failed, received, redelivered } = now.stats
     const error = commonest(now.failures)
     const wasted = now.handler.sum === 0 ? 0 : now.failedTime / now.handler.sum
-    const few =
-      poison.reduce((sum, { failures }) => sum + failures, 0) >= now.recentFailures.length / 2 && poison.length <= 20
+    const few = poisoned(lag)
     const [worst] = poison
     return {
       title: few ? "The same messages fail again and again" : "Many runs fail",

@@ -1,7 +1,11 @@
-import type { Cause } from "../Diagnosis.js"
-import type * as Figures from "../Figures.js"
-import * as Histogram from "../Histogram.js"
-import { type Lag, meanTime, millisOf, quickest } from "./lag.js"
+import type { Cause } from "../../Diagnosis.js"
+import type * as Figures from "../../Figures.js"
+import * as Histogram from "../../Histogram.js"
+import { receiveTime } from "./calls.js"
+import { quickest } from "./company.js"
+import { clamp, millisOf, ramp } from "./known.js"
+import { type Lag, meanTime } from "./lag.js"
+import { asManyBy } from "./probes.js"
 
 /**
  * Where the slots' time went. All is counted in slots: so many were taken by useful work, so many stood idle for want of
@@ -14,16 +18,12 @@ export interface Attribution {
   readonly slots: ReadonlyMap<Cause, number>
   /** Causes that are worth naming though they take little: something is wrong whether or not the queue is behind. */
   readonly notable: ReadonlyMap<Cause, number>
-  /** Slots that the required rate takes, and a handler's time at its best. */
+  /** Slots that the required rate takes, those that what comes takes, and a message's slot time at its best. */
   readonly needed: number
+  readonly enough: number
   readonly best: number
   readonly cpu: number
 }
-
-const clamp = (part: number): number => Math.min(1, Math.max(0, part))
-
-/** From 0 at `from` to 1 at `to`: no threshold that noise could trip over. */
-const ramp = (value: number, from: number, to: number): number => clamp((value - from) / (to - from))
 
 export const cpuBound = ({ load }: Lag): number =>
   load === undefined ? 0 : Math.max(ramp(load.utilization, 0.8, 0.95), ramp(load.delay, 30, 150))
@@ -47,7 +47,7 @@ export const brought = ({ now: { stats } }: Lag): number | undefined => {
 /** Which part of its permits it needs to hold what it holds for as long as it does, receives under way included. */
 export const occupancy = ({ now }: Lag): number => {
   const { maxInFlight, received } = now.stats
-  const held = (Histogram.mean(now.settled) ?? 0) + (Histogram.mean(now.calls.receive) ?? 0)
+  const held = (Histogram.mean(now.settled) ?? 0) + (receiveTime(now) ?? 0)
   return Math.max(now.fullFor / millisOf(now), (received * held) / millisOf(now) / maxInFlight)
 }
 
@@ -65,41 +65,46 @@ export const repeated = ({ now }: Lag): ReadonlyArray<{ readonly messageId: stri
     .sort((a, b) => b.failures - a.failures)
 }
 
-/** What handlers took that had about so many beside them, in the first half of what is known: the rest may be like now. */
-const usualAt = ({ earlier }: Lag, running: number): number | undefined => {
-  const alike = earlier
-    .slice(0, Math.ceil(earlier.length / 2))
+/** What handlers took as a rule that had about so many beside them. */
+const usualAt = ({ well }: Lag, running: number): number | undefined => {
+  const alike = well
     .flatMap(({ byRunning }) => byRunning)
     .filter((level) => level.running >= 0.7 * running && level.running <= 1.5 * running)
   const handlers = alike.reduce((sum, level) => sum + level.handlers, 0)
   return handlers < 8 ? undefined : alike.reduce((sum, level) => sum + level.time, 0) / handlers
 }
 
+/** What company adds to what time explains: the quickest of many means is quick by chance too, so only what is plain. */
+const beside = (overQuick: number, byTime: number): number =>
+  byTime > 1 && overQuick < 1.5 * byTime ? 1 : Math.max(1, overQuick / byTime)
+
 /** How much longer a handler takes now than before: by time passed, and by how many run beside it. */
 export const stretched = (lag: Lag): { readonly byTime: number; readonly byCompany: number } => {
-  const { before, handlerTime, now, quick, running, several, usualTime } = lag
+  const { handlerTime, norm, now, perSlot, quick, running, several, usualTime } = lag
   const none = { byTime: 1, byCompany: 1 }
   if (handlerTime === undefined) return none
   const { error, mean } = meanTime(now.handler)
   const surely = handlerTime * Math.max(1 - (2 * error) / Math.max(mean, 1e-9), 0.5)
   const overUsual = usualTime === undefined || surely < 1.15 * usualTime ? 1 : handlerTime / usualTime
   const overQuick = quick === undefined || surely < 1.15 * quick.atMost ? 1 : handlerTime / quick.time
-  if (before === undefined) return { byTime: 1, byCompany: overQuick }
+  if (norm === undefined || usualTime === undefined) return { byTime: 1, byCompany: overQuick }
+  if (overUsual === 1 && overQuick === 1) return none
   // The same company before and now tells time from company at once.
-  const then = several ? undefined : usualAt(lag, running)
+  const then = several ? undefined : usualAt(lag, running * perSlot)
   if (then !== undefined) {
     const byTime = Math.min(overUsual, surely < 1.15 * then ? 1 : handlerTime / then)
-    return { byTime, byCompany: Math.max(1, overQuick / byTime) }
+    return { byTime, byCompany: beside(overQuick, byTime) }
   }
+  // Otherwise by the rate. A downstream that is full gives as much to many as it gave to few, or to more; one that gives
+  // less than it did as a rule has changed.
+  const before = norm.stats.handled / norm.seconds
+  const rate = now.stats.handled / now.seconds
+  const chance = 1 / Math.sqrt(Math.max(1, now.stats.handled))
+  if (rate < (0.97 - chance) * before) return { byTime: overUsual, byCompany: beside(overQuick, overUsual) }
   // So does company that changes meanwhile.
-  const near = several ? undefined : quickest(now.byRunning, running)
+  const near = several ? undefined : quickest(now.byRunning, running * perSlot)
   if (near !== undefined && near.time >= 0.85 * handlerTime) return { byTime: overUsual, byCompany: 1 }
-  // Otherwise by the rate: more at once at a downstream that is full give the same rate, at one that is slow a lower one.
-  const rateBefore = Math.max(...lag.earlier.map(({ handler, seconds }) => handler.count / seconds))
-  const rateNow = now.handler.count / now.seconds
-  return rateNow < 0.85 * rateBefore
-    ? { byTime: overUsual, byCompany: Math.max(1, overQuick / overUsual) }
-    : { byTime: 1, byCompany: Math.max(overQuick, overUsual) }
+  return { byTime: 1, byCompany: Math.max(overQuick, overUsual) }
 }
 
 /** From the end of a handler to the confirmed ack, its wait for company included. */
@@ -165,10 +170,16 @@ const idleCauses = (lag: Lag, best: number, enough: number): Array<readonly [Cau
   const confirming = 2 * (Histogram.mean(now.calls.ack) ?? 0)
   const held = ramp((ackTime(lag) - confirming) / Math.max(1, Histogram.mean(now.settled) ?? 0), 0.2, 0.6)
   const ofStuck = stuck.reduce((sum, { inFlight }) => sum + inFlight, 0) / maxInFlight
+  const failing =
+    now.failedCalls.transient / Math.max(1, now.stats.polls + now.stats.settleCalls + now.stats.extendCalls)
   const short = (brought(lag) ?? now.settings.batchSize) < 0.7 * now.settings.batchSize
   return [
     ["CircuitOpen", shut / Math.max(1, recent.length)],
-    ["Throttled", Math.max(partOfIdle(now.throttledFor), full * clamp(2 * throttledShare(lag)))],
+    // A poller that was refused begins anew with one call at a time: what comes in after it is held up too.
+    [
+      "Throttled",
+      Math.max(partOfIdle(now.throttledFor), full * clamp(2 * throttledShare(lag)), ramp(throttledShare(lag), 0.1, 0.4))
+    ],
     [
       "RateLimited",
       now.settings.rate === undefined ? 0 : ramp(now.stats.received / now.seconds / now.settings.rate, 0.8, 0.9)
@@ -181,12 +192,15 @@ const idleCauses = (lag: Lag, best: number, enough: number): Array<readonly [Cau
     ["HotGroup", few * Math.max(ordered ? hot : 0, Math.max(inLanes, ordered ? withheld : 0) * (1 - calls))],
     // Permits of what failed and is held for its turn again.
     ["Retries", full * ramp(failedShare(lag), 0.05, 0.3) * held],
-    ["SlowCalls", partOfIdle(now.failingFor)],
+    ["SlowCalls", Math.max(partOfIdle(now.failingFor), ramp(failing, 0.1, 0.4))],
     ["ConnectionsExhausted", ramp(connectionsFull(recent), 0, 0.3)],
     ["SlowCalls", calls],
     ["IntakeTooSmall", short ? 1 : full]
   ]
 }
+
+/** Where leases are lost, work is done twice, and nobody knows what it takes once: 1 where none is. */
+const onceOnly = (lag: Lag): number => 1 - ramp(lostShare(lag), 0.03, 0.15)
 
 /**
  * What would hold the consumer up next, were the rest mended: with what comes, and by what is known of it, the slots
@@ -209,7 +223,7 @@ const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray<readon
   const ofHottest = now.settings.ordered ? hottest * above((hottest * sustained * chain) / 1000, 1) : 0
   return [
     ["RateLimited", now.settings.rate === undefined ? 0 : needed * above(sustained, now.settings.rate)],
-    ["TooFewSlots", needed * above(needed, slots)],
+    ["TooFewSlots", needed * above(needed, slots) * onceOnly(lag)],
     ["SlowCalls", short * calls * (1 - waits)],
     ["ConnectionsExhausted", short * calls * waits],
     ["IntakeTooSmall", short * (1 - calls)],
@@ -226,12 +240,14 @@ const explainedByCpu = (cause: Cause, { callTime, load }: Lag): number =>
       : 0
 
 /** Whether more at once only make each slower: 1 where the time grows as they do, 0 where it does not. */
-const saturation = ({ handlerTime, quick, running, several }: Lag, byCompany: number): number =>
-  several
-    ? ramp(byCompany, 1.2, 1.8)
-    : quick === undefined || handlerTime === undefined || byCompany <= 1 || running <= quick.running
-      ? 0
-      : ramp(Math.log(byCompany) / Math.log(running / quick.running), 0.3, 0.7)
+const saturation = ({ handlerTime, perSlot, probes, quick, running, several }: Lag, byCompany: number): number =>
+  asManyBy(probes, running) !== undefined
+    ? 1
+    : several
+      ? ramp(byCompany, 1.2, 1.8)
+      : quick === undefined || handlerTime === undefined || byCompany <= 1 || running * perSlot <= quick.running
+        ? 0
+        : ramp(Math.log(byCompany) / Math.log((running * perSlot) / quick.running), 0.3, 0.7)
 
 export const attribute = (lag: Lag): Attribution => {
   const { arrivals, behind, excess, handlerTime, hung, now, quick, required, running, slots, throughput, workTime } =
@@ -250,8 +266,8 @@ export const attribute = (lag: Lag): Attribution => {
   const best = workTime === undefined ? (1000 * slots) / Math.max(required, 1e-9) : workTime / stretch
   const needed = (required * best) / 1000
   // What comes day in, day out, without a burst and without the backlog.
+  const { sustained } = lag
   const usualArrivals = lag.usualArrivals ?? arrivals
-  const sustained = excess < 0.3 * lag.visible ? arrivals : Math.min(arrivals, usualArrivals * 1.1)
   const enough = (sustained * best) / 1000
 
   const millis = millisOf(now)
@@ -311,7 +327,7 @@ export const attribute = (lag: Lag): Attribution => {
   add("ProducerBurst", Math.min(burst, Math.max(0, needed - (throughput * best) / 1000)))
   // More slots would clear the backlog in time: so far as nothing else has let it grow.
   const others = sum() - (taken.get("TooFewSlots") ?? 0)
-  const few = busy * Math.max(0, needed - Math.max(slots, enough) - burst)
+  const few = onceOnly(lag) * busy * Math.max(0, needed - Math.max(slots, enough) - burst)
   const clearing = few * (1 - others / Math.max(others + (taken.get("TooFewSlots") ?? 0), others + 0.2 * slots, 1e-9))
   add("SaturatedDownstream", clearing * full)
   add("TooFewSlots", clearing * (1 - full))
@@ -357,12 +373,12 @@ export const attribute = (lag: Lag): Attribution => {
     note("CpuBound", 0.1 * cpu)
     for (const [cause, short] of next) {
       const explained = cpu * explainedByCpu(cause, lag)
-      if (short >= (cause === "HotGroup" ? 0.03 : 0.1) * enough)
+      if (short > 0 && short >= (cause === "HotGroup" ? 0.03 : 0.1) * enough)
         note(cause, 0.1 * (1 - (cause === "TooFewSlots" ? Math.max(full, explained) : explained)))
     }
   }
   if (behind && quick !== undefined && byCompany >= 1.5) note("SaturatedDownstream", 0.1 * (1 - cpu))
   const clearsIn = excess / Math.max(throughput - Math.min(arrivals, usualArrivals), 1e-9)
   if (lag.material && excess >= 0.5 * lag.visible && clearsIn >= 15) note("ProducerBurst", excess / lag.visible / 2)
-  return { slots: taken, notable, needed, best, cpu }
+  return { slots: taken, notable, needed, enough, best, cpu }
 }

@@ -1,0 +1,214 @@
+/**
+ * How fast messages come, and how many wait, for this consumer.
+ *
+ * Two witnesses are heard. The queue's counts tell of all that waits, late and roughly (SQS: by up to a minute). How long
+ * the received messages had waited is exact, and of this consumer's part alone, whatever the size of the fleet: what is
+ * received within Δt while the wait grows by Δw was sent within Δt - Δw, so that it came at received / (Δt - Δw); and what
+ * waits was sent within the last wait. It is blind to what has not been received: a burst that has just come, or a group
+ * that nobody receives. There the counts decide, by the median of all slopes and once they are clear of their own noise.
+ *
+ * @see https://doi.org/10.1080/01621459.1968.10480934 Sen, Estimates of the regression coefficient based on Kendall's tau
+ */
+import type * as Backlog from "../../Backlog.js"
+import type * as Figures from "../../Figures.js"
+import * as Histogram from "../../Histogram.js"
+import { median, theilSen } from "../slope.js"
+import { done, enough, type Known, sumOf, total } from "./known.js"
+import { isWell, usualArrivals } from "./norm.js"
+
+export interface Pace {
+  readonly visible: number
+  /** Messages a second: by how many more wait, how many come, how many come day in, day out, and how many used to. */
+  readonly growth: number
+  readonly arrivals: number
+  readonly sustained: number
+  readonly usualArrivals: number | undefined
+  /** Of those that wait, how many came in a burst beyond what used to come. */
+  readonly excess: number
+  /** This consumer's part of the queue. */
+  readonly share: number
+}
+
+/** By how much the counts of a queue may be late, in milliseconds. */
+const mostLate = 60_000
+
+/** A line through noisy counts. */
+interface Trend {
+  readonly slope: number
+  /** One standard error of it, from how far the counts are off the line. */
+  readonly error: number
+}
+
+export const trendOf = (points: ReadonlyArray<readonly [x: number, y: number]>): Trend | undefined => {
+  const line = theilSen(points)
+  if (line === undefined || points.length < 5) return undefined
+  const spread = 1.4826 * median(points.map(([x, y]) => Math.abs(y - line.at(x))))
+  const middle = sumOf(points, ([x]) => x) / points.length
+  const width = Math.sqrt(sumOf(points, ([x]) => (x - middle) ** 2))
+  return { slope: line.slope, error: (1.1 * (spread + 1)) / Math.max(width, 1e-9) }
+}
+
+/** By how many the whole queue grows a second, as far as that is clear; 0 where it is not. */
+const growthOf = (samples: ReadonlyArray<Backlog.Fresh>, end: number, window: number): number => {
+  const within = (millis: number) =>
+    trendOf(samples.filter(({ at }) => at >= end - millis - 1).map((sample) => [sample.at / 1000, total(sample)]))
+  for (const [millis, sure] of [
+    [window, 4],
+    [2 * window, 3.5],
+    [3 * window, 3]
+  ] as const) {
+    const trend = within(millis)
+    if (trend !== undefined && Math.abs(trend.slope) >= sure * trend.error) return trend.slope
+  }
+  return 0
+}
+
+/** This consumer's part of what is in flight of the queue, which is its part of the work; all, unless it is clearly less. */
+const shareOf = ({ consumers, intervals, samples }: Known, end: number, inFlightLimit: number): number => {
+  if (consumers !== undefined) return 1 / Math.max(1, consumers)
+  const from = end - 3 * mostLate
+  const counted = samples.filter(({ at }) => at >= from)
+  const mine = intervals.filter(({ to }) => to >= from - mostLate / 2)
+  if (counted.length === 0 || mine.length === 0) return 1
+  const all = sumOf(counted, ({ inFlight }) => inFlight) / counted.length
+  const own = sumOf(mine, ({ stats }) => stats.inFlight) / mine.length
+  // Those who hold what they do not work on are no fleet.
+  if (all < 3 || all >= 0.8 * inFlightLimit) return 1
+  const share = own / all
+  return share > 0.75 ? 1 : Math.max(0.005, share)
+}
+
+/** What messages received of late had waited. */
+interface Aged {
+  readonly at: number
+  readonly waited: number
+  readonly count: number
+}
+
+const aged = (intervals: ReadonlyArray<Figures.Interval>): ReadonlyArray<Aged> =>
+  intervals.flatMap(({ from, queued, to }) => {
+    const waited = Histogram.mean(queued)
+    return waited === undefined ? [] : [{ at: (from + to) / 2, waited, count: queued.count }]
+  })
+
+/** How fast the wait grows: milliseconds in a millisecond, less than 1. */
+const stretching = (points: ReadonlyArray<Aged>): number => {
+  const slope = theilSen(points.map(({ at, waited }) => [at, waited]))?.slope ?? 0
+  return Math.min(0.98, Math.max(-4, slope))
+}
+
+const perSecond = (intervals: ReadonlyArray<Figures.Interval>): number =>
+  sumOf(intervals, ({ queued }) => queued.count) /
+  Math.max(
+    1e-3,
+    sumOf(intervals, ({ seconds }) => seconds)
+  )
+
+/** What came beyond the usual rate and still waits: since when it was well, all that came less what should have. */
+const beyond = (
+  intervals: ReadonlyArray<Figures.Interval>,
+  visible: number,
+  usual: number
+): { readonly count: number; readonly since: number } => {
+  const last = intervals.findLastIndex(isWell)
+  const after = intervals.slice(last + 1)
+  const since = intervals[last]?.to ?? intervals[0]?.from ?? 0
+  const came = sumOf(after, ({ queued }) => queued.count) + visible
+  const expected = usual * sumOf(after, ({ seconds }) => seconds)
+  const count = came - expected - 2.5 * Math.sqrt(expected)
+  return { since, count: Math.min(visible, Math.max(0, count)) }
+}
+
+/**
+ * @param recent - the intervals that are judged.
+ * @param blocked - messages may wait that no receive brings, as those of a group whose turn it is not.
+ */
+export const paceOf = (
+  known: Known,
+  recent: ReadonlyArray<Figures.Interval>,
+  blocked: boolean,
+  limits: { readonly window: number; readonly inFlightLimit: number }
+): Pace => {
+  const { intervals, samples } = known
+  const end = recent.at(-1)?.to ?? 0
+  const seconds = sumOf(recent, (interval) => interval.seconds)
+  const throughput = sumOf(recent, done) / Math.max(seconds, 1e-3)
+  const share = shareOf(known, end, limits.inFlightLimit)
+  const usual = usualArrivals(known.well, limits.window)
+
+  const points = aged(recent)
+  const latest = points.at(-1)
+  const sighted =
+    latest !== undefined &&
+    latest.at >= end - 25_000 &&
+    sumOf(points.slice(-3), ({ count }) => count) >= Math.min(enough, 1 + throughput * 5)
+  const stretch = stretching(points)
+  const received = perSecond(recent)
+  const waited = latest === undefined ? 0 : Math.max(0, latest.waited + stretch * (end - latest.at))
+  const comes = received / (1 - stretch)
+  const byAge = (comes * waited) / 1000
+
+  const counted = samples.filter(({ at }) => at >= end - limits.window - 1)
+  const last3 = counted.slice(-3).map(({ visible }) => visible)
+  const byCounts = last3.length === 0 ? undefined : share * median(last3)
+  const leastCounted =
+    share * Math.min(...counted.filter(({ at }) => at >= end - mostLate - 5000).map((s) => s.visible))
+
+  // What the counts may still speak of, being late.
+  const older = aged(intervals.filter(({ to }) => to >= end - mostLate - 20_000))
+  const most = Math.max(byAge, ...older.map(({ waited }) => (comes * waited) / 1000))
+  const unseen =
+    byCounts !== undefined &&
+    counted.length >= 2 &&
+    byCounts > 1.5 * most + 5 * throughput + 20 &&
+    share * Math.min(...last3) > 1.2 * most + 2 * throughput + 10
+
+  const growing = share * growthOf(samples, end, limits.window)
+  let visible: number
+  let growth: number
+  let arrivals: number
+  if (sighted && !blocked) {
+    visible = unseen ? byCounts : byAge
+    growth = received * (stretch / (1 - stretch))
+    arrivals = comes
+    if (unseen && growing > growth) {
+      growth = growing
+      arrivals = Math.max(comes, throughput + growing)
+    }
+  } else if (samples.length > 0) {
+    // Late counts of what is long gone are no backlog: all of them must speak of one.
+    const persistent = Number.isFinite(leastCounted) && counted.length >= 3
+    visible = persistent && (leastCounted >= 10 || !sighted) ? (byCounts ?? 0) : Math.min(byCounts ?? byAge, byAge)
+    if (sighted && byAge > visible) visible = Math.max(visible, Math.min(byAge, (byCounts ?? byAge) * 1.5 + 10))
+    growth = growing
+    arrivals =
+      growing === 0 ? Math.max(throughput, Math.min(usual ?? throughput, 1e9)) : Math.max(0, throughput + growing)
+    if (growing === 0) growth = 0
+  } else {
+    visible = byAge
+    growth = received * (stretch / (1 - stretch))
+    arrivals = comes
+  }
+
+  if (usual === undefined)
+    return { visible, growth, arrivals, sustained: arrivals, usualArrivals: usual, excess: 0, share }
+  const { count, since } = beyond(intervals, visible, usual)
+  const now = points.slice(-3)
+  const lately =
+    now.length < 3 || blocked ? arrivals : Math.min(arrivals, perSecond(recent.slice(-3)) / (1 - stretching(now)))
+  // Up to which send time messages have been received: for so long, of those, more than usual has come.
+  const elevatedFor = sighted ? (latest?.at ?? end) - (latest?.waited ?? 0) - since : end - since
+  const over = lately <= 1.25 * usual + 0.3
+  const sudden = lately >= 4 * usual && elevatedFor < 45_000
+  const excess = over || sudden || unseen ? count : 0
+  const burst = excess >= 0.3 * visible && excess > 0
+  return {
+    visible,
+    growth,
+    arrivals,
+    sustained: burst ? Math.min(arrivals, 1.1 * usual) : arrivals,
+    usualArrivals: usual,
+    excess: burst ? excess : 0,
+    share
+  }
+}

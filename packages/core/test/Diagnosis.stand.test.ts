@@ -1,0 +1,42 @@
+/**
+ * The short form of `npm run diagnose`: with counts that are late by up to a minute and off by up to a tenth, what is wrong
+ * comes first, and doing what is advised cures it; where nothing is wrong, nothing is said.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { healthyRun, treatSingle } from "./stand/Exam.js"
+
+/** A simulation is synchronous: between two, others have their turn. */
+const turn = Effect.sleep(0)
+
+describe("with counts as SQS gives them", () => {
+  for (const name of [
+    "too few slots from the start",
+    "handlers become slow",
+    "the downstream loses servers",
+    "a full downstream that queues",
+    "too few connections"
+  ]) {
+    it.live(`${name}: found, and cured by what is advised`, () =>
+      Effect.zipRight(
+        turn,
+        Effect.sync(() => {
+          const { curedAfter, felt, harmed, looks, right, story } = treatSingle(name, 0)
+          assert.isTrue(felt)
+          assert.isAtLeast(right / looks, 0.9, story.join("\n"))
+          assert.strictEqual(harmed, 0, story.join("\n"))
+          assert.isDefined(curedAfter, story.join("\n"))
+        })
+      )
+    )
+  }
+
+  for (const seed of [0, 1, 2]) {
+    it.live(`a healthy consumer has nothing said of it, seed ${seed}`, () =>
+      Effect.zipRight(
+        turn,
+        Effect.sync(() => assert.deepStrictEqual(healthyRun(seed).words, []))
+      )
+    )
+  }
+})
