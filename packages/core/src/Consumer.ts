@@ -4,6 +4,7 @@
  * A consumer needs no background fiber of its own: receives are sent on demand, settlements while there are any, and
  * all of it ends when the source is closed and every delivery has ended.
  */
+import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -198,6 +199,10 @@ class Engine<E> implements Custodian {
   /** Who waits for the last settlements: what the queue refuses then is not waited for. */
   #flushing = 0
   draining = false
+  /** Whether a stage of its pipeline settles, as that said when the stream began. */
+  #hasSettler = false
+  #noneEnded = true
+  #toldUnsettled = false
   #watch: Fiber.RuntimeFiber<void> | undefined
   #lastEnd: number
   #waiters: Array<{ readonly done: () => boolean; readonly wake: () => void }> = []
@@ -248,7 +253,9 @@ class Engine<E> implements Custodian {
           this.#makeRoom()
         },
         onPoll: () => this.metrics.add("polls"),
-        onError: (error, kind) => this.#receiveFailed(error, kind),
+        onError: (error, kind, again) => this.#receiveFailed(error, kind, again),
+        onFailure: (cause) =>
+          this.notices.always(`the stream of ${queue.name} ends: ${Reason.of(Cause.squash(cause))}`),
         onStranded: (messages) => this.metrics.add("stranded", messages)
       },
       { ...options, retry: options.receiveRetry }
@@ -328,11 +335,14 @@ class Engine<E> implements Custodian {
     return deliveries
   }
 
-  #receiveFailed(error: E, kind: LeaseQueue.ErrorKind): void {
+  #receiveFailed(error: E, kind: LeaseQueue.ErrorKind, again: boolean): void {
     this.metrics.add("receiveErrors")
-    const log = this.#receiveFails ? Effect.logDebug : Effect.logWarning
-    this.#receiveFails = true
-    this.#log(log(`could not receive from ${this.queue.name} (${kind}), trying again: ${Reason.of(error)}`))
+    // What ends the stream is told with its end.
+    const log = this.#receiveFails || !again ? Effect.logDebug : Effect.logWarning
+    if (again) this.#receiveFails = true
+    const grace = Duration.format(Duration.millis(this.#fatalGrace))
+    const follows = !again ? "" : kind === "fatal" ? `, trying again for up to ${grace}` : ", trying again"
+    this.#log(log(`could not receive from ${this.queue.name} (${kind})${follows}: ${Reason.of(error)}`))
   }
 
   // A queue that takes no acks (a missing permission, say) must not look healthy for ever. What else it refuses concerns
@@ -654,6 +664,7 @@ class Engine<E> implements Custodian {
     this.#lanes.leave(delivery)
     const now = this.now()
     this.#lastEnd = now
+    this.#noneEnded = false
     this.metrics.add(outcome)
     this.metrics.settleSeconds((now - delivery.receivedAt) / 1000)
     this.metrics.inFlight(this.table.size)
@@ -695,6 +706,7 @@ class Engine<E> implements Custodian {
 
   endsIn(stage: object): void {
     this.#ends.add(stage)
+    this.#hasSettler = true
   }
 
   endIsOver(stage: object): Effect.Effect<void> {
@@ -838,7 +850,7 @@ class Engine<E> implements Custodian {
   #startWatch(): void {
     if (this.#watch !== undefined || this.table.size === 0) return
     this.#watch = this.#runFork(
-      Effect.sleep(this.#warnAfter).pipe(
+      Effect.suspend(() => Effect.sleep(this.#patience)).pipe(
         Effect.zipRight(Effect.suspend(() => this.#look())),
         Effect.repeat({ while: () => this.table.size > 0 })
       )
@@ -849,9 +861,19 @@ class Engine<E> implements Custodian {
     })
   }
 
+  /** Before what nobody answers for is warned about: less where no stage settles and nothing has ended by another's hand. */
+  get #patience(): number {
+    return this.#unsettling ? Math.min(this.#warnAfter, unsettledAfter) : this.#warnAfter
+  }
+
+  get #unsettling(): boolean {
+    return !this.#hasSettler && !this.#toldUnsettled && this.#noneEnded
+  }
+
   #look(): Effect.Effect<void> {
     const now = this.now()
-    const overdue = now - this.#warnAfter
+    const unsettling = this.#unsettling
+    const overdue = now - this.#patience
     const forgotten = [...this.table].filter(
       (delivery) =>
         !delivery.warned &&
@@ -865,9 +887,14 @@ class Engine<E> implements Custodian {
     }
     const messages: Array<string> = []
     if (forgotten.length > 0) {
-      const ids = forgotten.map((delivery) => delivery.message.id).join(", ")
+      if (unsettling) this.#toldUnsettled = true
+      const ids = forgotten.slice(0, mostNamed).map((delivery) => delivery.message.id)
+      if (forgotten.length > mostNamed) ids.push(`and ${forgotten.length - mostNamed} more`)
+      const which = `${forgotten.length} deliveries of ${this.queue.name} were taken from the stream and never claimed or settled (${ids.join(", ")})`
       messages.push(
-        `${forgotten.length} deliveries of ${this.queue.name} were taken from the stream and never claimed or settled (${ids}); an operator dropped or holds them: use Pipeline.filter and Pipeline.batch, or settle them yourself`
+        unsettling
+          ? `${which}, since no stage settles them: end the pipeline with Pipeline.process, or settle them yourself (delivery.ack and the like)`
+          : `${which}: end the pipeline with Pipeline.process, or settle them yourself; where it ends so, an operator drops or holds them: use Pipeline.filter and Pipeline.batch`
       )
     }
     const idle = [...this.table].every(({ passedOn, phase }) => phase !== Phase.Claimed || passedOn)
@@ -1004,6 +1031,10 @@ class Engine<E> implements Custodian {
     }
   }
 }
+
+/** Before a pipeline without a stage that settles is warned about, in milliseconds, and messages that a warning names. */
+const unsettledAfter = 10_000
+const mostNamed = 10
 
 /** Groups in the figures by size, and as many by the age of their heads. */
 const mostGroups = 10

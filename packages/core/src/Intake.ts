@@ -50,7 +50,10 @@ export interface Host<E, A> {
   /** A reader waits, and no permit is free. */
   readonly onStarved: () => void
   readonly onPoll: () => void
-  readonly onError: (error: E, kind: LeaseQueue.ErrorKind) => void
+  /** A receive has failed; whether it is tried again. */
+  readonly onError: (error: E, kind: LeaseQueue.ErrorKind, again: boolean) => void
+  /** The stream ends with this. */
+  readonly onFailure: (cause: Cause.Cause<E>) => void
   /** An aborted receive may have leased this many messages to nobody. */
   readonly onStranded: (messages: number) => void
 }
@@ -481,10 +484,11 @@ export class Intake<E, A> {
     }
     const error = exit.cause.error
     const kind = this.#host.queue.errorKind(error)
-    this.#host.onError(error, kind)
+    const givesUp = !this.#stopping && kind === "fatal" && this.#givesUp()
+    this.#host.onError(error, kind, !this.#stopping && !givesUp)
     if (kind === "transient" && poll.attempt !== undefined) this.#lostAttempts.push(poll.attempt)
     if (this.#stopping) return
-    if (kind === "fatal" && this.#givesUp()) {
+    if (givesUp) {
       this.fail(error)
     } else {
       this.#pollers = 1
@@ -510,7 +514,10 @@ export class Intake<E, A> {
   }
 
   #fail(cause: Cause.Cause<E>): void {
-    this.#failure ??= cause
+    if (this.#failure === undefined) {
+      this.#failure = cause
+      if (!this.#stopping) this.#host.onFailure(cause)
+    }
     this.#wake()
   }
 

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type Delivery, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Chunk, Clock, Deferred, Duration, Effect, Fiber, Schedule, Stream } from "effect"
-import { grouped, type Line, logged, numbered, recorded, type Stage, simulated } from "./support/index.js"
+import { grouped, type Line, logged, numbered, recorded, type Source, type Stage, simulated } from "./support/index.js"
 
 const receivedOf = (memory: MemoryQueue.MemoryQueue) =>
   Effect.map(memory.stats, ({ inFlight, visible, acked, sent }) => ({ received: inFlight + acked, sent, visible }))
@@ -494,4 +494,62 @@ describe("what a stage has passed on and nobody has claimed", () => {
       )
     )
   }
+})
+
+describe("a pipeline in which no stage settles", () => {
+  const told = (
+    use: (deliveries: Source) => Effect.Effect<unknown, unknown>,
+    options: Consumer.Options = {}
+  ): Effect.Effect<Array<{ readonly at: number; readonly text: string }>> =>
+    Effect.gen(function* () {
+      const lines: Array<Line> = []
+      const said: Array<{ at: number; text: string }> = []
+      const memory = yield* MemoryQueue.make({ name: "orders" })
+      yield* memory.send(numbered(12))
+      const fiber = yield* Effect.fork(Effect.provide(use(Consumer.stream(memory, options)), logged(lines)))
+      yield* Effect.sleep("500 millis")
+      for (let at = 1; at <= 70; at++) {
+        yield* Effect.sleep("1 second")
+        for (const text of warnings(lines.splice(0))) said.push({ at, text })
+      }
+      yield* Fiber.interrupt(fiber)
+      return said
+    })
+
+  const stages: Readonly<Record<string, (deliveries: Source) => Effect.Effect<unknown, unknown>>> = {
+    "none at all": Stream.runDrain,
+    "one that passes on": (deliveries) => Stream.runDrain(Pipeline.mapEffect(() => Effect.void)(deliveries))
+  }
+  for (const [which, use] of Object.entries(stages)) {
+    it(
+      `is told after ten seconds to end with Pipeline.process, and names a few of the messages: ${which}`,
+      simulated(
+        Effect.gen(function* () {
+          const said = yield* told(use)
+          assert.strictEqual(said[0]?.at, 10)
+          assert.match(said[0]?.text ?? "", /^12 deliveries of orders were taken .*orders-1, .*orders-10, and 2 more\)/)
+          assert.match(said[0]?.text ?? "", /no stage settles them: end the pipeline with Pipeline\.process/)
+          assert.lengthOf(said, 1)
+          assert.strictEqual((yield* told(use, { warnAfter: "3 seconds" }))[0]?.at, 3)
+        })
+      )
+    )
+  }
+
+  it(
+    "is told so no sooner than others where its user settles by hand",
+    simulated(
+      Effect.gen(function* () {
+        const said = yield* told((deliveries) =>
+          Stream.runForEach(deliveries, (delivery) => (delivery.message.body === "0" ? delivery.ack : Effect.void))
+        )
+        assert.isAtLeast(said[0]?.at ?? 0, 60)
+        assert.match(said[0]?.text ?? "", /: end the pipeline with Pipeline\.process, or settle them yourself/)
+        const process = yield* told((deliveries) =>
+          Stream.runDrain(Pipeline.process(() => Effect.sleep("15 seconds"))(deliveries))
+        )
+        assert.deepStrictEqual(process, [])
+      })
+    )
+  )
 })

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Consumer, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import { Clock, Effect, Either, Fiber, Schedule, Stream } from "effect"
+import { Clock, Effect, Either, Exit, Fiber, Schedule, Stream } from "effect"
 import { grouped, type Line, logged, numbered, simulated } from "./support/index.js"
 
 const warnings = (lines: ReadonlyArray<Line>, about: RegExp) =>
@@ -212,3 +212,61 @@ it(
     })
   )
 )
+
+describe("a fatal error of a receive", () => {
+  const run = (fail: "before" | "after") =>
+    Effect.gen(function* () {
+      const lines: Array<Line> = []
+      const memory = yield* MemoryQueue.make({ name: "orders" })
+      yield* memory.send(["1"])
+      if (fail === "before") yield* memory.inject("receive", { fail: "fatal" }, 10_000)
+      const fiber = yield* Consumer.stream(memory, { fatalGrace: "30 seconds" }).pipe(
+        Pipeline.process(() => Effect.void),
+        Stream.runDrain,
+        Effect.provide(logged(lines)),
+        Effect.fork
+      )
+      if (fail === "after") {
+        yield* memory.settled(1)
+        yield* memory.inject("receive", { fail: "fatal" }, 10_000)
+      }
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(fiber)))
+      return warnings(lines, /.*/).map(({ text }) => text)
+    })
+
+  it(
+    "is told with what follows: an end at once before the first message, and else how long it is tried again",
+    simulated(
+      Effect.gen(function* () {
+        const before = yield* run("before")
+        assert.lengthOf(before, 1)
+        assert.match(before[0] ?? "", /^the stream of orders ends: /)
+        const after = yield* run("after")
+        assert.lengthOf(after, 2)
+        assert.match(after[0] ?? "", /^could not receive from orders \(fatal\), trying again for up to 30s: /)
+        assert.match(after[1] ?? "", /^the stream of orders ends: /)
+      })
+    )
+  )
+
+  it(
+    "is told as the end where the schedule of a transient one is over",
+    simulated(
+      Effect.gen(function* () {
+        const lines: Array<Line> = []
+        const memory = yield* MemoryQueue.make({ name: "orders" })
+        yield* memory.inject("receive", { fail: "transient" }, 10_000)
+        yield* Consumer.stream(memory, { receiveRetry: Schedule.recurs(2) }).pipe(
+          Pipeline.process(() => Effect.void),
+          Stream.runDrain,
+          Effect.exit,
+          Effect.provide(logged(lines))
+        )
+        const said = warnings(lines, /.*/).map(({ text }) => text)
+        assert.lengthOf(said, 2)
+        assert.match(said[0] ?? "", /^could not receive from orders \(transient\), trying again: /)
+        assert.match(said[1] ?? "", /^the stream of orders ends: /)
+      })
+    )
+  )
+})

@@ -245,7 +245,9 @@ export const make = <E, R>(
       )
       .pipe(HttpMiddleware.withTracerDisabledWhenEffect(() => true))
 
-    return { host, port: listening, url: `http://${host.includes(":") ? `[${host}]` : host}:${listening}` }
+    const url = `http://${host.includes(":") ? `[${host}]` : host}:${listening}`
+    yield* Effect.logInfo(`the dashboard is at ${url}`)
+    return { host, port: listening, url }
   })
 
 const Command = Schema.Union(

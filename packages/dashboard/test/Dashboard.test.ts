@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Dashboard } from "@millrace/dashboard"
-import { Chunk, Context, Duration, Effect, Layer, Option, Redacted, Schema, Stream, TestClock } from "effect"
+import { Chunk, Context, Duration, Effect, Layer, Logger, Option, Redacted, Schema, Stream, TestClock } from "effect"
 import * as Monitor from "../src/internal/monitor.js"
 import { working } from "./support/index.js"
 
@@ -94,6 +94,15 @@ describe("where it listens", () => {
       const error = yield* refused({ port: dashboard.port })
       if (error._tag !== "CannotListen") return assert.fail(error.message)
       assert.match(error.message, new RegExp(`^Port ${dashboard.port} of 127.0.0.1 is in use`))
+    })
+  )
+
+  it.scopedLive("is logged, so that somebody who asked for any free port finds it", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      const logger = Logger.make(({ message }) => lines.push(String(message)))
+      const { dashboard } = yield* serve().pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+      assert.deepStrictEqual(lines, [`the dashboard is at ${dashboard.url}`])
     })
   )
 
