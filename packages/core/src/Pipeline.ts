@@ -66,7 +66,8 @@ export const decodeJson = <B, I, R>(schema: Schema.Schema<B, I, R>) => {
     decodeStage(self, (body: string, options) => {
       let parsed: unknown
       try {
-        parsed = JSON.parse(body)
+        // Writers on Windows put a byte order mark first.
+        parsed = JSON.parse(body.charCodeAt(0) === 0xfeff ? body.slice(1) : body)
       } catch {
         return Effect.fail("it is not JSON")
       }

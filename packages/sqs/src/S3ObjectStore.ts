@@ -37,11 +37,20 @@ export interface Options {
   readonly forcePathStyle?: boolean | undefined
   /** Default: as the AWS SDK finds them. */
   readonly credentials?: Credentials | undefined
+  /**
+   * The account, of 12 digits, whose the buckets must be: S3 refuses an operation on another's. Default: anyone's that the
+   * credentials reach.
+   */
+  readonly bucketOwner?: string | undefined
   /** Of one operation, its whole body included. Default: 1 minute. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
-const timeoutChecks: InvalidOptions.Checks<Pick<Options, "timeout">> = {
+const timeoutChecks: InvalidOptions.Checks<Pick<Options, "timeout" | "bucketOwner">> = {
+  bucketOwner: {
+    write: "an account of 12 digits",
+    fits: (value) => typeof value === "string" && /^\d{12}$/.test(value)
+  },
   timeout: InvalidOptions.time({ min: "1 millis" })
 }
 
@@ -112,12 +121,13 @@ const isChunks = (body: unknown): body is AsyncIterable<Uint8Array> =>
  */
 export const make = (
   client: S3Client,
-  options: Pick<Options, "timeout"> = {}
+  options: Pick<Options, "timeout" | "bucketOwner"> = {}
 ): Effect.Effect<Service, InvalidOptions.InvalidOptions> =>
   Effect.gen(function* () {
     yield* InvalidOptions.check("S3ObjectStore.make", options, timeoutChecks)
-    yield* InvalidOptions.warnOfBareNumbers(options)
+    yield* InvalidOptions.warnOfBareNumbers({ timeout: options.timeout })
     const timeout = Duration.decode(options.timeout ?? "1 minute")
+    const owned = options.bucketOwner === undefined ? {} : { ExpectedBucketOwner: options.bucketOwner }
     const failed = (operation: Operation, object: ObjectId, cause: unknown) =>
       new ObjectStoreError({
         operation,
@@ -137,7 +147,7 @@ export const make = (
       maxBytes: number
     ): Effect.Effect<string, ObjectNotFound | ObjectTooLarge | ObjectStoreError> =>
       call(async (abortSignal) => {
-        const input = { Bucket: object.bucket, Key: object.key }
+        const input = { ...owned, Bucket: object.bucket, Key: object.key }
         const { Body } = await client.send(new GetObjectCommand(input), { abortSignal })
         if (!isChunks(Body)) throw new Error("the answer has no body")
         return textOf(Body, maxBytes)
@@ -156,6 +166,7 @@ export const make = (
         call((abortSignal) =>
           client.send(
             new PutObjectCommand({
+              ...owned,
               Bucket: object.bucket,
               Key: object.key,
               Body: Buffer.from(text),
@@ -170,7 +181,7 @@ export const make = (
       get,
       delete: (object) =>
         call((abortSignal) =>
-          client.send(new DeleteObjectCommand({ Bucket: object.bucket, Key: object.key }), { abortSignal })
+          client.send(new DeleteObjectCommand({ ...owned, Bucket: object.bucket, Key: object.key }), { abortSignal })
         ).pipe(
           Effect.asVoid,
           Effect.mapError((cause) => failed("delete", object, cause))
@@ -181,7 +192,7 @@ export const make = (
 /** `make` over a client that exists, or that an Effect makes; whoever made it destroys it. */
 export const layerFrom = <E = never, R = never>(
   client: S3Client | Effect.Effect<S3Client, E, R>,
-  options?: Pick<Options, "timeout">
+  options?: Pick<Options, "timeout" | "bucketOwner">
 ): Layer.Layer<ObjectStore, E | InvalidOptions.InvalidOptions, R> =>
   Layer.effect(
     ObjectStore,

@@ -45,6 +45,13 @@ export interface Options {
    * make the consumer read with its own rights.
    */
   readonly buckets?: ReadonlyArray<string> | undefined
+  /**
+   * Consumer: which other objects of those buckets may be fetched, and with `deleteAfterAck` deleted. By default only those
+   * whose key is `prefix` and a name of letters, digits, "-" and "_"; without a prefix, a name as we or the Extended Client
+   * Library make them. So a pointer cannot name any object of the bucket. `() => true` trusts whoever can send to the queue; a key with a segment `.` or `..` is refused
+   * all the same.
+   */
+  readonly accept?: ((object: ObjectId) => boolean) | undefined
   /** The largest body: no larger one is stored, or fetched, so that a pointer cannot fill the memory. Default: 64 MiB. */
   readonly maxBytes?: number | undefined
   /**
@@ -98,17 +105,27 @@ const closingTime = "5 seconds"
 
 const defaultRetry = Schedule.exponential("100 millis").pipe(Schedule.jittered, Schedule.intersect(Schedule.recurs(4)))
 
+/** Names as `park` makes them, and UUIDs, as the Extended Client Library and squiss-ts have them. */
+const made = /^(?:[0-9a-z]+(?:-[0-9a-z]+){3}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i
+
+/** Below a prefix, which nothing else has, any name without a folder or an ending will do. */
+const plainName = /^[\w-]+$/
+
+/** Servers that resolve them would reach another bucket. */
+const climbs = (key: string): boolean => key.split("/").some((segment) => segment === "." || segment === "..")
+
 /** Node has no longer ones. */
 const longestText = 2 ** 29
 
 const checks: InvalidOptions.Checks<Options> = {
   bucket: InvalidOptions.required({ ...InvalidOptions.text, write: "the name of a bucket" }),
   prefix: {
-    write: 'at most 900 letters, digits, ".", "/", "_" and "-"',
-    fits: (value) => typeof value === "string" && /^[A-Za-z0-9./_-]{0,900}$/.test(value)
+    write: 'at most 900 letters, digits, ".", "/", "_" and "-", without a segment "." or ".."',
+    fits: (value) => typeof value === "string" && /^[A-Za-z0-9./_-]{0,900}$/.test(value) && !climbs(value)
   },
   above: InvalidOptions.aWholeNumber({ min: 0 }),
   buckets: InvalidOptions.list(InvalidOptions.text),
+  accept: InvalidOptions.func,
   maxBytes: InvalidOptions.aWholeNumber({ min: 1, max: longestText }),
   deleteAfterAck: InvalidOptions.flag,
   retry: InvalidOptions.schedule
@@ -136,6 +153,11 @@ export const make = (
     const { bucket, deleteAfterAck = false, maxBytes = 64 * 1_048_576, prefix = "" } = options
     const store = yield* ObjectStore
     const buckets = new Set([bucket, ...(options.buckets ?? [])])
+    const form = prefix === "" ? made : plainName
+    const isOurs = (object: ObjectId) =>
+      !climbs(object.key) &&
+      ((object.key.startsWith(prefix) && form.test(object.key.slice(prefix.length))) ||
+        options.accept?.(object) === true)
     const retrying = { schedule: options.retry ?? defaultRetry, while: mayPass }
 
     // Made in an uninterruptible region, maybe; what it forks must be interruptible all the same.
@@ -190,6 +212,11 @@ export const make = (
         if (!buckets.has(object.bucket)) {
           return poison(
             `it is in the bucket ${object.bucket}, from which nothing is fetched; write it in \`buckets\` of SqsClaimCheck.make to trust it`
+          )
+        }
+        if (!isOurs(object)) {
+          return poison(
+            `its pointer names an object that no producer of this claim check makes; the same \`prefix\` as the producer's, or \`accept\` of SqsClaimCheck.make, lets it be fetched`
           )
         }
         if (deleteAfterAck) {

@@ -154,8 +154,9 @@ export const stream = (
 
 export interface SendBackOptions {
   /**
-   * The queue to send to, by name, URL or ARN. Default: each message's own source. A message that was sent to the
-   * dead-letter queue by hand names none, and fails without `to`.
+   * The queue to send to, by name, URL or ARN. Default: each message's own source, as SQS says, or as a consumer of ours
+   * wrote, where that queue's redrive policy names this one: anybody may have written it otherwise. A message that was
+   * sent to the dead-letter queue by hand names none, and fails without `to`.
    */
   readonly to?: string | SqsQueue.SqsQueue | undefined
   /** Which messages to send back; the others are kept. Default: all. */
@@ -169,6 +170,8 @@ export interface SendBackOptions {
   readonly encodings?: ReadonlyArray<SqsEncoding.Encoding> | undefined
   /** The most messages to send back. Default: no limit. */
   readonly max?: number | undefined
+  /** At most so many messages a second: 1 to 500. Default: as fast as SQS takes them. */
+  readonly perSecond?: number | undefined
   /**
    * How long a message is hidden from other consumers of the dead-letter queue: a death half-way leaves up to ten, and
    * those that were kept, hidden for as long. 10 seconds to 12 hours; below five minutes, what was sent to a FIFO queue
@@ -193,6 +196,7 @@ const sendBackChecks: InvalidOptions.Checks<SendBackOptions> = {
   edit: InvalidOptions.func,
   encodings: InvalidOptions.list(SqsEncoding.check),
   max: InvalidOptions.aWholeNumber({ min: 1 }),
+  perSecond: InvalidOptions.aWholeNumber({ min: 1, max: 500 }),
   visibilityTimeout: InvalidOptions.time(),
   retry: InvalidOptions.schedule
 }
@@ -264,7 +268,8 @@ export const sendBack = Effect.fn("SqsDeadLetter.sendBack")(function* (
     max: options.max ?? Number.POSITIVE_INFINITY,
     visibilityTimeout: options.visibilityTimeout ?? "2 minutes",
     wait: Duration.seconds(WaitTimeSeconds),
-    retry
+    retry,
+    perSecond: options.perSecond
   })
   yield* Effect.mapError(run.toTheEnd, (cause) => new SendBackStopped({ report: run.report(), cause }))
   return run.report()

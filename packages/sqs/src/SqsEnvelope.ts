@@ -33,17 +33,69 @@ export interface SnsNotification<out B> {
   readonly timestamp: Date
 }
 
-const notification = <B, I, R>(message: Schema.Schema<B, I, R>) =>
-  Schema.Struct({
-    message: Schema.propertySignature(message).pipe(Schema.fromKey("Message")),
-    attributes: Schema.optionalWith(Schema.Record({ key: Schema.String, value: SnsAttribute }), {
-      default: () => ({})
-    }).pipe(Schema.fromKey("MessageAttributes")),
-    topicArn: Schema.propertySignature(Schema.String).pipe(Schema.fromKey("TopicArn")),
-    messageId: Schema.propertySignature(Schema.String).pipe(Schema.fromKey("MessageId")),
-    subject: Schema.optionalWith(Schema.String, { nullable: true }).pipe(Schema.fromKey("Subject")),
-    timestamp: Schema.propertySignature(Schema.Date).pipe(Schema.fromKey("Timestamp"))
-  })
+/** SNS sends confirmations of its own in the same form, but for the type. */
+const Type = Schema.String.pipe(
+  Schema.filter((type) => type !== "SubscriptionConfirmation", {
+    identifier: "a Notification, and it is SNS's own SubscriptionConfirmation, which nobody has published"
+  }),
+  Schema.filter((type) => type !== "UnsubscribeConfirmation", {
+    identifier: "a Notification, and it is SNS's own UnsubscribeConfirmation, which nobody has published"
+  }),
+  Schema.filter((type) => type === "Notification", { identifier: "a Notification" })
+)
+
+const common = {
+  attributes: Schema.Record({ key: Schema.String, value: SnsAttribute }),
+  topicArn: Schema.String,
+  messageId: Schema.String
+}
+
+const notification = <B, R>(message: Schema.Schema<B, string, R>) =>
+  Schema.transform(
+    Schema.Struct({
+      type: Schema.propertySignature(Type).pipe(Schema.fromKey("Type")),
+      message: Schema.propertySignature(message).pipe(Schema.fromKey("Message")),
+      attributes: Schema.optionalWith(common.attributes, { default: () => ({}) }).pipe(
+        Schema.fromKey("MessageAttributes")
+      ),
+      topicArn: Schema.propertySignature(common.topicArn).pipe(Schema.fromKey("TopicArn")),
+      messageId: Schema.propertySignature(common.messageId).pipe(Schema.fromKey("MessageId")),
+      subject: Schema.optionalWith(Schema.String, { nullable: true }).pipe(Schema.fromKey("Subject")),
+      timestamp: Schema.propertySignature(Schema.Date).pipe(Schema.fromKey("Timestamp"))
+    }),
+    Schema.Struct({
+      message: Schema.typeSchema(message),
+      ...common,
+      subject: Schema.optional(Schema.String),
+      timestamp: Schema.DateFromSelf
+    }),
+    {
+      strict: false,
+      decode: ({ type: _, ...rest }) => rest,
+      encode: (rest) => ({ type: "Notification", ...rest })
+    }
+  )
+
+const json = <B, I, R>(schema: Schema.Schema<B, I, R>): Schema.Schema<B, string, R> =>
+  Schema.compose(WithoutMark, Schema.parseJson(schema))
+
+/** One byte order mark is skipped. */
+const WithoutMark = Schema.transform(Schema.String, Schema.String, {
+  strict: true,
+  decode: (text) => (text.charCodeAt(0) === 0xfeff ? text.slice(1) : text),
+  encode: (text) => text
+})
+
+/** A notification as SNS writes it. */
+export type SnsEncoded = Schema.Schema.Encoded<ReturnType<typeof notification<string, never>>>
+
+/**
+ * The Schema of a notification whose message is JSON of the Schema given. It nests: an event of EventBridge by way of SNS
+ * is `SqsEnvelope.sns(SqsEnvelope.EventBridgeEvent(Order))`. SNS's own confirmations do not decode.
+ */
+export const SnsNotification = <B, I, R>(
+  schema: Schema.Schema<B, I, R>
+): Schema.Schema<SnsNotification<B>, SnsEncoded, R> => notification(json(schema))
 
 /**
  * Opens the notifications of an SNS topic that the queue subscribes to: the message is parsed as JSON and decoded by the
@@ -58,7 +110,7 @@ const notification = <B, I, R>(message: Schema.Schema<B, I, R>) =>
  * )
  */
 export const sns = <B, I, R>(schema: Schema.Schema<B, I, R>): Stage<SnsNotification<B>, R> =>
-  Pipeline.decodeJson(notification(Schema.parseJson(schema)))
+  Pipeline.decodeJson(SnsNotification(schema))
 
 /** The same for messages that are not JSON: the text as it was published. */
 export const snsText: Stage<SnsNotification<string>> = Pipeline.decodeJson(notification(Schema.String))
@@ -77,6 +129,9 @@ export interface EventBridgeEvent<out B> {
   readonly detail: B
 }
 
+/** An event as EventBridge writes it. */
+export type EventBridgeEncoded<I> = Schema.Schema.Encoded<ReturnType<typeof event<unknown, I, never>>>
+
 const event = <B, I, R>(detail: Schema.Schema<B, I, R>) =>
   Schema.Struct({
     id: Schema.String,
@@ -89,6 +144,11 @@ const event = <B, I, R>(detail: Schema.Schema<B, I, R>) =>
     detail
   })
 
+/** The Schema of an event, with `detail` by the Schema given. It nests, as `SnsNotification` does. */
+export const EventBridgeEvent = <B, I, R>(
+  detail: Schema.Schema<B, I, R>
+): Schema.Schema<EventBridgeEvent<B>, EventBridgeEncoded<I>, R> => event(detail)
+
 /**
  * Opens the events that a rule of EventBridge sends to the queue, with `detail` decoded by the Schema. A target with an
  * input transformer sends what that makes: read it with `Pipeline.decodeJson`.
@@ -96,7 +156,7 @@ const event = <B, I, R>(detail: Schema.Schema<B, I, R>) =>
  * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events.html
  */
 export const eventBridge = <B, I, R>(schema: Schema.Schema<B, I, R>): Stage<EventBridgeEvent<B>, R> =>
-  Pipeline.decodeJson(event(schema))
+  Pipeline.decodeJson(EventBridgeEvent(schema))
 
 // ------------------------------------------------------------------------------------------------------------------ S3
 

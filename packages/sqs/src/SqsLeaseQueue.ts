@@ -10,7 +10,7 @@ import type * as Schedule from "effect/Schedule"
 import { bySize, done, inOrder } from "./internal/entries.js"
 import * as lookUp from "./internal/lookUp.js"
 import { legible, longestMessage, mostAttributes, sizeOf, toSqs } from "./internal/message.js"
-import { allAttributes, mapValues, toMessage } from "./internal/received.js"
+import { allAttributes, toMessage } from "./internal/received.js"
 import type { BatchResult, MessageAttribute, MessageAttributes, SendFields } from "./SqsClient.js"
 import { SqsClient } from "./SqsClient.js"
 import * as SqsEncoding from "./SqsEncoding.js"
@@ -90,26 +90,45 @@ const cut = (value: string, bytes: number): string =>
         .toString()
         .replace(/\uFFFD$/, "")
 
+/** The names that are ours: what a sender has put there says nothing, and would be believed when it is sent back. */
+const ours: ReadonlySet<string> = new Set([reasonAttribute, errorAttribute, attemptAttribute, sourceAttribute])
+
 /**
- * The message's own attributes, and beside them why it is here: each of four by itself where there is room, else folded
- * into the reason, cut to what is left of 1 MiB; nothing where ten attributes are taken. Its own are never touched.
+ * The message's own attributes, less those of our names, and beside them why it is here: the reason, the source, the
+ * attempt and the error, as many as there is room for; the others are folded into the reason, cut to what is left of 1
+ * MiB; nothing where ten attributes are taken.
  */
 const deadLetterAttributes = (entry: LeaseQueue.DeadLetterEntry, source: string): MessageAttributes => {
   const { attempt, error, message } = entry
   const reason = reasonText(entry.reason)
-  const own = mapValues(message.attributes, toSqs)
-  const apart = {
-    ...own,
-    [reasonAttribute]: text(reason),
-    ...(error !== undefined && error !== "" && { [errorAttribute]: text(legible(error.slice(0, longestReason))) }),
-    ...(attempt !== undefined && { [attemptAttribute]: { DataType: "Number", StringValue: String(attempt) } }),
-    [sourceAttribute]: text(source)
+  const own: Record<string, MessageAttribute> = {}
+  for (const [name, attribute] of Object.entries(message.attributes)) {
+    if (!ours.has(name)) own[name] = toSqs(attribute)
   }
-  if (fits(message.body, apart)) return apart
-  const facts = [...(attempt === undefined ? [] : [`attempt ${attempt}`]), `from ${source}`]
-  const room = longestMessage - sizeOf(message.body, { ...own, [reasonAttribute]: text("") })
-  const folded = { ...own, [reasonAttribute]: text(cut(`${reason} (${facts.join(", ")})`, room)) }
-  return room >= shortestReason && fits(message.body, folded) ? folded : own
+  const facts: ReadonlyArray<readonly [name: string, value: MessageAttribute, words?: string]> = [
+    [sourceAttribute, text(source), `from ${source}`],
+    ...(attempt === undefined
+      ? []
+      : [[attemptAttribute, { DataType: "Number", StringValue: String(attempt) }, `attempt ${attempt}`] as const]),
+    ...(error === undefined || error === ""
+      ? []
+      : [[errorAttribute, text(legible(error.slice(0, longestReason)))] as const])
+  ]
+  for (let apart = facts.length; apart >= 0; apart--) {
+    const beside = { ...own, ...Object.fromEntries(facts.slice(0, apart)) }
+    const words = facts.slice(apart).flatMap(([, , said]) => said ?? [])
+    const whole = words.length === 0 ? reason : `${reason} (${words.join(", ")})`
+    // Where there are attributes enough, only the size can be in the way: that of the reason gives way last.
+    if (apart > 0) {
+      const all = { ...beside, [reasonAttribute]: text(whole) }
+      if (fits(message.body, all)) return all
+      continue
+    }
+    const room = longestMessage - sizeOf(message.body, { ...beside, [reasonAttribute]: text("") })
+    const folded = { ...beside, [reasonAttribute]: text(cut(whole, room)) }
+    if (room >= shortestReason && fits(message.body, folded)) return folded
+  }
+  return own
 }
 
 /** The message as it was, with the reason where there is still room for it. */
@@ -272,8 +291,9 @@ const leaseDurationOf = (
  *
  * `deadLetter` is there where the queue has a redrive policy: it sends to that queue and deletes only after. The message
  * keeps its body, attributes and group and gets a new id; the reason, the error's tag, the attempt and the ARN of the
- * source stand in attributes beside its own (`reasonAttribute` and so on), folded into the reason where there are fewer
- * than four places left, and cut or left out where ten attributes or 1 MiB are full. Needs `sqs:SendMessage` and `sqs:GetQueueUrl`
+ * source stand in attributes beside its own (`reasonAttribute` and so on; what its sender has put under these names is
+ * dropped), folded into the reason where there are fewer than four places left, and cut or left out where ten attributes
+ * or 1 MiB are full. Needs `sqs:SendMessage` and `sqs:GetQueueUrl`
  * there. A crash between the two calls leaves the message in both queues.
  */
 export const make = Effect.fnUntraced(function* (

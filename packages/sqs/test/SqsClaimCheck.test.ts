@@ -66,7 +66,7 @@ const test = (
   )
 
 const claimCheckOf = (options: Partial<SqsClaimCheck.Options> = {}) =>
-  SqsClaimCheck.make({ bucket: "bodies", above: 1000, ...options })
+  SqsClaimCheck.make({ bucket: "bodies", above: 1000, accept: () => true, ...options })
 
 /** Consumes "q" in the background; what was handled stands in the array. */
 const consuming = (

@@ -30,6 +30,7 @@ export interface Settings {
   readonly visibilityTimeout: Duration.DurationInput
   readonly wait: Duration.Duration
   readonly retry: Schedule.Schedule<unknown, unknown>
+  readonly perSecond: number | undefined
 }
 
 /** A letter that can be sent. */
@@ -61,6 +62,9 @@ const written = (
 /** Receives that show nothing new, one after another, until the queue counts as seen. */
 const idleReceives = 3
 
+const slices = <A>(all: ReadonlyArray<A>, most: number): ReadonlyArray<ReadonlyArray<A>> =>
+  Array.from({ length: Math.ceil(all.length / most) }, (_, n) => all.slice(n * most, (n + 1) * most))
+
 class NotYet extends Data.TaggedError("NotYet") {}
 
 /** Tries again what may succeed later, alone; what is still undone when the schedule ends keeps its failure. */
@@ -88,7 +92,7 @@ const settled = <A>(
   })
 
 export const make = Effect.fnUntraced(function* (settings: Settings) {
-  const { edit, encodings, filter, fromMessage, max, retry, source, to, wait } = settings
+  const { edit, encodings, filter, fromMessage, max, perSecond, retry, source, to, wait } = settings
   const client = yield* SqsClient
   const context = yield* Effect.context<SqsClient>()
   const port = yield* SqsLeaseQueue.make(source, { visibilityTimeout: settings.visibilityTimeout, encodings })
@@ -119,6 +123,10 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
 
   const fail = (letter: DeadLetter, reason: string, sent = false) => failed.set(letter.id, { letter, reason, sent })
 
+  /** A server without ARNs names queues by their names. */
+  const isSource = (target: string) =>
+    target === source.arn || (!target.includes(":") && SqsQueue.ofArn(target).name === source.name)
+
   const destinations = new Map<string, Either.Either<SqsQueue.SqsQueue, string>>()
   const destinationOf = (letter: DeadLetter): Effect.Effect<Either.Either<SqsQueue.SqsQueue, string>> => {
     if (to !== undefined) return Effect.succeed(Either.right(to))
@@ -126,14 +134,22 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
     if (named === undefined) {
       return Effect.succeed(Either.left("it names no source, as it was sent here by hand: name the destination (`to`)"))
     }
-    const known = destinations.get(named)
+    // SQS's own word; an attribute may be a sender's.
+    const isKnown = letter.message.system["DeadLetterQueueSourceArn"] !== undefined
+    const key = `${isKnown} ${named}`
+    const known = destinations.get(key)
     return known !== undefined
       ? Effect.succeed(known)
       : SqsQueue.resolve(named, { retry }).pipe(
           Effect.provide(context),
           Effect.mapError(({ message }) => `its source ${named} cannot be sent to: ${message}`),
+          Effect.filterOrFail(
+            ({ deadLetter }) => isKnown || (deadLetter !== undefined && isSource(deadLetter.arn)),
+            () =>
+              `it says that it is from ${named}, and that queue does not send its dead letters here, so anybody may have written it: name the destination (\`to\`)`
+          ),
           Effect.either,
-          Effect.tap((found) => Effect.sync(() => destinations.set(named, found)))
+          Effect.tap((found) => Effect.sync(() => destinations.set(key, found)))
         )
   }
 
@@ -200,6 +216,18 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
     return would
   }
 
+  const perCall = Math.min(mostEntries, perSecond ?? mostEntries)
+  let nextAt = 0
+  /** Waits until so many more may be sent. */
+  const pace = (count: number) =>
+    perSecond === undefined
+      ? Effect.void
+      : Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          const at = Math.max(now, nextAt)
+          nextAt = at + (count * 1000) / perSecond
+          return at > now ? Effect.sleep(Duration.millis(at - now)) : Effect.void
+        })
+
   const sendAll = Effect.fnUntraced(function* (letters: ReadonlyArray<DeadLetter>) {
     const byDestination = new Map<SqsQueue.SqsQueue, Array<Ready>>()
     // Apart from `halted` until the earlier ones of these groups are sent.
@@ -216,9 +244,10 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
       }
     }
     for (const [destination, all] of byDestination) {
-      for (const run of bySize(all)) {
+      for (const run of bySize(all).flatMap((some) => slices(some, perCall))) {
         const sound = run.filter(({ letter }) => !overtakes(letter, halted))
         if (sound.length === 0) continue
+        yield* pace(sound.length)
         const results = yield* send(destination, sound)
         for (const [position, { letter }] of sound.entries()) {
           const result = results[position] ?? unanswered
@@ -267,11 +296,8 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
   /** Best effort: a lease that is not given back ends by itself. The heads of groups come last, so nothing overtakes. */
   const release = Effect.suspend(() => {
     const leases = [...held.values()].reverse()
-    const calls = Array.from({ length: Math.ceil(leases.length / mostEntries) }, (_, n) =>
-      leases.slice(n * mostEntries, (n + 1) * mostEntries)
-    )
     return Effect.forEach(
-      calls,
+      slices(leases, mostEntries),
       (some) => Effect.ignore(port.setLease(some.map((lease) => ({ lease, duration: Duration.zero })))),
       { discard: true }
     )
