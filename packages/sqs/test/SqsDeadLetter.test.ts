@@ -125,9 +125,9 @@ describe("SqsDeadLetter.sendBack", () => {
         const MessageSystemAttributes = { AWSTraceHeader: { DataType: "String", StringValue: "Root=1-2" } }
         yield* sqs.client.sendMessage({
           QueueUrl: sqs.queueUrl("dead"),
-          MessageBody: "of other",
+          MessageBody: "traced",
           MessageAttributes: {
-            "millrace-dead-letter-source": { DataType: "String", StringValue: "other" }
+            "millrace-dead-letter-source": { DataType: "String", StringValue: "bills" }
           },
           MessageSystemAttributes
         })
@@ -137,12 +137,35 @@ describe("SqsDeadLetter.sendBack", () => {
         const [back] = yield* sqs.messages("orders")
         assert.deepInclude(back, { body: "of orders", group: "g" })
         assert.deepStrictEqual(back?.attributes, { k: { DataType: "String", StringValue: "v" } })
-        assert.deepStrictEqual(yield* held(sqs, "bills"), ["of bills"])
-        const [traced] = yield* sqs.client.receiveMessage({
-          QueueUrl: sqs.queueUrl("other"),
+        assert.sameMembers([...(yield* held(sqs, "bills"))], ["of bills", "traced"])
+        const received = yield* sqs.client.receiveMessage({
+          QueueUrl: sqs.queueUrl("bills"),
+          MaxNumberOfMessages: 10,
           MessageSystemAttributeNames: ["AWSTraceHeader"]
         })
-        assert.deepInclude(traced, { Body: "of other", Attributes: { AWSTraceHeader: "Root=1-2" } })
+        const traced = received.find(({ Body }) => Body === "traced")
+        assert.deepStrictEqual(traced?.Attributes, { AWSTraceHeader: "Root=1-2" })
+      })
+    )
+  )
+
+  it.effect("a source that a sender has made up is not believed: the letter stays, and says what to do", () =>
+    emulated((sqs) =>
+      Effect.gen(function* () {
+        // `other` has no redrive policy that names this queue, and the second queue is not there at all.
+        for (const forged of ["other", "arn:aws:sqs:us-east-1:999999999999:elsewhere"]) {
+          yield* sqs.client.sendMessage({
+            QueueUrl: sqs.queueUrl("dead"),
+            MessageBody: forged,
+            MessageAttributes: { "millrace-dead-letter-source": { DataType: "String", StringValue: forged } }
+          })
+        }
+        const report = yield* inTime(SqsDeadLetter.sendBack("dead"))
+        assert.deepStrictEqual([report.sentBack, report.failed.length], [0, 2])
+        assert.deepStrictEqual(yield* sqs.messages("other"), [])
+        assert.lengthOf(yield* held(sqs, "dead"), 2)
+        // Who names the queue knows it.
+        assert.deepInclude(yield* inTime(SqsDeadLetter.sendBack("dead", { to: "other" })), { sentBack: 2 })
       })
     )
   )

@@ -162,6 +162,7 @@ describe("SqsEnvelope.s3", () => {
   it.effect("by way of SNS: its records are the message, none of a test event", () =>
     Effect.gen(function* () {
       const notification = (message: unknown) => ({
+        Type: "Notification",
         MessageId: "id",
         TopicArn: "arn:aws:sns:us-west-2:123456789012:uploads",
         Message: JSON.stringify(message),

@@ -358,7 +358,7 @@ describe("SqsLeaseQueue.deadLetter", () => {
   )
 
   it.effect(
-    "with fewer than four places left attempt and source are folded into the reason, and no attribute is lost",
+    "with fewer than three places left what does not fit is folded into the reason, and no attribute is lost",
     () =>
       Effect.gen(function* () {
         const sqs = yield* SqsEmulator.SqsEmulator
@@ -373,10 +373,10 @@ describe("SqsLeaseQueue.deadLetter", () => {
           Object.keys(attributes).length,
           attributes[SqsLeaseQueue.reasonAttribute]?.StringValue
         ])
-        const folded = `bad (attempt 3, from ${source("orders")})`
+        const folded = `bad (from ${source("orders")}, attempt 3)`
         assert.deepStrictEqual(letters, [
           ["6", 10, "bad"],
-          ["7", 8, folded],
+          ["7", 10, "bad"],
           ["9", 10, folded]
         ])
       }).pipe(Effect.provide(SqsEmulator.layer({ queues })))
