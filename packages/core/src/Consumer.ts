@@ -308,23 +308,30 @@ class Engine<E> implements Custodian {
 
   #received(messages: ReadonlyArray<LeaseQueue.Message>): Array<Delivery.Delivery<string>> {
     const { metrics, observer } = this
-    // Their leases are counted from here.
     const answeredAt = this.#clock.exactly()
-    const deliveries = messages.map((message) => {
-      const inFlight = new InFlight(this, message, answeredAt, answeredAt + this.#lease)
+    const onTheWall = this.onTheWall(answeredAt)
+    const deliveries: Array<Delivery.Delivery<string>> = []
+    for (const message of messages) {
+      // Its lease is counted from here. A clock that was set back meanwhile makes it no younger than its answer.
+      const leasedAt = answeredAt - Math.max(0, onTheWall - (message.leasedAt ?? onTheWall))
+      if (leasedAt + this.#lease <= answeredAt) {
+        this.#overOnArrival(message, answeredAt - leasedAt)
+        continue
+      }
+      const inFlight = new InFlight(this, message, leasedAt, leasedAt + this.#lease)
       this.table.add(inFlight)
       if (this.ordered && message.group !== undefined) this.#lanes.join(message.group, inFlight)
       this.keeper.hold(inFlight)
       if (message.attempt > 1) metrics.add("redelivered")
       if (message.sentAt !== undefined) {
-        const queued = Math.max(0, this.onTheWall(answeredAt) - message.sentAt)
+        const queued = Math.max(0, onTheWall - message.sentAt)
         metrics.queueSeconds(queued / 1000)
         // One that comes again was sent long ago, and says nothing of what waits.
         if (message.attempt === 1) observer.queued.add(queued)
       }
       observer.received(message.group)
-      return Delivery.make(inFlight)
-    })
+      deliveries.push(Delivery.make(inFlight))
+    }
     this.#receiveFails = false
     if (messages.length === 0) metrics.add("emptyPolls")
     metrics.add("received", messages.length)
@@ -333,6 +340,19 @@ class Engine<E> implements Custodian {
     observer.full.set(this.table.size >= this.intake.maxInFlight, answeredAt)
     this.#startWatch()
     return deliveries
+  }
+
+  /**
+   * The process was suspended, or its event loop blocked, while the answer lay in its socket: somebody else may have the
+   * message. It is lost before it is in flight, and nothing is asked of the queue by its old lease.
+   */
+  #overOnArrival({ id }: LeaseQueue.Message, age: number): void {
+    this.metrics.add("lost")
+    this.notices.ofKind(
+      "over on arrival",
+      `the lease of message ${id} of ${this.queue.name} was over when its answer could be read, ${Duration.format(Duration.millis(age))} after the queue gave it: this process was suspended, or its event loop blocked; the message is delivered again`
+    )
+    this.intake.release()
   }
 
   #receiveFailed(error: E, kind: LeaseQueue.ErrorKind, again: boolean): void {

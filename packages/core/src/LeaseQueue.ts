@@ -34,6 +34,11 @@ export interface Message {
   /** When it was sent, and when it was first received, in milliseconds since the epoch, where the queue says. */
   readonly sentAt: number | undefined
   readonly firstReceivedAt: number | undefined
+  /**
+   * Since when it is leased, at the earliest, in milliseconds since the epoch by this computer's clock, where the queue
+   * knows: an answer may be read long after it was given. Default: since it was read.
+   */
+  readonly leasedAt?: number | undefined
   /** What else the queue tells of the message, by the queue's own names. */
   readonly system: Readonly<Record<string, string>>
   /**

@@ -104,7 +104,8 @@ const make = Effect.fnUntraced(function* (options: Options) {
     client,
     route: () => scout.route(client),
     handler,
-    clock: new ServerClock(() => clock.unsafeCurrentTimeMillis())
+    clock: new ServerClock(() => clock.unsafeCurrentTimeMillis()),
+    now: () => clock.unsafeCurrentTimeMillis()
   })
   return {
     ...service(Operations.api(Calls.make(transport, yield* Deadlines.make, timeout))),

@@ -263,7 +263,10 @@ describe.each([
       yield* Effect.gen(function* () {
         const sqs = yield* SqsClient.SqsClient
         for (const [operation, { body, call, result }] of Object.entries(operations)) {
-          assert.deepStrictEqual(yield* call(sqs), result, operation)
+          const answer = yield* call(sqs)
+          // By the clock, and a client's own.
+          if (Array.isArray(answer)) for (const each of answer) Reflect.deleteProperty(Object(each), "LeasedAt")
+          assert.deepStrictEqual(answer, result, operation)
           const seen = server.calls.at(-1)
           assert.strictEqual(seen?.operation, operation)
           assert.deepStrictEqual(seen?.body, body, operation)

@@ -347,7 +347,8 @@ describe("credentials that take their time", () => {
           client,
           route: () => scout.route(client),
           handler,
-          clock: new ServerClock(() => 0)
+          clock: new ServerClock(() => 0),
+          now: () => 0
         })
         const api = Operations.api(Calls.make(wire, yield* Deadlines.make, Duration.seconds(5)))
         return SqsClient.SqsClient.of({

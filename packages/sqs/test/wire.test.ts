@@ -221,7 +221,8 @@ describe("wire", () => {
         client,
         route: () => scout.route(client),
         handler,
-        clock: new ServerClock(() => 1_800_000_000_000)
+        clock: new ServerClock(() => 1_800_000_000_000),
+        now: () => 1_800_000_000_000
       })
       const keys: Array<string | undefined> = []
       for (let i = 0; i < 2; i++) {

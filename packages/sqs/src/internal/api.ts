@@ -70,7 +70,10 @@ export interface Api<E> {
   sendMessageBatch(input: Input<"sendMessageBatch">): Effect.Effect<Batch<Sent & Entry>, E>
   receiveMessage(
     input: Input<"receiveMessage">
-  ): Effect.Effect<{ readonly Messages?: ReadonlyArray<Received> | undefined }, E>
+  ): Effect.Effect<
+    { readonly Messages?: ReadonlyArray<Received> | undefined; readonly LeasedAt?: number | undefined },
+    E
+  >
   deleteMessageBatch(input: Input<"deleteMessageBatch">): Effect.Effect<Batch<Entry>, E>
   changeMessageVisibilityBatch(input: Input<"changeMessageVisibilityBatch">): Effect.Effect<Batch<Entry>, E>
   getQueueUrl(input: Input<"getQueueUrl">): Effect.Effect<{ readonly QueueUrl?: string | undefined }, E>
@@ -144,14 +147,15 @@ const attributes = (values: Readonly<Record<string, Attribute>>): Client.Message
   return out
 }
 
-const received = (message: Received): Client.ReceivedMessage => ({
+const received = (message: Received, leasedAt: number | undefined): Client.ReceivedMessage => ({
   MessageId: required(message.MessageId, "MessageId"),
   ReceiptHandle: required(message.ReceiptHandle, "ReceiptHandle"),
   Body: required(message.Body, "Body"),
   MD5OfBody: message.MD5OfBody ?? "",
   Attributes: message.Attributes && strings(message.Attributes),
   MessageAttributes: message.MessageAttributes && attributes(message.MessageAttributes),
-  MD5OfMessageAttributes: message.MD5OfMessageAttributes
+  MD5OfMessageAttributes: message.MD5OfMessageAttributes,
+  ...(leasedAt !== undefined && { LeasedAt: leasedAt })
 })
 
 const failure = (entry: Failure): Client.BatchFailure => ({
@@ -196,7 +200,9 @@ export const service = (api: Api<SqsError>): Client.Service => ({
   sendMessage: (request) => read("SendMessage", api.sendMessage(request), sent),
   sendMessageBatch: (request) => read("SendMessageBatch", api.sendMessageBatch(request), sentBatch),
   receiveMessage: (request) =>
-    read("ReceiveMessage", api.receiveMessage(request), (r) => (r.Messages ?? []).map(received)),
+    read("ReceiveMessage", api.receiveMessage(request), ({ LeasedAt, Messages = [] }) =>
+      Messages.map((message) => received(message, LeasedAt))
+    ),
   deleteMessageBatch: (request) => read("DeleteMessageBatch", api.deleteMessageBatch(request), plainBatch),
   changeMessageVisibilityBatch: (request) =>
     read("ChangeMessageVisibilityBatch", api.changeMessageVisibilityBatch(request), plainBatch),

@@ -31,6 +31,8 @@ interface Request {
 
 interface Options {
   readonly abortSignal?: { readonly aborted: boolean; onabort: (() => void) | null } | undefined
+  /** Its first bytes have come. */
+  readonly onHead?: (() => void) | undefined
 }
 
 interface Response {
@@ -48,7 +50,7 @@ export const make = (maxSockets: number) => {
 
   const handle = (
     { body, headers, hostname, method, path, port, protocol }: Request,
-    { abortSignal }: Options = {}
+    { abortSignal, onHead }: Options = {}
   ): Promise<{ response: Response }> =>
     new Promise((resolve, reject) => {
       if (abortSignal?.aborted) return reject(aborted())
@@ -63,6 +65,7 @@ export const make = (maxSockets: number) => {
         headers
       }
       const request = (tls ? Https : Http).request(options, (answer) => {
+        onHead?.()
         const chunks: Array<Buffer> = []
         answer.on("data", (chunk: Buffer) => chunks.push(chunk))
         // An answer that is cut off has no end but an error.

@@ -62,6 +62,7 @@ export const toMessage =
       sequence: system["SequenceNumber"]?.padStart(20, "0"),
       sentAt: millis(system["SentTimestamp"]),
       firstReceivedAt: millis(system["ApproximateFirstReceiveTimestamp"]),
+      leasedAt: received.LeasedAt,
       system,
       open: attributes === none ? undefined : opening(encodings, received.Body, attributes)
     }

@@ -54,6 +54,11 @@ export interface ReceivedMessage {
   readonly Attributes?: Readonly<Record<string, string>> | undefined
   readonly MessageAttributes?: MessageAttributes | undefined
   readonly MD5OfMessageAttributes?: string | undefined
+  /**
+   * Not of the API: when SQS gave the answer, at the earliest, in milliseconds since the epoch by this computer's clock.
+   * Known of a client of `layer` or `layerConfig`.
+   */
+  readonly LeasedAt?: number | undefined
 }
 export interface BatchRequest<Entry> {
   readonly QueueUrl: string

@@ -6,6 +6,7 @@
 import type { SQSClient } from "@aws-sdk/client-sqs"
 import * as DateTime from "effect/DateTime"
 import { type Answer, refusalOf, unreadable } from "../answer.js"
+import { AnswerTimes } from "../answerTimes.js"
 import type { Outgoing, Transport } from "../calls.js"
 import { Abort, type Handler } from "../http.js"
 import type { Input, Operation } from "../operations.js"
@@ -67,10 +68,13 @@ export interface Settings {
   readonly route: () => Promise<Route>
   readonly handler: Handler
   readonly clock: ServerClock
+  /** This computer's clock, in milliseconds since the epoch. */
+  readonly now: () => number
 }
 
-export const make = ({ client, clock, handler, route }: Settings): Transport => {
+export const make = ({ client, clock, handler, now, route }: Settings): Transport => {
   const sign = Signature.make()
+  const times = new AnswerTimes()
 
   const answerOf = async (operation: Operation, input: Input, call: WireCall, onSent: () => void): Promise<unknown> => {
     const body = Json.encode(input)
@@ -87,13 +91,22 @@ export const make = ({ client, clock, handler, route }: Settings): Transport => 
     const signedAt = clock.now()
     sign({ headers, body, path }, credentials, region, DateTime.toDateUtc(DateTime.unsafeMake(signedAt)))
     onSent()
+    const sentAt = now()
+    let seenAt = sentAt
+    const onHead = () => {
+      seenAt = now()
+    }
     const { response } = await handler.handle(
       { protocol, hostname, port, method: "POST", path, headers, body },
-      { abortSignal: call }
+      { abortSignal: call, onHead }
     )
+    const givenAt = times.givenAt(response.headers.date, sentAt, seenAt)
     const problem = unreadable(response)
     if (problem !== undefined) throw problem
-    if (response.statusCode < 300) return Json.decode(response.body.toString())
+    if (response.statusCode < 300) {
+      const output = Json.decode(response.body.toString())
+      return operation === "ReceiveMessage" ? { ...output, LeasedAt: givenAt } : output
+    }
     call.corrected = clock.learn(response, signedAt)
     throw new Refusal(refusalOf(response) ?? "", response)
   }
