@@ -6,7 +6,7 @@ import { type Benchmark, print } from "./Benchmark.js"
 // The notice that this Node version will be dropped one day, which each client of the AWS SDK would print.
 process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true"
 
-const names = ["dispatch", "sdk", "sdk-tls", "cold-start", "tail", "memory", "emulator", "producer"] as const
+const names = ["dispatch", "sdk", "sdk-tls", "cold-start", "tail", "memory", "emulator", "producer", "once"] as const
 
 // One at a time: what another benchmark imports is not loaded.
 const load = async (name: (typeof names)[number]): Promise<Benchmark> => {
@@ -25,6 +25,8 @@ const load = async (name: (typeof names)[number]): Promise<Benchmark> => {
       return (await import("./memory.js")).benchmark
     case "emulator":
       return (await import("./emulator.js")).benchmark
+    case "once":
+      return (await import("./once.js")).benchmark
     case "producer":
       return (await import("./producer.js")).benchmark
   }
