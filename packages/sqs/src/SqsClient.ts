@@ -76,12 +76,20 @@ const invalid = (option: string, message: string) =>
 const timeoutOf = ({ timeout = "5 seconds" }: TimeoutOptions): Effect.Effect<Duration.Duration> =>
   Effect.as(InvalidOptions.warnOfBareNumbers({ timeout }), Duration.decode(timeout))
 
+const proxyVariables = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
+
+/** Most programs have no proxy, and do not load what one takes. */
+const proxies = (maxSockets: number): Effect.Effect<Http.Proxies | undefined> =>
+  proxyVariables.every((name) => (process.env[name] ?? "") === "")
+    ? Effect.succeed(undefined)
+    : Effect.promise(async () => (await import("./internal/proxy.js")).make(maxSockets))
+
 const make = Effect.fnUntraced(function* (options: Options) {
   yield* InvalidOptions.check("SqsClient", options, checks)
   const timeout = yield* timeoutOf(options)
   const { credentials, endpoint, maxSockets = 256 } = options
   const clock = yield* Effect.clock
-  const handler = Http.make(maxSockets)
+  const handler = Http.make(maxSockets, yield* proxies(maxSockets))
   const scout = new Scout()
   const client = yield* Effect.acquireRelease(
     Effect.sync(() =>
@@ -115,8 +123,8 @@ const make = Effect.fnUntraced(function* (options: Options) {
 
 /**
  * A client of its own, destroyed with the layer's scope. It speaks SQS's protocol itself, over connections that it keeps;
- * `@aws-sdk/client-sqs` finds region, credentials and endpoint for it. It sends each call once: retrying
- * is the caller's, who knows what to do meanwhile. Options that cannot be, and a region that nobody named, fail with
+ * `@aws-sdk/client-sqs` finds region, credentials and endpoint for it. `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are
+ * followed as by the AWS CLI. It sends each call once: retrying is the caller's, who knows what to do meanwhile. Options that cannot be, and a region that nobody named, fail with
  * `InvalidOptions` when the layer is built.
  */
 export const layer = (options: Options = {}): Layer.Layer<SqsClient, InvalidOptions.InvalidOptions> =>
