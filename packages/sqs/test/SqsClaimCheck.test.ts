@@ -236,6 +236,54 @@ describe("what is read", () => {
       assert.deepStrictEqual(handled.sort(), [0, 1, 2, 3, 4])
     }))
 
+  // Whoever may send to the queue could read, and delete, with the consumer's rights.
+  const foreign: ReadonlyArray<readonly [options: Partial<SqsClaimCheck.Options>, key: string]> = [
+    [{}, "payroll"],
+    [{}, "reports/2026.csv"],
+    [{}, "../secrets/k"],
+    [{ prefix: "orders/" }, "payroll"],
+    [{ prefix: "orders/" }, "orders/../payroll"],
+    [{ prefix: "orders/" }, "orders/reports/2026"],
+    [{ prefix: "orders/" }, "orders/"],
+    // A key that climbs is refused whatever the user accepts: a server that resolves it leaves the bucket.
+    [{ accept: () => true }, "orders/../../secrets/k"],
+    [{ accept: () => true }, "./k"]
+  ]
+  for (const [options, key] of foreign) {
+    test(`a pointer to ${key} ${JSON.stringify(Object.keys(options))} is poison: not fetched, nor deleted`, (sqs, store) =>
+      Effect.gen(function* () {
+        yield* store.memory.put({ bucket: "bodies", key }, JSON.stringify(order(1)))
+        yield* sqs.send("q", [pointing(pointerTo(key))])
+        const claimCheck = yield* SqsClaimCheck.make({
+          bucket: "bodies",
+          above: 1000,
+          deleteAfterAck: true,
+          ...options
+        })
+        assert.deepStrictEqual(yield* consuming(claimCheck), [])
+        yield* sqs.settled("q", 1)
+        const [dead] = yield* sqs.messages("dead")
+        assert.strictEqual(dead?.attributes["millrace-dead-letter-error"]?.StringValue, "DecodeError")
+        assert.deepStrictEqual(store.calls, [])
+        assert.lengthOf(yield* store.objects, 1)
+      }))
+  }
+  for (const [options, key] of [
+    [{}, "lx3a-1b2c-9z8y-0"],
+    [{}, "0a1b2c3d-0000-4000-8000-0123456789ab"],
+    [{ prefix: "orders/" }, "orders/42_a"],
+    [{ accept: ({ key }: ObjectStore.ObjectId) => key.startsWith("old/") }, "old/2019/x.json"]
+  ] as const) {
+    test(`a pointer to ${key} is followed`, (sqs, store) =>
+      Effect.gen(function* () {
+        yield* store.memory.put({ bucket: "bodies", key }, JSON.stringify(order(7)))
+        yield* sqs.send("q", [pointing(pointerTo(key))])
+        const handled = yield* consuming(yield* SqsClaimCheck.make({ bucket: "bodies", above: 1000, ...options }))
+        yield* sqs.settled("q", 1)
+        assert.deepStrictEqual(handled, [7])
+      }))
+  }
+
   const poisons: ReadonlyArray<readonly [name: string, body: string, reason: string]> = [
     ["an object that is not there", pointerTo("gone"), "there is no object gone in the bucket bodies"],
     ["a bucket that was not named", pointerTo("k", "secrets"), "write it in `buckets`"],

@@ -170,6 +170,24 @@ describe("SqsDeadLetter.sendBack", () => {
     )
   )
 
+  it.effect("no more a second than it is told to", () =>
+    emulated((sqs) =>
+      Effect.gen(function* () {
+        yield* deadLetter(sqs, "orders", ...Array.from({ length: 25 }, (_, n) => `${n}`))
+        const fiber = yield* Effect.fork(SqsDeadLetter.sendBack("dead", { to: "other", perSecond: 5 }))
+        const sent = Effect.map(sqs.messages("other"), (messages) => messages.length)
+        yield* TestClock.adjust("2 seconds")
+        const early = yield* sent
+        assert.isAtLeast(early, 5)
+        assert.isAtMost(early, 15)
+        yield* TestClock.adjust("30 seconds")
+        assert.deepInclude(yield* Fiber.join(fiber), { sentBack: 25 })
+        const rate = yield* Effect.flip(SqsDeadLetter.sendBack("dead", { to: "other", perSecond: 501 }))
+        assert.include(rate.message, "perSecond is 501; write a whole number from 1 to 500")
+      })
+    )
+  )
+
   it.effect("a selection, with edited bodies; what is kept is visible again at the end", () =>
     emulated((sqs) =>
       Effect.gen(function* () {

@@ -48,6 +48,46 @@ describe("SqsEnvelope.sns", () => {
     MessageAttributes: { kind: { Type: "String", Value: "express" } }
   }
 
+  it.effect("SNS's own confirmations do not decode, and the error names them", () =>
+    Effect.gen(function* () {
+      for (const Type of ["SubscriptionConfirmation", "UnsubscribeConfirmation", "Other"]) {
+        const said = failure(yield* opened(SqsEnvelope.sns(Order), [{ ...notification, Type }]))
+        assert.include(said, "Type: expected a Notification")
+        if (Type !== "Other") assert.include(said, Type)
+      }
+    })
+  )
+
+  it.effect("one byte order mark is skipped, before the envelope and within it", () =>
+    Effect.gen(function* () {
+      const marked = `\uFEFF${JSON.stringify({ ...notification, Message: `\uFEFF${notification.Message}` })}`
+      const results = yield* opened(SqsEnvelope.sns(Order), [marked, `\uFEFF${marked}`])
+      assert.deepStrictEqual(results.map(Either.isRight), [true, false])
+    })
+  )
+
+  it.effect("envelopes nest: an event of EventBridge by way of SNS", () =>
+    Effect.gen(function* () {
+      const event = {
+        version: "0",
+        id: "e",
+        "detail-type": "OrderPlaced",
+        source: "shop",
+        account: "123456789012",
+        time: "2026-01-02T03:04:05Z",
+        region: "us-west-2",
+        resources: [],
+        detail: { order_id: 5 }
+      }
+      const nested = SqsEnvelope.sns(SqsEnvelope.EventBridgeEvent(Order))
+      const [result] = yield* opened(nested, [{ ...notification, Message: JSON.stringify(event) }])
+      assert.deepStrictEqual(
+        Either.map(result ?? Either.left("none"), ({ message }) => message.detail),
+        Either.right({ order_id: 5 })
+      )
+    })
+  )
+
   it.effect("a notification becomes its message by the Schema, with attributes, topic, subject and time", () =>
     Effect.gen(function* () {
       const { MessageAttributes: _, Subject: __, ...bare } = notification

@@ -341,6 +341,30 @@ describe("SqsLeaseQueue.deadLetter", () => {
     }).pipe(Effect.provide(SqsEmulator.layer({ queues })))
   )
 
+  it.effect("our names are never taken from a sender, whatever room there is", () =>
+    Effect.gen(function* () {
+      const sqs = yield* SqsEmulator.SqsEmulator
+      const queue = yield* SqsLeaseQueue.make("orders")
+      const forged = {
+        [SqsLeaseQueue.sourceAttribute]: source("elsewhere"),
+        [SqsLeaseQueue.reasonAttribute]: "made up",
+        [SqsLeaseQueue.errorAttribute]: "MadeUp",
+        [SqsLeaseQueue.attemptAttribute]: "99"
+      }
+      for (const own of [0, 6]) {
+        const fill = Object.fromEntries(Array.from({ length: own }, (_, index) => [`a${index}`, "x"]))
+        yield* sqs.send("orders", [SqsEmulator.message(`${own}`, { attributes: { ...fill, ...forged } })])
+        yield* queue.deadLetter?.(yield* receiveAll(queue)) ?? Effect.void
+      }
+      for (const { attributes } of yield* dead("dead")) {
+        assert.strictEqual(attributes[SqsLeaseQueue.sourceAttribute]?.StringValue, source("orders"))
+        assert.strictEqual(attributes[SqsLeaseQueue.reasonAttribute]?.StringValue, "bad")
+        assert.notStrictEqual(attributes[SqsLeaseQueue.errorAttribute]?.StringValue, "MadeUp")
+        assert.notStrictEqual(attributes[SqsLeaseQueue.attemptAttribute]?.StringValue, "99")
+      }
+    }).pipe(Effect.provide(SqsEmulator.layer({ queues })))
+  )
+
   it.effect("a message that has ten attributes, or is as large as SQS takes, goes without the reason", () =>
     Effect.gen(function* () {
       const sqs = yield* SqsEmulator.SqsEmulator
