@@ -54,7 +54,7 @@ const produce = (transfers: number) =>
       return true
     })
     yield* Effect.repeat(Effect.delay(sql.withTransaction(ten), "5 millis"), { while: (more) => more })
-    yield* Effect.never
+    return yield* Effect.never
   })
 
 const book = ({ amount, from, id, to }: Transfer) =>
