@@ -6,9 +6,11 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { type Delivery, inFlight } from "./Delivery.js"
 import { attempt } from "./internal/attempt.js"
-import type { InFlight } from "./internal/inFlight.js"
 
-/** @internal Waits until the bodies that are open leave room for another. */
+/**
+ * Waits until the bodies that are open leave room for another, as the consumer's `maxOpenedBytes` says, or until this
+ * delivery has ended.
+ */
 export const room = (delivery: Delivery<unknown, unknown>): Effect.Effect<void> =>
   Effect.suspend(() => {
     const held = inFlight(delivery)
@@ -22,22 +24,20 @@ export const hasRoom = (delivery: Delivery<unknown, unknown>): boolean => {
 }
 
 /**
- * @internal Opens a text as the delivery's message says, and counts it until the delivery ends. A left says what is
- * wrong; an encoding that throws is wrong too.
+ * Opens a text as the delivery's message says, and counts its bytes until the delivery ends: its own body, or one that was
+ * fetched from elsewhere. A left says what is wrong; an encoding that throws is wrong too.
  */
 export const open = (delivery: Delivery<unknown, unknown>, text: string): Either.Either<string, string> => {
   const held = inFlight(delivery)
   const { open } = held.message
-  if (open === undefined) return Either.right(text)
-  const opened = attempt(() => checked(open(text)), Either.left("its encoding threw an error"))
-  if (Either.isRight(opened)) count(held, opened.right)
+  if (open === undefined && text === held.message.body) return Either.right(text)
+  const opened =
+    open === undefined
+      ? Either.right(text)
+      : attempt(() => checked(open(text)), Either.left("its encoding threw an error"))
+  if (Either.isRight(opened)) held.custodian.opened.take(held, Buffer.byteLength(opened.right))
   return opened
 }
-
-/** @internal Counts a body that came from elsewhere until the delivery ends. */
-export const fetched = (delivery: Delivery<unknown, unknown>, text: string): void => count(inFlight(delivery), text)
-
-const count = (held: InFlight, text: string): void => held.custodian.opened.take(held, Buffer.byteLength(text))
 
 const checked = (opened: Either.Either<string, string>): Either.Either<string, string> =>
   Either.isEither(opened) && typeof (Either.isRight(opened) ? opened.right : opened.left) === "string"

@@ -15,6 +15,7 @@
  */
 import { DecodeError, type Delivery } from "@millrace/core/Delivery"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
+import * as OpenBody from "@millrace/core/OpenBody"
 import * as Pipeline from "@millrace/core/Pipeline"
 import type { Tunable } from "@millrace/core/Tunable"
 import * as Clock from "effect/Clock"
@@ -211,7 +212,7 @@ export const make = (
         if (object === undefined) return poison("its attributes say that it is in S3, and it is no pointer")
         if (!buckets.has(object.bucket)) {
           return poison(
-            `it is in the bucket ${object.bucket}, from which nothing is fetched; write it in \`buckets\` of SqsClaimCheck.make to trust it`
+            `it is in a bucket from which nothing is fetched; write that in \`buckets\` of SqsClaimCheck.make to trust it`
           )
         }
         if (!isOurs(object)) {
@@ -222,8 +223,8 @@ export const make = (
         if (deleteAfterAck) {
           inBackground(Effect.flatMap(delivery.ended, (how) => (how === "acked" ? remove(object) : Effect.void)))
         }
-        return store.get(object, maxBytes).pipe(
-          Effect.map((text) => Either.mapLeft(message.open?.(text) ?? Either.right(text), poison)),
+        return Effect.zipRight(OpenBody.room(delivery), store.get(object, maxBytes)).pipe(
+          Effect.map((text) => Either.mapLeft(OpenBody.open(delivery, text), poison)),
           Effect.catchTags({
             ObjectNotFound: (error) => Effect.succeed(Either.left(new BodyMissing(why(error.message)))),
             ObjectTooLarge: (error) => Effect.succeed(Either.left(poison(error.message)))
@@ -238,7 +239,10 @@ export const make = (
 const mayPass = ({ retryable }: ObjectStoreError): boolean => retryable
 
 export interface FetchOptions {
-  /** Fetches at once; each holds one body in memory, and as many again may wait for the next stage. Default: 10. */
+  /**
+   * Fetches at once. What has been fetched counts against the consumer's `maxOpenedBytes` until its message has ended; what
+   * is being fetched, one body each, comes on top. Default: 10.
+   */
   readonly concurrency?: number | Tunable | undefined
 }
 

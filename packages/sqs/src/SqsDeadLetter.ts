@@ -33,7 +33,10 @@ const added: ReadonlySet<string> = new Set([reasonAttribute, errorAttribute, att
 /** A message of a dead-letter queue, with what is known of how it came there. */
 export interface DeadLetter {
   readonly id: string
-  /** Opened where its sender had encoded it and it opens; in `message` it is as it was received. */
+  /**
+   * Opened where its sender had encoded it and it opens, each time that it is read: nothing is opened that nobody reads,
+   * and a list of letters holds none open. In `message` it is as it was received.
+   */
   readonly body: string
   /** Why, where a consumer of ours dead-lettered it; SQS itself gives no reason. */
   readonly reason: string | undefined
@@ -54,6 +57,15 @@ export interface DeadLetter {
   readonly message: LeaseQueue.Message
 }
 
+/** An encoding that throws opens nothing. */
+const opened = ({ body, open }: LeaseQueue.Message): string => {
+  try {
+    return open === undefined ? body : Either.getOrElse(open(body), () => body)
+  } catch {
+    return body
+  }
+}
+
 /** Reads the reasons off a message of a dead-letter queue. */
 export const fromMessage = (message: LeaseQueue.Message): DeadLetter => {
   const text = (name: string) => {
@@ -63,7 +75,9 @@ export const fromMessage = (message: LeaseQueue.Message): DeadLetter => {
   const attempt = Number(text(attemptAttribute))
   return {
     id: message.id,
-    body: Either.getOrElse(message.open?.(message.body) ?? Either.right(message.body), () => message.body),
+    get body() {
+      return opened(message)
+    },
     reason: text(reasonAttribute),
     error: text(errorAttribute),
     attempt: Number.isInteger(attempt) ? attempt : undefined,

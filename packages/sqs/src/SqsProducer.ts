@@ -367,15 +367,10 @@ const xrayHeader = ({ sampled, spanId, traceId }: Tracer.AnySpan): MessageAttrib
 })
 
 /** Where and what, never the values: the message goes to logs. */
-const problemOfEncoding = (error: unknown): string => {
-  if (ParseResult.isParseError(error)) {
-    const paths = ParseResult.ArrayFormatter.formatErrorSync(error).map(({ _tag, path }) =>
-      path.length === 0 ? _tag : `${path.join(".")} (${_tag})`
-    )
-    return `the body does not fit its Schema: ${paths.slice(0, 5).join(", ")}`
-  }
-  return `the body could not be encoded: ${Reason.of(error)}`
-}
+const problemOfEncoding = (error: unknown): string =>
+  ParseResult.isParseError(error)
+    ? `the body does not fit its Schema: ${Reason.of(error)}`
+    : `the body could not be encoded: ${Reason.of(error)}`
 
 const countOf = (attributes: MessageAttributes | undefined): number =>
   attributes === undefined ? 0 : Object.keys(attributes).length
@@ -579,7 +574,8 @@ const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallByte
       const encoded = immediate(encoding)
       if (encoded === undefined) {
         return Effect.flatMap(
-          Effect.mapError(encoding, (error) => notEncodable(given, error)),
+          // It may die as well as fail.
+          Effect.catchAllCause(encoding, (cause) => Effect.fail(notEncodable(given, Cause.squash(cause)))),
           built
         )
       }

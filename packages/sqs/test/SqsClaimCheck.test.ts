@@ -286,7 +286,7 @@ describe("what is read", () => {
 
   const poisons: ReadonlyArray<readonly [name: string, body: string, reason: string]> = [
     ["an object that is not there", pointerTo("gone"), "there is no object gone in the bucket bodies"],
-    ["a bucket that was not named", pointerTo("k", "secrets"), "write it in `buckets`"],
+    ["a bucket that was not named", pointerTo("k", "secrets"), "`buckets`"],
     ["an object that is too large", pointerTo("huge"), "has more than 5000 bytes"],
     ["a pointer that is none", '{"order":1}', "it is no pointer"],
     ["a pointer that is no JSON", "order 1", "it is no pointer"]
@@ -648,4 +648,59 @@ describe("ObjectStore.layerMemory", () => {
       expect(yield* Effect.flip(store.get(object, 4))).toMatchObject({ _tag: "ObjectNotFound", object })
     }).pipe(Effect.provide(Layer.fresh(ObjectStore.layerMemory)))
   )
+})
+
+describe("bodies that are fetched", () => {
+  test("count against `maxOpenedBytes` until their messages have ended", (sqs, store) =>
+    Effect.gen(function* () {
+      const claimCheck = yield* claimCheckOf()
+      const text = JSON.stringify(order(1))
+      for (const i of range(12)) {
+        yield* store.memory.put({ bucket: "bodies", key: `k${i}` }, text)
+        yield* sqs.send("q", [pointing(pointerTo(`k${i}`))])
+      }
+      let open = 0
+      let most = 0
+      const fiber = yield* SqsConsumer.stream("q", { maxOpenedBytes: 3 * text.length, linger: 0 }).pipe(
+        SqsClaimCheck.fetch(claimCheck, { concurrency: 1 }),
+        Pipeline.decodeJson(Order),
+        Pipeline.process(
+          (_, delivery) =>
+            Effect.suspend(() => {
+              most = Math.max(most, ++open)
+              return Effect.as(Effect.sleep("1 second"), void Effect.runFork(Effect.map(delivery.ended, () => open--)))
+            }),
+          { concurrency: 10 }
+        ),
+        Stream.runDrain,
+        Effect.forkScoped
+      )
+      for (const _ of range(20)) yield* TestClock.adjust("1 second")
+      yield* sqs.settled("q", 12)
+      yield* Fiber.interrupt(fiber)
+      assert.isAtMost(most, 4)
+      assert.isAtLeast(most, 2)
+    }))
+
+  test("an encoding that throws makes its message a failed one, as one that refuses does", (sqs, store) =>
+    Effect.gen(function* () {
+      const claimCheck = yield* claimCheckOf()
+      const attributes = { "content-encoding": "odd" }
+      const odd: SqsEncoding.Encoding = {
+        attributes,
+        encode: () => undefined,
+        decode: () => {
+          throw new Error("a bug")
+        }
+      }
+      yield* store.memory.put({ bucket: "bodies", key: "k" }, JSON.stringify(order(1)))
+      const both = { attributes: { ...attributes, ExtendedPayloadSize: 2000 } }
+      yield* sqs.send("q", [SqsEmulator.message(pointerTo("k"), both), pointing(pointerTo("k"))])
+      const handled = yield* consuming(claimCheck, "q", [odd])
+      yield* TestClock.adjust("10 seconds")
+      yield* sqs.settled("q", 2)
+      assert.deepStrictEqual(handled, [1])
+      const [dead] = yield* sqs.messages("dead")
+      expect(dead?.attributes["millrace-dead-letter-reason"]?.StringValue).toContain("its encoding threw an error")
+    }))
 })

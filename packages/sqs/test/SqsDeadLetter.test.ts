@@ -1,9 +1,9 @@
 import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Pipeline, RetryPolicy } from "@millrace/core"
-import { SqsClient, SqsConsumer, SqsDeadLetter, SqsError } from "@millrace/sqs"
+import { SqsClient, SqsConsumer, SqsDeadLetter, type SqsEncoding, SqsError } from "@millrace/sqs"
 import { Fault, SqsEmulator, SqsHttp } from "@millrace/sqs/emulator"
-import { Chunk, Data, Effect, Fiber, Layer, Redacted, Schedule, Stream, TestClock } from "effect"
+import { Chunk, Data, Effect, Either, Fiber, Layer, Redacted, Schedule, Stream, TestClock } from "effect"
 
 class NoSuchCustomer extends Data.TaggedError("NoSuchCustomer")<{ readonly message: string }> {}
 
@@ -250,6 +250,58 @@ describe("SqsDeadLetter.sendBack", () => {
         assert.deepStrictEqual(yield* held(sqs, "dead"), [gzip(kept)])
       })
     )
+  )
+
+  it.effect("an encoded body is opened when it is read, and each time: a list of letters holds none open", () =>
+    emulated((sqs) =>
+      Effect.gen(function* () {
+        let opened = 0
+        const attributes = { "content-encoding": "counted" }
+        const encoding: SqsEncoding.Encoding = {
+          attributes,
+          encode: () => undefined,
+          decode: (body) => {
+            opened++
+            if (body === "bad") throw new Error("a bug")
+            return Either.right(`opened ${body}`)
+          }
+        }
+        yield* deadLetter(sqs, "orders", ...["a", "bad"].map((body) => SqsEmulator.message(body, { attributes })))
+        const letters = yield* SqsDeadLetter.peek("dead", { encodings: [encoding] })
+        assert.strictEqual(opened, 0)
+        // One whose encoding throws is as it was received.
+        assert.sameMembers(bodies(letters), ["opened a", "bad"])
+        assert.strictEqual(opened, 2)
+        bodies(letters)
+        assert.strictEqual(opened, 4)
+      })
+    )
+  )
+
+  it.effect(
+    "a function of the user's that throws concerns its letter alone, and no later one of its group overtakes",
+    () =>
+      emulated((sqs) =>
+        Effect.gen(function* () {
+          yield* deadLetter(sqs, "orders", "a", "bad filter", "bad edit", "b")
+          const throws = (body: string, at: string) => {
+            if (body === at) throw new Error(`no ${at}`)
+            return body
+          }
+          const { failed, sentBack } = yield* inTime(
+            SqsDeadLetter.sendBack("dead", {
+              filter: ({ body }) => throws(body, "bad filter") !== "",
+              edit: ({ body }) => throws(body, "bad edit")
+            })
+          )
+          assert.strictEqual(sentBack, 2)
+          assert.sameMembers(
+            failed.map(({ letter, reason }) => `${letter.body}: ${reason}`),
+            ["bad filter: `filter` threw: no bad filter", "bad edit: `edit`, or its encoding, threw: no bad edit"]
+          )
+          assert.sameMembers(yield* held(sqs, "dead"), ["bad filter", "bad edit"])
+        })
+      )
   )
 
   it.effect("no more than `max`", () =>

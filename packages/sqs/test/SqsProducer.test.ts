@@ -374,6 +374,36 @@ describe("messages that SQS would refuse", () => {
     })
   )
 
+  test("what is wrong with a body is told without the keys of a Record, which are values too", { q: {} }, () =>
+    Effect.gen(function* () {
+      const codec = SqsProducer.json(Schema.Record({ key: Schema.String, value: Schema.NonEmptyString }))
+      const producer = yield* SqsProducer.make("q", { ...atOnce, codec })
+      const error = yield* rejected(producer.send({ "4111-1111": "" }))
+      assert.strictEqual(error.reason, "NotEncodable")
+      expect(error.message).toContain("[key]")
+      expect(error.message).not.toContain("4111")
+    })
+  )
+
+  test("a codec that dies after a while rejects its message alone", { q: {} }, (sqs) =>
+    Effect.gen(function* () {
+      const codec: SqsProducer.Codec<string> = {
+        ...SqsProducer.json(Schema.String),
+        encode: (body) =>
+          Effect.zipRight(
+            Effect.yieldNow(),
+            body === "bad" ? Effect.die(new Error("no key")) : Effect.succeed({ body, attributes: {} })
+          )
+      }
+      const producer = yield* SqsProducer.make("q", { ...atOnce, codec })
+      const error = yield* rejected(producer.send("bad"))
+      assert.strictEqual(error.reason, "NotEncodable")
+      expect(error.message).toContain("no key")
+      yield* producer.send("good")
+      assert.strictEqual(yield* sends(sqs), 1)
+    })
+  )
+
   test("an option's function that throws rejects its message", { "q.fifo": {} }, () =>
     Effect.gen(function* () {
       const producer = yield* SqsProducer.make("q.fifo", {

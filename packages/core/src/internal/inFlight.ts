@@ -126,8 +126,6 @@ export class InFlight {
   heldUntil = 0
   /** It failed in a stage before the one that settles it: only another receive runs that one again. */
   runsElsewhere = false
-  /** Of its body, where that was opened or fetched. */
-  openedBytes = 0
   /** Others wait for its end: its settlement lingers less. */
   urgent = false
   /** The queue will not change its lease: it ends with that. */

@@ -25,15 +25,9 @@ export class OpenedBodies {
     return this.#bytes < this.#most
   }
 
-  /** Something waits for room: nobody should hold a body for later. */
-  get isWaitedFor(): boolean {
-    return this.#waiting.size > 0
-  }
-
   /** The body of this delivery is open from now until it ends. */
   take(delivery: InFlight, bytes: number): void {
     this.#bytes += bytes
-    delivery.openedBytes += bytes
     delivery.onEnded(() => {
       this.#bytes -= bytes
       if (this.hasRoom) for (const wake of [...this.#waiting]) wake()

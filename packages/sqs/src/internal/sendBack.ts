@@ -1,5 +1,6 @@
 /** One run of `SqsDeadLetter.sendBack`: what it holds, what it has done, and the order of its calls. */
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
+import * as Reason from "@millrace/core/Reason"
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -154,7 +155,13 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
   }
 
   const prepare = (letter: DeadLetter, destination: SqsQueue.SqsQueue): Either.Either<Ready, string> => {
-    const { attributes, body } = written(letter, edit(letter), encodings)
+    // The user's own, and the encoding may be too: what throws concerns this letter.
+    const edited = Either.try({
+      try: () => written(letter, edit(letter), encodings),
+      catch: (error) => `\`edit\`, or its encoding, threw: ${Reason.of(error)}`
+    })
+    if (Either.isLeft(edited)) return Either.left(edited.left)
+    const { attributes, body } = edited.right
     const size = sizeOf(body, attributes)
     const problem =
       size > longestMessage
@@ -280,7 +287,12 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
       }
       const chosen: Array<DeadLetter> = []
       for (const letter of fresh) {
-        if (!isLate(letter) && sentBack + undeleted.size + chosen.length < max && filter(letter)) chosen.push(letter)
+        const room = !isLate(letter) && sentBack + undeleted.size + chosen.length < max
+        const wanted = room ? Either.try(() => filter(letter)) : Either.right(false)
+        if (Either.isLeft(wanted)) {
+          fail(letter, `\`filter\` threw: ${Reason.of(wanted.left)}`)
+          halted.add(letter.group)
+        } else if (wanted.right) chosen.push(letter)
         else kept += 1
       }
       // Not to be interrupted between a send and its delete: what is in both queues is worked on twice.
