@@ -172,6 +172,8 @@ class Engine<E> implements Custodian {
   readonly maxAttempts: number | undefined
   readonly deadLetters: boolean
   slots: ReadonlyArray<Tunable.Tunable> = []
+  /** How often its stream has been run. */
+  runs = 0
   /** Everything in flight, and by lane: of an ordered queue by group. */
   readonly table = new Set<InFlight>()
   readonly #lanes = new LaneTable<InFlight>()
@@ -792,6 +794,7 @@ class Engine<E> implements Custodian {
     Effect.zipRight(
       Effect.sync(() => {
         this.#sourceClosed = true
+        this.metrics.prefetched(this.intake.prefetched)
         this.#rest()
       })
     )
@@ -1227,6 +1230,11 @@ const source = <E>(engine: Engine<E>, checked: Checked, joins: boolean): Stream.
   Stream.fromPull(
     Effect.gen(function* () {
       yield* Effect.addFinalizer(() => engine.closeSource)
+      if (engine.runs++ > 0) {
+        yield* Effect.logWarning(
+          `the stream of the consumer of ${engine.queueName} is run once more: its permits, figures and drain are one, and the first run that ends stops them all; make a consumer for each pipeline`
+        )
+      }
       if (joins) yield* join(engine)
       const { meet, slots } = yield* FiberRef.get(introduction)
       engine.slots = slots

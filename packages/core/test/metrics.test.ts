@@ -37,6 +37,61 @@ const unique = () => `metrics.test ${++consumers}`
 
 describe("metrics of a consumer", () => {
   it(
+    "the gauges of two of one name are what both hold together, and nothing once they have ended",
+    simulated(
+      Effect.gen(function* () {
+        const name = unique()
+        const held = Effect.map(metricsOf(name), ({ gauge }) => gauge("in_flight"))
+        assert.strictEqual(
+          yield* Effect.zipRight(Effect.scoped(Consumer.make(yield* MemoryQueue.make(), { name })), held),
+          0
+        )
+        const running = yield* Effect.forEach([3, 4], (messages) =>
+          Effect.gen(function* () {
+            const memory = yield* MemoryQueue.make()
+            yield* memory.send(numbered(messages))
+            return yield* Consumer.stream(memory, { name }).pipe(
+              Pipeline.process(() => Effect.never),
+              Stream.runDrain,
+              Effect.fork
+            )
+          })
+        )
+        yield* Effect.sleep("1 second")
+        assert.strictEqual(yield* held, 7)
+        const [first, second] = running
+        if (first !== undefined) yield* Fiber.interrupt(first)
+        assert.strictEqual(yield* held, 4)
+        if (second !== undefined) yield* Fiber.interrupt(second)
+        assert.strictEqual(yield* held, 0)
+        assert.strictEqual((yield* metricsOf(name)).gauge("prefetched"), 0)
+      })
+    )
+  )
+
+  it(
+    "a stream that is run twice from one handle is warned about, once for each run too many",
+    simulated(
+      Effect.gen(function* () {
+        const lines: Array<Line> = []
+        const memory = yield* MemoryQueue.make()
+        yield* Effect.gen(function* () {
+          const consumer = yield* Consumer.make(memory)
+          const run = Effect.fork(Stream.runDrain(Pipeline.process(() => Effect.void)(consumer.stream)))
+          const fibers = [yield* run, yield* run]
+          yield* Effect.sleep("1 second")
+          yield* consumer.drain()
+          yield* Fiber.joinAll(fibers)
+        }).pipe(Effect.scoped, Effect.provide(logged(lines)))
+        assert.lengthOf(
+          lines.filter(({ text }) => text.includes("is run once more")),
+          1
+        )
+      })
+    )
+  )
+
+  it(
     "count what happened, each of them tagged with its name and no other's, and agree with its own figures",
     simulated(
       Effect.gen(function* () {

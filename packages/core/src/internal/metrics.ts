@@ -56,7 +56,14 @@ export class ConsumerMetrics {
       const metric = Metric.fromMetricKey(
         MetricKey.taggedWithLabels(MetricKey.gauge(`millrace_${name}`, { description }), labels)
       )
-      return (n: number) => metric.unsafeUpdate(n, none)
+      // Consumers of one name in one process each add their part: the gauge is what they hold together.
+      let part = 0
+      metric.unsafeModify(0, none)
+      return (n: number) => {
+        if (n === part) return
+        metric.unsafeModify(n - part, none)
+        part = n
+      }
     }
     const histogram = (name: string, description: string) => {
       const metric = Metric.fromMetricKey(

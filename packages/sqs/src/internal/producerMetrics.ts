@@ -21,6 +21,8 @@ const seconds = MetricBoundaries.exponential({ start: 0.001, factor: 2, count: 2
 export class ProducerMetrics {
   readonly #counters: Record<Counter, (n: number) => void>
   readonly #buffered: (n: number) => void
+  /** This producer's part of the gauge, which is what all of one name in a process hold together. */
+  #part = 0
   readonly sendSeconds: (s: number) => void
   #told: Totals = { sent: 0, failed: 0, retried: 0, calls: 0 }
 
@@ -48,7 +50,11 @@ export class ProducerMetrics {
       retried: counter("retried"),
       calls: counter("calls")
     }
-    this.#buffered = (n) => buffered.unsafeUpdate(n, none)
+    buffered.unsafeModify(0, none)
+    this.#buffered = (n) => {
+      buffered.unsafeModify(n - this.#part, none)
+      this.#part = n
+    }
     this.sendSeconds = (s) => send.unsafeUpdate(s, none)
   }
 
