@@ -12,6 +12,7 @@ import {
   type Operation,
   type Service
 } from "@millrace/core/IdempotencyStore"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -29,11 +30,19 @@ export interface Options {
   readonly resultBytes?: number | undefined
 }
 
+const checks: InvalidOptions.Checks<Options> = {
+  sweepEvery: InvalidOptions.time({ min: "10 millis" }),
+  resultBytes: InvalidOptions.aWholeNumber({ min: 1 })
+}
+
 const conflict = Schedule.exponential("5 millis").pipe(Schedule.jittered, Schedule.intersect(Schedule.recurs(6)))
 
-/** The store; sweeps for as long as its scope is open. */
-export const make = (options: Options = {}): Effect.Effect<Service, never, SqlClient | Scope.Scope> =>
+/** The store; sweeps for as long as its scope is open. Fails with `InvalidOptions` where an option cannot work. */
+export const make = (
+  options: Options = {}
+): Effect.Effect<Service, InvalidOptions.InvalidOptions, SqlClient | Scope.Scope> =>
   Effect.gen(function* () {
+    yield* InvalidOptions.check("SqlIdempotencyStore", options, checks)
     const table = new Table(yield* Dialect.make)
     const call = <A>(
       operation: Operation,
@@ -83,5 +92,5 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, SqlCl
   })
 
 /** Claims and keys in the database that `SqlClient` is for. */
-export const layer = (options: Options = {}): Layer.Layer<IdempotencyStore, never, SqlClient> =>
+export const layer = (options: Options = {}): Layer.Layer<IdempotencyStore, InvalidOptions.InvalidOptions, SqlClient> =>
   Layer.scoped(IdempotencyStore, make(options))

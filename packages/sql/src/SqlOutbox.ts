@@ -7,6 +7,7 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type * as Backlog from "@millrace/core/Backlog"
 import * as Idempotency from "@millrace/core/Idempotency"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import type { Attribute } from "@millrace/core/LeaseQueue"
 import type { SqsClient } from "@millrace/sqs/SqsClient"
 import * as SqsProducer from "@millrace/sqs/SqsProducer"
@@ -136,6 +137,15 @@ export interface RelayOptions {
   readonly producer?: Omit<SqsProducer.Options<string>, "codec"> | undefined
 }
 
+const relayChecks: InvalidOptions.Checks<RelayOptions> = {
+  to: InvalidOptions.checkedBelow,
+  shards: InvalidOptions.aWholeNumber({ min: 1, max: shards }),
+  buffer: InvalidOptions.aWholeNumber({ min: 20 }),
+  pollEvery: InvalidOptions.time({ min: "10 millis" }),
+  holdFor: InvalidOptions.time({ min: "1 second" }),
+  producer: InvalidOptions.checkedBelow
+}
+
 interface Pending {
   readonly id: number
   readonly message: SqsProducer.Message<string>
@@ -143,12 +153,16 @@ interface Pending {
 
 const endless = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")), Schedule.jittered)
 
-/** Relays until its scope closes; then sends what it has begun, and hands its parts on. */
+/**
+ * Relays until its scope closes; then sends what it has begun, and hands its parts on. Fails with `InvalidOptions` where
+ * an option cannot work.
+ */
 export const makeRelay = (
   queue: string,
   options: RelayOptions = {}
 ): Effect.Effect<void, SqsProducer.MakeError, SqlClient.SqlClient | SqsClient | Scope.Scope> =>
   Effect.gen(function* () {
+    yield* InvalidOptions.check("SqlOutbox.relay", options, relayChecks)
     const dialect = yield* Dialect.make
     const table = new Table(dialect)
     const most = options.shards ?? shards

@@ -58,6 +58,13 @@ describe.each(databases)("on $name", ({ layer: database }) => {
       }).pipe(Effect.scoped)
     )
 
+    it.effect("options that cannot work are refused", () =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(SqlOutbox.makeRelay("plain", { shards: 17 }))
+        assert.include(error.message, "shards is 17; write a whole number from 1 to 16")
+      }).pipe(Effect.scoped)
+    )
+
     it.effect("several relays: each group arrives in order, and nothing twice, though one of them ends midway", () =>
       Effect.gen(function* () {
         const queue = "ordered.fifo"
