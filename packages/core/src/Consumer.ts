@@ -26,6 +26,7 @@ import { type Custodian, InFlight, type OnceCounter, Phase } from "./internal/in
 import { introduction } from "./internal/introduction.js"
 import { LaneTable, latestFirst } from "./internal/laneTable.js"
 import { largest } from "./internal/largest.js"
+import { longestStretch } from "./internal/loopTime.js"
 import { ConsumerMetrics } from "./internal/metrics.js"
 import { Notices, placeOf, without } from "./internal/notices.js"
 import { Observer } from "./internal/observer.js"
@@ -180,6 +181,8 @@ class Engine<E> implements Custodian {
   readonly now: () => number
   readonly #clock: Steady
   peak = 0
+  /** Whose handler ended last, and when. */
+  #lastRun: { readonly messageId: string; readonly at: number } | undefined
   /** How long the latest handlers took. */
   readonly #handlerMillis = new Quantiles()
 
@@ -276,6 +279,7 @@ class Engine<E> implements Custodian {
             )
           )
         },
+        onLate: (millis) => this.#late(millis),
         onExtended: ({ follower }) => follower?.leaseExtended(),
         onCall: (entries) => {
           this.metrics.add("extendCalls")
@@ -577,11 +581,36 @@ class Engine<E> implements Custodian {
   }
 
   heldLoop({ message }: InFlight, what: string, millis: number): void {
-    this.#log(
-      Effect.logWarning(
-        `message ${message.id} of ${this.queue.name} held the event loop for ${Duration.format(Duration.millis(millis))} (${what}), more than half of a lease: no lease could be extended meanwhile. Make its work smaller, or the visibility timeout longer`
-      )
-    )
+    const text = `message ${message.id} of ${this.queue.name} held the event loop for ${Duration.format(Duration.millis(millis))} (${what})`
+    this.#loopHeld(message.id, millis, text)
+  }
+
+  /**
+   * The event loop was not free for so long at least. Where no turn of a message's is known to have held it, those that ran
+   * meanwhile are named.
+   */
+  #late(millis: number): void {
+    if (millis <= longestStretch(this.#lease)) return
+    const since = this.now() - millis
+    if (this.observer.loopHeldBy !== undefined && this.observer.loopHeldBy.at >= since) return
+    const ran = this.#lastRun !== undefined && this.#lastRun.at >= since ? [this.#lastRun.messageId] : []
+    for (const { message, startedAt } of this.table) {
+      if (startedAt !== undefined && startedAt <= since) ran.push(message.id)
+    }
+    const [first] = ran
+    const names = ran.length > mostNamed ? [...ran.slice(0, mostNamed), `${ran.length - mostNamed} more`] : ran
+    const held = `was held for ${Duration.format(Duration.millis(millis))} or more`
+    const text =
+      first === undefined
+        ? `the event loop ${held} while no handler of ${this.queue.name} ran: by other code, or the process was suspended`
+        : `the event loop ${held} by code outside of fibers (after an await, say) or by many turns in a row, while ${ran.length === 1 ? "message" : "messages"} ${names.join(", ")} of ${this.queue.name} ran`
+    this.#loopHeld(ran.length === 1 ? first : undefined, millis, text)
+  }
+
+  #loopHeld(messageId: string | undefined, millis: number, text: string): void {
+    this.observer.loopHeld({ messageId, at: this.now(), millis })
+    const advice = "Make the work of one message smaller, or move it to a worker thread"
+    this.notices.ofKind("held the event loop", `${text}: no lease could be extended meanwhile. ${advice}`)
   }
 
   #lost(delivery: InFlight): void {
@@ -640,6 +669,7 @@ class Engine<E> implements Custodian {
   }
 
   handled(delivery: InFlight, millis: number, succeeded: boolean): void {
+    this.#lastRun = { messageId: delivery.message.id, at: this.#clock.latest }
     this.metrics.add(succeeded ? "handled" : "failed")
     if (succeeded) this.#lanes.succeeded(delivery)
     this.metrics.handlerSeconds(millis / 1000)
@@ -950,6 +980,8 @@ class Engine<E> implements Custodian {
         lastEnd: this.#lastEnd,
         oldest,
         running,
+        loopHeld: this.observer.loopHeldBy,
+        lease: this.#lease,
         p99: this.#handlerMillis.at(0.99),
         inFlight: this.table.size,
         maxInFlight: this.intake.maxInFlight,
@@ -991,6 +1023,8 @@ class Engine<E> implements Custodian {
         pausedFor: intake.pausing.at(now),
         throttledFor: intake.throttled.at(now),
         failingFor: intake.failing.at(now),
+        loopHeldFor: observer.loopHeldFor,
+        loopHeldBy: observer.loopHeldBy,
         stages: [...observer.stages].map(({ stage }) => stage),
         fullReceives: intake.fullReceives,
         shortReceives: intake.shortReceives,

@@ -75,6 +75,12 @@ export interface Figures {
   readonly pausedFor: number
   readonly throttledFor: number
   readonly failingFor: number
+  /**
+   * How long the event loop was held at stretches of more than half a lease, or 5 seconds where that is less; and the latest
+   * of them.
+   */
+  readonly loopHeldFor: number
+  readonly loopHeldBy: LoopHeld | undefined
   /** The stages of its pipeline that have slots, in the order in which they met their first message. */
   readonly stages: ReadonlyArray<Stage>
   /** Receives by what they brought: all that was asked for, or fewer at once though none had to be waited for. */
@@ -133,6 +139,14 @@ export interface Stage {
   readonly busyTime: number
   /** What its circuit lets through; `undefined` without one. */
   readonly circuit: "all" | "probes" | "none" | undefined
+}
+
+export interface LoopHeld {
+  /** The message whose work it was; `undefined` where several ran, or none. */
+  readonly messageId: string | undefined
+  /** When it ended, and how long it took, in milliseconds. */
+  readonly at: number
+  readonly millis: number
 }
 
 export interface AtRunning {
@@ -216,6 +230,8 @@ export const since = (before: Figures, now: Figures): Interval => ({
   pausedFor: now.pausedFor - before.pausedFor,
   throttledFor: now.throttledFor - before.throttledFor,
   failingFor: now.failingFor - before.failingFor,
+  loopHeldFor: now.loopHeldFor - before.loopHeldFor,
+  loopHeldBy: now.loopHeldBy !== undefined && now.loopHeldBy.at > before.at ? now.loopHeldBy : undefined,
   failedTime: now.failedTime - before.failedTime,
   stages: now.stages.map((stage, i) => {
     const slotTime = stage.slotTime - (before.stages[i]?.slotTime ?? 0)
@@ -281,6 +297,8 @@ export const join = (intervals: readonly [Interval, ...ReadonlyArray<Interval>])
     pausedFor: sum(({ pausedFor }) => pausedFor),
     throttledFor: sum(({ throttledFor }) => throttledFor),
     failingFor: sum(({ failingFor }) => failingFor),
+    loopHeldFor: sum(({ loopHeldFor }) => loopHeldFor),
+    loopHeldBy: intervals.findLast(({ loopHeldBy }) => loopHeldBy !== undefined)?.loopHeldBy,
     failedTime: sum(({ failedTime }) => failedTime),
     stages: last.stages.map((stage, i) => {
       const slotTime = sum(({ stages }) => stages[i]?.slotTime ?? 0)

@@ -55,6 +55,12 @@ export interface View {
     readonly attempt: number
     readonly since: number
   }>
+  /** Who held the event loop for long, the latest time. */
+  readonly loopHeld?:
+    | { readonly messageId: string | undefined; readonly at: number; readonly millis: number }
+    | undefined
+  /** How long a lease lasts. */
+  readonly lease?: number | undefined
   readonly p99: number | undefined
   readonly inFlight: number
   readonly maxInFlight: number
@@ -99,6 +105,13 @@ export const judge = (view: View, options: Options = {}): Health => {
   if (first !== undefined) {
     problems.push(
       `${stuck.length} handlers are stuck, message ${first.messageId} for ${Duration.format(first.runningFor)}: give process a timeout, or look at what the handler waits for`
+    )
+  }
+  const { lease = 0, loopHeld } = view
+  if (loopHeld !== undefined && 2 * loopHeld.millis > lease && view.now - loopHeld.at <= staleAfter) {
+    const by = loopHeld.messageId === undefined ? "" : ` by message ${loopHeld.messageId}`
+    problems.push(
+      `the event loop was held for ${Duration.format(Duration.millis(loopHeld.millis))}${by}, ${ago(loopHeld.at)} ago, more than half of a lease of ${view.queue}, and no lease could be extended meanwhile: make the work of one message smaller, or move it to a worker thread`
     )
   }
   if (view.inFlight >= view.maxInFlight && view.running.length === 0 && view.now - view.lastEnd > staleAfter) {

@@ -59,6 +59,8 @@ export interface Host<E, L extends Leased> {
   readonly onLongest: (leased: L) => void
   /** The queue has confirmed a later deadline. */
   readonly onExtended?: ((leased: L) => void) | undefined
+  /** Its timer was late by so many milliseconds: the event loop was not free. */
+  readonly onLate?: ((millis: number) => void) | undefined
   readonly onCall: (entries: number) => void
   readonly onError: (error: E) => void
 }
@@ -149,12 +151,16 @@ export class LeaseKeeper<E, L extends Leased> {
     const at = this.#table.peek?.kept.wakeAt
     if (at === undefined || (this.#ticker !== undefined && this.#ticker.at <= at)) return
     this.#ticker?.fiber.unsafeInterruptAsFork(FiberId.none)
-    const fiber = this.#host.runFork(Effect.sleep(Math.max(0, Math.ceil(at - this.#host.now()))))
+    const now = this.#host.now()
+    const due = Math.max(now, Math.ceil(at))
+    const fiber = this.#host.runFork(Effect.sleep(due - now))
     this.#ticker = { at, fiber }
     fiber.addObserver((exit) => {
       if (this.#ticker?.fiber !== fiber) return
       this.#ticker = undefined
-      if (Exit.isSuccess(exit)) this.#tick()
+      if (Exit.isFailure(exit)) return
+      this.#host.onLate?.(this.#host.now() - due)
+      this.#tick()
     })
   }
 

@@ -350,7 +350,7 @@ const run = <A, E, B, E2, R2>(
   const body = delivery.body.value
   const fiber = runFork(
     Effect.suspend(() => f(body, delivery)),
-    delivery.message
+    held
   )
   claims.works(held, fiber)
   fiber.addObserver((exit) => {
@@ -508,7 +508,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
     const held = inFlight(delivery)
     held.custodian.failed(held, failureOf(delivery, cause))
     if (circuit !== undefined && circuit.flow !== "all" && after.ran && circuit.trips(failureOf(delivery, cause))) {
-      runFork(Effect.logDebug(`handler failed while ${circuit.name} is open`, cause), delivery.message)
+      runFork(Effect.logDebug(`handler failed while ${circuit.name} is open`, cause), inFlight(delivery))
       excuse(held, circuit.remaining, after)
       return
     }
@@ -524,7 +524,7 @@ const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
         Effect.zipRight(decide),
         Effect.tap((decision) => (decision._tag === "RunAgain" ? Effect.sleep(decision.delay) : Effect.void))
       ),
-      delivery.message
+      held
     )
     claims.ponders(held, decided)
     decided.addObserver((exit) => {
@@ -996,7 +996,7 @@ const runBatch = <A, E, R>(
   const [first] = held
   if (first === undefined) return
   const startedAt = first.custodian.now()
-  const fiber = runFork(effect)
+  const fiber = runFork(effect, first, true)
   for (const delivery of held) claims.works(delivery, fiber)
   fiber.addObserver((exit) => {
     const stopped = claims.stopped(fiber, exit)

@@ -158,6 +158,14 @@ export class Observer {
     }
   }
 
+  loopHeldFor = 0
+  loopHeldBy: Figures.LoopHeld | undefined
+
+  loopHeld(held: Figures.LoopHeld): void {
+    this.loopHeldFor += held.millis
+    this.loopHeldBy = held
+  }
+
   failed(failure: Figures.Failure): void {
     const error = failure.error.length > longestKind ? `${failure.error.slice(0, longestKind)}…` : failure.error
     const kind = this.failures.has(error) || this.failures.size < mostKinds ? error : otherKinds

@@ -19,6 +19,7 @@ import type { Tunable } from "../Tunable.js"
 import { type Custodian, type InFlight, type Owner, Phase } from "./inFlight.js"
 import { type Introduction, introduction } from "./introduction.js"
 import { legibleRuntime } from "./legible.js"
+import { onLoop, Turns } from "./loopTime.js"
 import { StageGauge } from "./observer.js"
 import { within } from "./within.js"
 
@@ -194,10 +195,14 @@ export interface Options<in In, Out, R> {
   readonly start: (item: In, slot: Slot<Out>, runFork: RunFork<R>) => void
 }
 
-/** Runs an effect in a fiber of its own, whose logs name the message. */
+/**
+ * Runs an effect in a fiber of its own, for one delivery or a batch of them where it is given: how long that holds the event
+ * loop is the first one's to answer for, and the logs name a delivery that is alone.
+ */
 export type RunFork<R> = <A, E>(
   effect: Effect.Effect<A, E, R>,
-  message?: LeaseQueue.Message
+  held?: InFlight,
+  batched?: boolean
 ) => Fiber.RuntimeFiber<A, E>
 
 // Set as the fiber begins: `Effect.annotateLogs` would cost as much as all the rest.
@@ -210,16 +215,21 @@ const annotatedFork = <R>(runtime: Runtime.Runtime<R>): RunFork<R> => {
     const named = attempt === 1 ? firstAttempt : HashMap.set(outer, "attempt", attempt)
     return HashMap.set(group === undefined ? named : HashMap.set(named, "group", group), "messageId", id)
   }
-  return (effect, message) =>
-    message === undefined
-      ? runFork(effect)
-      : runFork(effect, {
-          // The new fiber's own: `FiberRefs.updateAs` would copy all of them once more for each message.
-          updateRefs: (refs, fiberId) => {
-            refs.locals.set(fiberRef, [[fiberId, annotations(message)]])
-            return refs
-          }
-        })
+  const scheduler = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentScheduler)
+  return (effect, held, batched = false) => {
+    if (held === undefined) return runFork(effect)
+    const what = batched ? "the handler of its batch" : "its handler or policy"
+    return onLoop(held, what, () =>
+      runFork(effect, {
+        // The new fiber's own: `FiberRefs.updateAs` would copy all of them once more for each message.
+        updateRefs: (refs, fiberId) => {
+          refs.locals.set(FiberRef.currentScheduler, [[fiberId, new Turns(held, what, scheduler)]])
+          if (!batched) refs.locals.set(fiberRef, [[fiberId, annotations(held.message)]])
+          return refs
+        }
+      })
+    )
+  }
 }
 
 const drop = <A>(items: Array<A>, item: A): void => {

@@ -44,6 +44,11 @@ export class Steady {
     return this.#last
   }
 
+  /** The time as it was last looked at. */
+  get latest(): number {
+    return this.#last
+  }
+
   /** A time of this clock, as the wall clock has it now. */
   onTheWall(time: number): number {
     this.exactly()

@@ -354,7 +354,9 @@ export const attribute = (lag: Lag): Attribution => {
   const lostPart = lostShare(lag)
   const { heartbeat, leaseDuration } = now.settings
   if (now.stats.lost + now.stats.ackedLate >= 3 && lostPart >= 0.01) note("VisibilityTimeoutTooShort", lostPart)
-  else if (
+  else if (now.loopHeldBy !== undefined && 2 * now.loopHeldBy.millis > leaseDuration) {
+    note("VisibilityTimeoutTooShort", Math.max(lostPart, 0.05))
+  } else if (
     !heartbeat &&
     now.settled.count >= 20 &&
     (Histogram.quantile(now.settled, 0.99) ?? 0) >= 0.8 * leaseDuration

@@ -276,8 +276,15 @@ const describeAll: Describe = {
       figures: { visibilityTimeout: leaseDuration, p99, lost, redelivered, received, heartbeat, extendErrors },
       evidence: `A message is leased for ${time(leaseDuration)} and takes up to ${time(p99 ?? 0)} (99th percentile) from receive to end; ${lost} leases were lost, and ${redelivered} of ${received} messages came again${
         heartbeat ? (extendErrors > 0 ? `; ${extendErrors} calls to extend leases failed` : "") : "; heartbeats are off"
-      }.`,
+      }${loopHeld(now)}.`,
       advice: [
+        ...(now.loopHeldBy === undefined
+          ? []
+          : [
+              say(
+                "Make the work of one message smaller, or move it to a worker thread, so that leases can be extended."
+              )
+            ]),
         set(
           "visibilityTimeout",
           timeout,
@@ -565,6 +572,13 @@ const describeAll: Describe = {
     }
   }
 }
+
+const loopHeld = ({ loopHeldBy, loopHeldFor }: Lag["now"]): string =>
+  loopHeldBy === undefined
+    ? ""
+    : `; the event loop was held for ${time(loopHeldFor)}, at last for ${time(loopHeldBy.millis)}${
+        loopHeldBy.messageId === undefined ? "" : ` by message ${loopHeldBy.messageId}`
+      }, when no lease could be extended`
 
 const pages: Readonly<Record<Cause, string>> = {
   TooFewSlots: "too-few-slots",
