@@ -2,7 +2,6 @@
  * An `IdempotencyStore` in Redis, through ioredis: a hash a key, which Redis itself lets expire, by its own clock. Each
  * entry is one script, atomic on its key, so that it works on a cluster; the entries of a call share one round trip.
  */
-import { createHash } from "node:crypto"
 import {
   type Begun,
   type Claim,
@@ -17,6 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Cluster, Redis } from "ioredis"
+import { abandon, begin, complete, extend, lookUp, type Script } from "./internal/scripts.js"
 
 export interface Options {
   /** What every key in Redis begins with. Default: `millrace:once:`. */
@@ -24,51 +24,6 @@ export interface Options {
   /** The longest result that is kept, in bytes. Default 1 MiB. */
   readonly resultBytes?: number | undefined
 }
-
-interface Script {
-  readonly text: string
-  readonly sha: string
-}
-
-const script = (text: string): Script => ({ text, sha: createHash("sha1").update(text).digest("hex") })
-
-// o: owner, s: 1 when it is done, f: fingerprint, r: result. What is not there is an absent field.
-const begin = script(`
-local r = redis.call('HMGET', KEYS[1], 'o', 's', 'f', 'r')
-if r[1] and (r[2] == '1' or r[1] ~= ARGV[1]) then
-  return {r[2], redis.call('PTTL', KEYS[1]), r[3], r[4]}
-end
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'o', ARGV[1], 's', '0')
-if ARGV[3] then redis.call('HSET', KEYS[1], 'f', ARGV[3]) end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return {'claimed'}`)
-
-const extend = script(`
-local r = redis.call('HMGET', KEYS[1], 'o', 's')
-if r[1] ~= ARGV[1] or r[2] ~= '0' then return 0 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1`)
-
-const complete = script(`
-local o = redis.call('HGET', KEYS[1], 'o')
-if o and o ~= ARGV[1] then return 0 end
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'o', ARGV[1], 's', '1')
-if ARGV[3] == '1' then redis.call('HSET', KEYS[1], 'f', ARGV[4]) end
-if ARGV[5] == '1' then redis.call('HSET', KEYS[1], 'r', ARGV[6]) end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1`)
-
-const abandon = script(`
-local r = redis.call('HMGET', KEYS[1], 'o', 's')
-if r[1] == ARGV[1] and r[2] == '0' then redis.call('DEL', KEYS[1]) end
-return 1`)
-
-const lookUp = script(`
-local r = redis.call('HMGET', KEYS[1], 'o', 's', 'f', 'r')
-if not r[1] then return false end
-return {r[2], redis.call('PTTL', KEYS[1]), r[3], r[4]}`)
 
 const optional = (value: unknown): string | undefined =>
   value === null || value === undefined ? undefined : String(value)
