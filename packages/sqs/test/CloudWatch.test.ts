@@ -291,6 +291,25 @@ describe("alarms", () => {
   )
 
   it(
+    "on the oldest message alone are warned about: CloudWatch leaves out what a standard queue handed out three times",
+    emulated(() =>
+      Effect.gen(function* () {
+        const said: Array<string> = []
+        const logger = Logger.make(({ message }) => void said.push(String(message)))
+        const ensure = (...alarms: ReadonlyArray<Alarm.Alarm>) =>
+          Effect.map(
+            Effect.provide(CloudWatchAlarms.ensure(queue, alarms), Logger.replace(Logger.defaultLogger, logger)),
+            () => said.splice(0).filter((line) => line.includes("received three times")).length
+          )
+        const oldest = Alarm.oldest({ above: "5 minutes" })
+        assert.strictEqual(yield* ensure(oldest), 1)
+        assert.strictEqual(yield* ensure(oldest, Alarm.deadLetters()), 0)
+        assert.strictEqual(yield* ensure(Alarm.noProgress()), 0)
+      })
+    )
+  )
+
+  it(
     "go by SQS's metrics of the queue, or of its dead-letter queue, and by metric math where one number is not enough",
     emulated((fake) =>
       Effect.gen(function* () {

@@ -2,6 +2,10 @@
  * The age of a queue's oldest message as CloudWatch reports it, `ApproximateAgeOfOldestMessage`: an `AgeSource` for
  * `SqsBacklog`.
  *
+ * On a standard queue it leaves out what has been handed out three times or more and was not deleted: a message that fails
+ * again and again may be the oldest by far, and this does not tell. The dead-letter queue does (`Alarm.deadLetters`), and
+ * the attempts of what is received (`Figures.stats.redelivered`).
+ *
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
  */
 import type * as Backlog from "@millrace/core/Backlog"

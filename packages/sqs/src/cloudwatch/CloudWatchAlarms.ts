@@ -276,6 +276,12 @@ export const ensure = (
     const client = yield* CloudWatchClient
     const found = yield* SqsQueue.resolve(queue)
     const deadLetters = found.deadLetter && SqsQueue.ofArn(found.deadLetter.arn).name
+    const rules = yield* Effect.forEach(alarms, ({ ready }) => Effect.map(ready, ({ rule }) => rule?._tag))
+    if (!found.fifo && rules.includes("Oldest") && !rules.includes("DeadLetters")) {
+      yield* Effect.logWarning(
+        `the alarm on the oldest message of ${found.name} does not see what was received three times or more and was not deleted (CloudWatch leaves it out on standard queues): add Alarm.deadLetters()${deadLetters === undefined ? " and give the queue a dead-letter queue" : ""}`
+      )
+    }
     const wanted = yield* definitions({ name: found.name, deadLetters }, alarms, options)
     const names = wanted.map(({ AlarmName }) => AlarmName)
     const pages = Array.from({ length: Math.ceil(names.length / 100) }, (_, i) => names.slice(100 * i, 100 * (i + 1)))
