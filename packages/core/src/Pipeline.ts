@@ -233,7 +233,7 @@ export const process =
     options: ProcessOptions<A, E | E2 | EO, Delivery<A, E>> & OnceOptions<A, B, O, EO, RO> = {}
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
-    withConcurrency("Pipeline.process", handler, options, processChecks, 10, options.once, (concurrency, once) =>
+    withConcurrency("Pipeline.process", handler, options, processChecks, 10, options?.once, (concurrency, once) =>
       dispatch(self, () => {
         const claims = new Claims()
         const advise = sizeAdviser(concurrency)
@@ -704,7 +704,7 @@ export const processBatches =
     options: ProcessBatchesOptions<A, E | EI | E2 | EO, Delivery<A, E>> & OnceOptions<A, B, O, EO, RO>
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
-    withConcurrency("Pipeline.processBatches", handler, options, batchesChecks, 1, options.once, (concurrency, once) =>
+    withConcurrency("Pipeline.processBatches", handler, options, batchesChecks, 1, options?.once, (concurrency, once) =>
       dispatch(
         batch(InvalidOptions.only<BatchOptions>(batchChecks, options))(self),
         (): Stage<Batch<A, E>, B | O, R2 | RO> => {
