@@ -49,8 +49,8 @@ export interface Options {
   /**
    * Consumer: which other objects of those buckets may be fetched, and with `deleteAfterAck` deleted. By default only those
    * whose key is `prefix` and a name of letters, digits, "-" and "_"; without a prefix, a name as we or the Extended Client
-   * Library make them. So a pointer cannot name any object of the bucket. `() => true` trusts whoever can send to the queue; a key with a segment `.` or `..` is refused
-   * all the same.
+   * Library make them. So a pointer cannot name any object of the bucket. `() => true` trusts whoever can send to the queue;
+   * a key with a segment `.` or `..` is refused all the same.
    */
   readonly accept?: ((object: ObjectId) => boolean) | undefined
   /** The largest body: no larger one is stored, or fetched, so that a pointer cannot fill the memory. Default: 64 MiB. */

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
+import type { DeadLetter, NotSentBack, SendBackReport } from "./internal/letters.js"
 import { allAttributes, toMessage } from "./internal/received.js"
 import * as SendBack from "./internal/sendBack.js"
 import type { MoveTask } from "./SqsClient.js"
@@ -30,32 +31,7 @@ import * as SqsQueue from "./SqsQueue.js"
 /** What a consumer of ours adds to what it dead-letters. */
 const added: ReadonlySet<string> = new Set([reasonAttribute, errorAttribute, attemptAttribute, sourceAttribute])
 
-/** A message of a dead-letter queue, with what is known of how it came there. */
-export interface DeadLetter {
-  readonly id: string
-  /**
-   * Opened where its sender had encoded it and it opens, each time that it is read: nothing is opened that nobody reads,
-   * and a list of letters holds none open. In `message` it is as it was received.
-   */
-  readonly body: string
-  /** Why, where a consumer of ours dead-lettered it; SQS itself gives no reason. */
-  readonly reason: string | undefined
-  /** What its handler failed with, where a consumer of ours said so. */
-  readonly error: string | undefined
-  /** Which attempt was the last, where a consumer of ours said so. */
-  readonly attempt: number | undefined
-  /** The queue it came from: as SQS says, which is an ARN, or as a consumer of ours said. */
-  readonly source: string | undefined
-  readonly group: string | undefined
-  /** How often it was received, in its source and here. */
-  readonly receiveCount: number
-  /** In milliseconds since the epoch: in its source where SQS moved it, to here where a consumer sent it. */
-  readonly sentAt: number | undefined
-  /** Its own, less those that a consumer of ours added. */
-  readonly attributes: Readonly<Record<string, LeaseQueue.Attribute>>
-  /** As it was received. */
-  readonly message: LeaseQueue.Message
-}
+export type { DeadLetter, NotSentBack, SendBackReport }
 
 /** An encoding that throws opens nothing. */
 const opened = ({ body, open }: LeaseQueue.Message): string => {
@@ -213,22 +189,6 @@ const sendBackChecks: InvalidOptions.Checks<SendBackOptions> = {
   perSecond: InvalidOptions.aWholeNumber({ min: 1, max: 500 }),
   visibilityTimeout: InvalidOptions.time(),
   retry: InvalidOptions.schedule
-}
-
-/** A message that could not be sent back, or was and is still in the dead-letter queue. */
-export interface NotSentBack {
-  readonly letter: DeadLetter
-  readonly reason: string
-  /** It was sent, and could not be deleted from the dead-letter queue: it is in both. */
-  readonly sent: boolean
-}
-
-export interface SendBackReport {
-  /** Sent, and deleted from the dead-letter queue. */
-  readonly sentBack: number
-  /** Left where they were: by the filter, over `max`, or because they came after the start. */
-  readonly kept: number
-  readonly failed: ReadonlyArray<NotSentBack>
 }
 
 /** A call failed for good after the start. What was done until then stands in the report. */

@@ -402,6 +402,66 @@ describe("SqsDeadLetter.sendBack", () => {
     )
   )
 
+  // Where this machine's clock is ahead of SQS's, no time tells what was sent by the run itself.
+  it.effect("what SQS dead-letters anew is known for what the run has sent, whatever the clocks say", () =>
+    emulated((sqs) =>
+      Effect.gen(function* () {
+        yield* deadLetter(sqs, "orders", "a", "b")
+        const earlier = (message: SqsClient.ReceivedMessage): SqsClient.ReceivedMessage => ({
+          ...message,
+          Attributes: { ...message.Attributes, SentTimestamp: `${Number(message.Attributes.SentTimestamp) - 60_000}` }
+        })
+        const behind: SqsClient.Service = {
+          ...sqs.client,
+          receiveMessage: (input) => Effect.map(sqs.client.receiveMessage(input), (messages) => messages.map(earlier))
+        }
+        const failing = sqs.client.receiveMessage({ QueueUrl: sqs.queueUrl("orders"), VisibilityTimeout: 0 })
+        yield* Effect.fork(Effect.repeat(failing, Schedule.spaced("100 millis")))
+        const report = yield* inTime(
+          Effect.provideService(SqsDeadLetter.sendBack("dead", { max: 9 }), SqsClient.SqsClient, behind)
+        )
+        assert.deepStrictEqual(report, { sentBack: 2, kept: 2, failed: [] })
+      })
+    )
+  )
+
+  it.effect("FIFO: what is kept is given back from the tails of its groups to their heads", () =>
+    emulated((sqs) =>
+      Effect.gen(function* () {
+        const sent = ["g", "h", "i"].flatMap((group) =>
+          Array.from({ length: 5 }, (_, n) => SqsEmulator.message(`${group}${n}`, { group }))
+        )
+        yield* sqs.send("dead.fifo", sent)
+        const bodyOf = new Map<string, string>()
+        const received: Array<string> = []
+        const released: Array<string> = []
+        const seen: SqsClient.Service = {
+          ...sqs.client,
+          receiveMessage: (input) =>
+            Effect.tap(sqs.client.receiveMessage(input), (messages) => {
+              for (const { Body, ReceiptHandle } of messages) {
+                bodyOf.set(ReceiptHandle, Body)
+                received.push(Body)
+              }
+            }),
+          changeMessageVisibilityBatch: (input) => {
+            for (const { ReceiptHandle } of input.Entries) released.push(bodyOf.get(ReceiptHandle) ?? "unknown")
+            return sqs.client.changeMessageVisibilityBatch(input)
+          }
+        }
+        const report = yield* inTime(
+          Effect.provideService(
+            SqsDeadLetter.sendBack("dead.fifo", { to: "other.fifo", filter: () => false }),
+            SqsClient.SqsClient,
+            seen
+          )
+        )
+        assert.deepStrictEqual(report, { sentBack: 0, kept: 15, failed: [] })
+        assert.deepStrictEqual(released, received.reverse())
+      })
+    )
+  )
+
   it.effect("FIFO: groups go back in order, and the rest of a group does not overtake one that cannot", () =>
     emulated((sqs) =>
       Effect.gen(function* () {
