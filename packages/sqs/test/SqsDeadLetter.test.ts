@@ -409,7 +409,10 @@ describe("SqsDeadLetter.sendBack", () => {
         yield* deadLetter(sqs, "orders", "a", "b")
         const earlier = (message: SqsClient.ReceivedMessage): SqsClient.ReceivedMessage => ({
           ...message,
-          Attributes: { ...message.Attributes, SentTimestamp: `${Number(message.Attributes.SentTimestamp) - 60_000}` }
+          Attributes: {
+            ...message.Attributes,
+            SentTimestamp: `${Number(message.Attributes?.["SentTimestamp"]) - 60_000}`
+          }
         })
         const behind: SqsClient.Service = {
           ...sqs.client,
