@@ -138,14 +138,11 @@ const sentEntry = (entry: Sent & Entry): Client.SendMessageResult & { readonly I
   SequenceNumber: entry.SequenceNumber
 })
 
-const attributes = (values: Readonly<Record<string, Attribute>>): Client.MessageAttributes => {
-  const out: Record<string, Client.MessageAttribute> = {}
-  for (const name of Object.keys(values)) {
-    const value = values[name]
-    if (value !== undefined) out[name] = { ...value, DataType: value.DataType ?? "String" }
-  }
-  return out
-}
+/** Not by assignment: an attribute may be called `__proto__`. */
+const attributes = (values: Readonly<Record<string, Attribute>>): Client.MessageAttributes =>
+  Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [name, { ...value, DataType: value.DataType ?? "String" }])
+  )
 
 const received = (message: Received, leasedAt: number | undefined): Client.ReceivedMessage => ({
   MessageId: required(message.MessageId, "MessageId"),
