@@ -9,6 +9,7 @@
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
  */
 import type * as Backlog from "@millrace/core/Backlog"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,6 +19,10 @@ import { CloudWatchClient } from "./CloudWatchClient.js"
 export interface Options {
   /** What to go by where CloudWatch cannot be read, or has nothing: `Backlog.ageEstimate`. Default: the age is not known. */
   readonly otherwise?: Backlog.AgeSource | undefined
+}
+
+const checks: InvalidOptions.Checks<Options> = {
+  otherwise: InvalidOptions.having("an age, such as Backlog.ageEstimate gives", "kind", "age")
 }
 
 /** The metric comes once a minute, and a minute or two late. */
@@ -31,6 +36,12 @@ const deniedFor = 10 * 60_000
  * value of the last five minutes. Each sample's `oldest.kind` says which it is, and the log says once that CloudWatch cannot
  * be read. What is reported grows until the next reading, as the age does.
  *
+ * AWS leaves out of it what a standard queue has handed out three times or more and nobody has deleted, and takes the oldest
+ * that it has handed out less often: a message that fails again and again does not raise it. Look at attempts
+ * (`millrace_redelivered`) and at the dead-letter queue as well.
+ *
+ * Fails with `InvalidOptions` where an option cannot work.
+ *
  * Cost: one `GetMetricStatistics` a minute while the backlog is read. Needs `cloudwatch:GetMetricStatistics`, which AWS
  * allows on all metrics or none.
  *
@@ -42,8 +53,9 @@ const deniedFor = 10 * 60_000
 export const make = (
   queue: string | SqsQueue.SqsQueue,
   options: Options = {}
-): Effect.Effect<Backlog.AgeSource, SqsQueue.InvalidQueue, CloudWatchClient> =>
+): Effect.Effect<Backlog.AgeSource, SqsQueue.InvalidQueue | InvalidOptions.InvalidOptions, CloudWatchClient> =>
   Effect.gen(function* () {
+    yield* InvalidOptions.check("CloudWatchAge", options, checks)
     const client = yield* CloudWatchClient
     const { otherwise } = options
     const name = typeof queue === "string" ? (yield* SqsQueue.parse(queue)).name : queue.name
