@@ -3,7 +3,7 @@
  * Messages of all senders share calls; what fails is sent again on its own; a full buffer makes senders wait.
  */
 import { createHash } from "node:crypto"
-import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
 import * as Reason from "@millrace/core/Reason"
 import * as Cause from "effect/Cause"
@@ -15,6 +15,7 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
+import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
@@ -239,7 +240,7 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("10
 )
 
 /** What making a producer can fail with: options that cannot work, a string that is no queue, and what AWS says. */
-export type MakeError = SqsError | SqsQueue.InvalidQueue | InvalidOptions
+export type MakeError = SqsError | SqsQueue.InvalidQueue | InvalidOptions.InvalidOptions
 
 /**
  * A message is *accepted* when there is room for it in the buffer. What was accepted is sent, whatever becomes of its
@@ -274,36 +275,59 @@ interface Checked {
   readonly flushTimeout: Duration.Duration
 }
 
-const check = <A>(queue: SqsQueue.SqsQueue, options: Options<A>): Effect.Effect<Checked, InvalidOptions> =>
+const attribute: InvalidOptions.Check = {
+  write: "a text, a number, bytes, or an attribute of a delivery",
+  fits: (value) =>
+    ["string", "number", "bigint"].includes(typeof value) ||
+    value instanceof Uint8Array ||
+    (Predicate.isRecord(value) && "type" in value && "value" in value)
+}
+
+const fieldChecks: InvalidOptions.Checks<MessageFields> = {
+  attributes: InvalidOptions.record(attribute),
+  group: InvalidOptions.anyText,
+  deduplicationId: InvalidOptions.anyText,
+  delay: InvalidOptions.time()
+}
+
+const problemOfFields = (fields: MessageFields): string | undefined => {
+  const problem = Effect.runSyncExit(Effect.flip(InvalidOptions.check("a message", fields, fieldChecks)))
+  return Exit.isSuccess(problem) ? problem.value.message : undefined
+}
+
+const atLeastOne = InvalidOptions.aWholeNumber({ min: 1 })
+
+const checks: InvalidOptions.Checks<Options<never>> = {
+  name: InvalidOptions.text,
+  codec: InvalidOptions.having("a codec, such as SqsProducer.json(schema)", "encode"),
+  encoding: InvalidOptions.having("an encoding, such as SqsEncoding.gzip()", "encode", "decode"),
+  claimCheck: InvalidOptions.having("what SqsClaimCheck.make gives", "park", "maxBytes"),
+  attributes: InvalidOptions.either(InvalidOptions.func, InvalidOptions.record(attribute)),
+  group: InvalidOptions.either(InvalidOptions.text, InvalidOptions.func),
+  deduplicationId: InvalidOptions.either(InvalidOptions.oneOf("content"), InvalidOptions.func),
+  delay: InvalidOptions.time({ max: "15 minutes" }),
+  trace: InvalidOptions.oneOf("traceparent", "xray", "none"),
+  spans: InvalidOptions.flag,
+  linger: InvalidOptions.time({ max: "1 minute" }),
+  concurrency: InvalidOptions.aWholeNumber({ min: 1, max: 100_000 }),
+  buffer: atLeastOne,
+  bufferBytes: atLeastOne,
+  maxCallBytes: InvalidOptions.aWholeNumber({ min: 1024, max: longestMessage }),
+  maxPerGroup: InvalidOptions.aWholeNumber({ min: 1, max: 10 }),
+  retry: InvalidOptions.schedule,
+  rate: InvalidOptions.having("what SendRate.make gives", "perSecond", "bucket"),
+  flushTimeout: InvalidOptions.time()
+}
+
+const check = <A>(
+  queue: SqsQueue.SqsQueue,
+  options: Options<A>
+): Effect.Effect<Checked, InvalidOptions.InvalidOptions> =>
   Effect.gen(function* () {
-    const refuse = (option: string, message: string) => new InvalidOptions({ option, message: `${option} ${message}` })
-    const whole = (
-      option: "concurrency" | "buffer" | "bufferBytes" | "maxCallBytes" | "maxPerGroup",
-      standard: number,
-      min: number,
-      max: number
-    ): Effect.Effect<number, InvalidOptions> => {
-      const value = options[option] ?? standard
-      return Number.isInteger(value) && value >= min && value <= max
-        ? Effect.succeed(value)
-        : refuse(
-            option,
-            `is ${value}; write a whole number ${max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`}`
-          )
-    }
-    const time = (
-      option: "linger" | "flushTimeout" | "delay",
-      standard: Duration.DurationInput,
-      max: Duration.DurationInput
-    ): Effect.Effect<Duration.Duration, InvalidOptions> => {
-      const decoded = Duration.decodeUnknown(options[option] ?? standard)
-      return Option.isSome(decoded) && Duration.lessThanOrEqualTo(decoded.value, max)
-        ? Effect.succeed(decoded.value)
-        : refuse(option, `is ${String(options[option])}; write a time from zero to ${Duration.format(max)}`)
-    }
-    const most = Number.MAX_SAFE_INTEGER
-    const delay = yield* time("delay", 0, "15 minutes")
-    if (queue.fifo && Duration.greaterThan(delay, Duration.zero)) {
+    yield* InvalidOptions.check("SqsProducer", options, checks)
+    const refuse = (option: string, message: string) =>
+      new InvalidOptions.InvalidOptions({ option, message: `${option} ${message}` })
+    if (queue.fifo && Duration.greaterThan(options.delay ?? 0, Duration.zero)) {
       return yield* refuse("delay", `is for standard queues, and ${queue.name} is FIFO; set the queue's own delay`)
     }
     if (!queue.fifo && options.deduplicationId !== undefined) {
@@ -312,17 +336,26 @@ const check = <A>(queue: SqsQueue.SqsQueue, options: Options<A>): Effect.Effect<
     if (!queue.fifo && options.maxPerGroup !== undefined) {
       return yield* refuse("maxPerGroup", `is for FIFO queues, and ${queue.name} is a standard queue; leave it out`)
     }
-    const concurrency = yield* whole("concurrency", 16, 1, 100_000)
+    const { delay, flushTimeout } = options
+    yield* InvalidOptions.warnOfBareNumbers({ delay, flushTimeout })
+    const concurrency = options.concurrency ?? 16
     return {
-      linger: Duration.toMillis(yield* time("linger", "20 millis", "1 minute")),
+      linger: Duration.toMillis(options.linger ?? "20 millis"),
       concurrency,
-      buffer: yield* whole("buffer", 20 * concurrency, 1, most),
-      bufferBytes: yield* whole("bufferBytes", 64 * 1_048_576, 1, most),
-      callBytes: yield* whole("maxCallBytes", longestMessage, 1024, longestMessage),
-      maxPerGroup: yield* whole("maxPerGroup", 1, 1, 10),
-      flushTimeout: yield* time("flushTimeout", "10 seconds", Duration.infinity)
+      buffer: options.buffer ?? 20 * concurrency,
+      bufferBytes: options.bufferBytes ?? 64 * 1_048_576,
+      callBytes: options.maxCallBytes ?? longestMessage,
+      maxPerGroup: options.maxPerGroup ?? 1,
+      flushTimeout: Duration.decode(flushTimeout ?? "10 seconds")
     }
   })
+
+const foreignFields = ["delaySeconds", "groupId", "deduplicationId", "messageAttributes", "delay", "group"]
+
+/** Whether it is most likely meant as a message of the AWS SDK or of another library, and would be sent as a body. */
+const isForeign = (given: unknown): boolean =>
+  Predicate.isRecord(given) &&
+  ("MessageBody" in given || ("body" in given && foreignFields.some((name) => name in given)))
 
 const noop = () => {}
 
@@ -376,13 +409,25 @@ const countOf = (attributes: MessageAttributes | undefined): number =>
   attributes === undefined ? 0 : Object.keys(attributes).length
 
 /** Makes entries of messages, or says why not. */
-const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallBytes: number, uniqueId: () => string) => {
+const preparing = <A>(
+  queue: SqsQueue.SqsQueue,
+  options: Options<A>,
+  maxCallBytes: number,
+  uniqueId: () => string,
+  runFork: (effect: Effect.Effect<void>) => unknown
+) => {
   const codec: Codec<A> = options.codec ?? plain
   const { attributes: own, deduplicationId: deduplication, group: groupOf } = options
   const ownAttributes = typeof own === "function" ? own : () => own
   const trace = options.trace ?? "traceparent"
   const contentBased = queue.attributes["ContentBasedDeduplication"] === "true"
   const noFields: MessageFields = {}
+  let isWarned = false
+  const warnOnce = (warning: Effect.Effect<void>) => {
+    if (isWarned) return
+    isWarned = true
+    runFork(warning)
+  }
   const { claimCheck, encoding } = options
   const encodingAttributes = mapValues(encoding?.attributes ?? {}, attributeOf)
   const encodingCount = countOf(encodingAttributes)
@@ -543,6 +588,14 @@ const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallByte
     )
   }
 
+  const invalid = (given: A | Message<A>, problem: string) =>
+    new MessageRejected({
+      reason: "Invalid",
+      input: given,
+      size: undefined,
+      message: `a message for ${queue.name} was not sent: ${problem}`
+    })
+
   const notEncodable = (given: A | Message<A>, cause: unknown) =>
     new MessageRejected({
       reason: "NotEncodable",
@@ -560,6 +613,19 @@ const preparing = <A>(queue: SqsQueue.SqsQueue, options: Options<A>, maxCallByte
     const isMessage = given instanceof Message
     const body: A = isMessage ? given.body : given
     const fields = isMessage ? given.fields : noFields
+    if (isMessage) {
+      const problem = problemOfFields(fields)
+      if (problem !== undefined) return Either.left(invalid(given, problem))
+      if (typeof fields.delay === "number" && fields.delay > 0 && fields.delay < 1000) {
+        warnOnce(InvalidOptions.warnOfBareNumbers({ delay: fields.delay }))
+      }
+    } else if (codec === plain && isForeign(given)) {
+      warnOnce(
+        Effect.logWarning(
+          `a message for ${queue.name} is an object that looks like one of another library, and is sent whole as the body; write SqsProducer.message(body, { ${Object.keys(fieldChecks).join(", ")} }) if its fields are meant`
+        )
+      )
+    }
     const span = trace === "none" ? undefined : traceOf(current)
     // Functions of the user may throw.
     const built = (encoded: Encoded) => {
@@ -765,7 +831,8 @@ export const make = <A = unknown>(
     const prefix = `${now().toString(36)}-${(yield* draw).toString(36)}-${(yield* draw).toString(36)}`
     let drawn = 0
     const uniqueId = () => `${prefix}-${(drawn++).toString(36)}`
-    return new Producer(resolved, outbox, preparing(resolved, options, checked.callBytes, uniqueId), checked)
+    const prepare = preparing(resolved, options, checked.callBytes, uniqueId, Runtime.runFork(runtime))
+    return new Producer(resolved, outbox, prepare, checked)
   })
 
 /** `make(queue, options).through`, with a producer that lives as long as the stream. */

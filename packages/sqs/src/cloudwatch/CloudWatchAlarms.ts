@@ -8,7 +8,7 @@
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
  */
 import type * as Alarm from "@millrace/core/Alarm"
-import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { SqsClient } from "../SqsClient.js"
@@ -34,7 +34,15 @@ export interface Ensured {
   readonly differences: ReadonlyArray<{ readonly setting: string; readonly before: unknown; readonly now: unknown }>
 }
 
-const refuse = (option: string, message: string) => new InvalidOptions({ option, message: `${option} ${message}` })
+const refuse = (option: string, message: string) =>
+  new InvalidOptions.InvalidOptions({ option, message: `${option} ${message}` })
+
+const checks: InvalidOptions.Checks<Options> = {
+  prefix: InvalidOptions.anyText,
+  onAlarm: InvalidOptions.list(InvalidOptions.text),
+  onClear: InvalidOptions.list(InvalidOptions.text),
+  period: InvalidOptions.time()
+}
 
 type Watched = Pick<
   MetricAlarm,
@@ -91,7 +99,7 @@ const watched = (
   queue: string,
   deadLetters: string | undefined,
   period: number
-): Effect.Effect<readonly [Watched, string], InvalidOptions> => {
+): Effect.Effect<readonly [Watched, string], InvalidOptions.InvalidOptions> => {
   switch (rule._tag) {
     case "Backlog":
       return Effect.succeed([
@@ -139,7 +147,7 @@ const watched = (
 }
 
 /** What CloudWatch takes as a name: 1 to 255 characters, none of them a control character. */
-const nameOf = (prefix: string, queue: string, alarm: string): Effect.Effect<string, InvalidOptions> => {
+const nameOf = (prefix: string, queue: string, alarm: string): Effect.Effect<string, InvalidOptions.InvalidOptions> => {
   const name = `${prefix}${queue}: ${alarm}`
   return name.length <= 255 && !/\p{Cc}/u.test(name)
     ? Effect.succeed(name)
@@ -167,10 +175,10 @@ export const definitions = (
   queue: { readonly name: string; readonly deadLetters?: string | undefined },
   alarms: ReadonlyArray<Alarm.Alarm>,
   options: Options = {}
-): Effect.Effect<ReadonlyArray<MetricAlarm>, InvalidOptions> =>
+): Effect.Effect<ReadonlyArray<MetricAlarm>, InvalidOptions.InvalidOptions> =>
   Effect.gen(function* () {
-    const given = Duration.decodeUnknown(options.period ?? "1 minute")
-    const period = given._tag === "Some" ? Duration.toSeconds(given.value) : Number.NaN
+    yield* InvalidOptions.check("CloudWatchAlarms", options, checks)
+    const period = Duration.toSeconds(options.period ?? "1 minute")
     if (!(period % 60 === 0 && period >= 60 && period <= 3600)) {
       return yield* refuse(
         "period",
@@ -269,7 +277,7 @@ export const ensure = (
   options: Options = {}
 ): Effect.Effect<
   ReadonlyArray<Ensured>,
-  CloudWatchError | InvalidOptions | SqsError | SqsQueue.InvalidQueue,
+  CloudWatchError | InvalidOptions.InvalidOptions | SqsError | SqsQueue.InvalidQueue,
   CloudWatchClient | SqsClient
 > =>
   Effect.gen(function* () {

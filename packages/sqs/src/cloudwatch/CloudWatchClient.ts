@@ -5,7 +5,7 @@
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Operations.html
  */
 import * as Sdk from "@aws-sdk/client-cloudwatch"
-import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import type { ErrorKind } from "@millrace/core/LeaseQueue"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -13,7 +13,7 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { plain } from "../internal/credentials.js"
+import { credentialsCheck, plain } from "../internal/credentials.js"
 import type { Credentials } from "../SqsClient.js"
 
 /** A CloudWatch call failed. */
@@ -137,7 +137,12 @@ const fromThrown =
     return new CloudWatchError({ operation, code, kind, cause, message: `${operation}: ${said || name}.${hint}` })
   }
 
-const invalid = (option: string, message: string) => new InvalidOptions({ option, message: `${option} ${message}` })
+const checks: InvalidOptions.Checks<Options> = {
+  region: InvalidOptions.text,
+  endpoint: InvalidOptions.url,
+  credentials: credentialsCheck,
+  timeout: InvalidOptions.time({ min: "1 millis", max: "1 hour" })
+}
 
 const dateOf = (millis: number) => DateTime.toDateUtc(DateTime.unsafeMake(millis))
 
@@ -263,21 +268,14 @@ const service = (client: Sdk.CloudWatchClient, timeout: Duration.Duration): Serv
  * sends each call once and is destroyed with the layer's scope. Fails with `InvalidOptions` where an option cannot work, or
  * nobody named a region.
  */
-export const layer = (options: Options = {}): Layer.Layer<CloudWatchClient, InvalidOptions> =>
+export const layer = (options: Options = {}): Layer.Layer<CloudWatchClient, InvalidOptions.InvalidOptions> =>
   Layer.scoped(
     CloudWatchClient,
     Effect.gen(function* () {
+      yield* InvalidOptions.check("CloudWatchClient", options, checks)
       const { credentials, endpoint, region } = options
-      const timeout = Duration.decodeUnknown(options.timeout ?? "5 seconds")
-      if (
-        timeout._tag === "None" ||
-        !Duration.between(timeout.value, { minimum: Duration.millis(1), maximum: Duration.hours(1) })
-      ) {
-        return yield* invalid("timeout", 'must be a finite time above zero; write one such as "5 seconds"')
-      }
-      if (endpoint !== undefined && !(/^https?:/i.test(endpoint) && URL.canParse(endpoint))) {
-        return yield* invalid("endpoint", `is "${endpoint}"; write a URL such as "http://localhost:4566"`)
-      }
+      yield* InvalidOptions.warnOfBareNumbers({ timeout: options.timeout })
+      const timeout = Duration.decode(options.timeout ?? "5 seconds")
       const client = yield* Effect.acquireRelease(
         Effect.sync(
           () =>
@@ -292,9 +290,13 @@ export const layer = (options: Options = {}): Layer.Layer<CloudWatchClient, Inva
       )
       yield* Effect.tryPromise({
         try: () => client.config.region(),
-        catch: () => invalid("region", "is not given, or cannot be one: write `region`, or set AWS_REGION")
+        catch: () =>
+          new InvalidOptions.InvalidOptions({
+            option: "region",
+            message: "region is not given, or cannot be one: write `region`, or set AWS_REGION"
+          })
       })
-      return service(client, timeout.value)
+      return service(client, timeout)
     })
   )
 

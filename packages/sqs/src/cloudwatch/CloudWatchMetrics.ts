@@ -8,7 +8,7 @@
 import type * as Backlog from "@millrace/core/Backlog"
 import * as Figures from "@millrace/core/Figures"
 import * as Histogram from "@millrace/core/Histogram"
-import { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Console from "effect/Console"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -222,7 +222,18 @@ export const metricsOf = (
   ]
 }
 
-const refuse = (option: string, message: string) => new InvalidOptions({ option, message: `${option} ${message}` })
+const refuse = (option: string, message: string) =>
+  new InvalidOptions.InvalidOptions({ option, message: `${option} ${message}` })
+
+/** @internal */
+export const checks: InvalidOptions.Checks<Options> = {
+  namespace: InvalidOptions.anyText,
+  dimensions: InvalidOptions.record(InvalidOptions.required(InvalidOptions.anyText)),
+  every: InvalidOptions.time({ min: "10 seconds", max: "1 hour" }),
+  backlog: InvalidOptions.having("what Backlog.make or SqsBacklog.make gives", "sample", "queue"),
+  consumers: InvalidOptions.effect,
+  keep: InvalidOptions.aWholeNumber({ min: 1, max: 1440 })
+}
 
 /** Names and values of dimensions: ASCII that can be seen, 1 to 255 (1,024) characters, no colon at the start. */
 const visibleAscii = /^(?!:)[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*$/
@@ -230,6 +241,7 @@ const visibleAscii = /^(?!:)[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*$/
 /** @internal */
 export const check = (options: Options) =>
   Effect.gen(function* () {
+    yield* InvalidOptions.check("CloudWatchMetrics", options, checks)
     const namespace = options.namespace ?? "Millrace"
     if (!/^[0-9A-Za-z.\-_/#:]{1,255}$/.test(namespace) || namespace.startsWith(":") || namespace.startsWith("AWS/")) {
       return yield* refuse(
@@ -250,15 +262,8 @@ export const check = (options: Options) =>
         )
       }
     }
-    const every = Duration.decodeUnknown(options.every ?? "1 minute")
-    if (every._tag === "None" || !Duration.between(every.value, { minimum: "10 seconds", maximum: "1 hour" })) {
-      return yield* refuse("every", 'must be from 10 seconds to 1 hour; write one such as "1 minute"')
-    }
-    const keep = options.keep ?? 60
-    if (!Number.isInteger(keep) || keep < 1 || keep > 1440) {
-      return yield* refuse("keep", `is ${keep}; write a whole number from 1 to 1,440`)
-    }
-    return { namespace, dimensions: Object.fromEntries(dimensions), every: every.value, keep }
+    const every = Duration.decode(options.every ?? "1 minute")
+    return { namespace, dimensions: Object.fromEntries(dimensions), every, keep: options.keep ?? 60 }
   })
 
 /**
@@ -277,7 +282,7 @@ export const check = (options: Options) =>
 export const publish = (
   figures: Effect.Effect<Figures.Figures>,
   options: Options = {}
-): Effect.Effect<void, InvalidOptions, Sink | Scope.Scope> =>
+): Effect.Effect<void, InvalidOptions.InvalidOptions, Sink | Scope.Scope> =>
   Effect.gen(function* () {
     const sink = yield* Sink
     const { dimensions, every, keep, namespace } = yield* check(options)

@@ -1,7 +1,7 @@
 /**
  * Scaling advice in CloudWatch, where target tracking and alarms find it. Through the same sink as a consumer's metrics.
  */
-import type { InvalidOptions } from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Scaling from "@millrace/core/Scaling"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,6 +11,12 @@ import * as CloudWatchMetrics from "./CloudWatchMetrics.js"
 export interface Options extends Pick<CloudWatchMetrics.Options, "namespace" | "dimensions"> {
   /** Time between two data, from 10 seconds. Default 1 minute, the resolution of CloudWatch's standard metrics. */
   readonly every?: Duration.DurationInput | undefined
+}
+
+const checks: InvalidOptions.Checks<Options> = {
+  namespace: CloudWatchMetrics.checks.namespace,
+  dimensions: CloudWatchMetrics.checks.dimensions,
+  every: CloudWatchMetrics.checks.every
 }
 
 /**
@@ -31,9 +37,10 @@ export const publish =
   (options: Options = {}) =>
   <E, R>(
     advised: Stream.Stream<Scaling.Advice, E, R>
-  ): Stream.Stream<Scaling.Advice, E | InvalidOptions, R | CloudWatchMetrics.Sink> =>
+  ): Stream.Stream<Scaling.Advice, E | InvalidOptions.InvalidOptions, R | CloudWatchMetrics.Sink> =>
     Stream.unwrap(
       Effect.gen(function* () {
+        yield* InvalidOptions.check("CloudWatchScaling", options, checks)
         const sink = yield* CloudWatchMetrics.Sink
         const { dimensions, every, namespace } = yield* CloudWatchMetrics.check(options)
         let sentAt = Number.NEGATIVE_INFINITY

@@ -50,7 +50,7 @@ const token = /^[A-Za-z0-9!"#$%&'()*+,\-./:;<=>?@[\\\]^_`{|}~]{1,128}$/
 
 /** What is wrong with a group or deduplication id. */
 export const problemOfToken = (what: string, value: string): string | undefined =>
-  token.test(value)
+  typeof value === "string" && token.test(value)
     ? undefined
     : `${what} is ${JSON.stringify(value)}; write 1 to 128 letters, digits and punctuation characters of ASCII, no spaces`
 
