@@ -176,8 +176,14 @@ export const layerFrom = <E = never, R = never>(
 export interface EffectAwsService extends Api<unknown> {}
 
 /** The SDK says so of its own clock, which a refusal has put right: the call may go again. */
-const clockCorrected = (refusal: unknown): boolean =>
-  Reflect.get(Object(Reflect.get(Object(refusal), "$metadata")), "clockSkewCorrected") === true
+const clockCorrected = (refusal: unknown): boolean => {
+  try {
+    return Reflect.get(Object(Reflect.get(Object(refusal), "$metadata")), "clockSkewCorrected") === true
+  } catch {
+    // It throws when it is looked at.
+    return false
+  }
+}
 
 /**
  * Over the service of @effect-aws/client-sqs:

@@ -418,3 +418,51 @@ describe("connections that were silent", () => {
     })
   )
 })
+
+describe("what a given client throws", () => {
+  const hostile: ReadonlyArray<readonly [string, object]> = [
+    [
+      "a name that cannot be read",
+      Object.defineProperty({}, "name", {
+        get: () => {
+          throw new Error("not to be read")
+        }
+      })
+    ],
+    ["a name that is no text", { name: Object.create(null) }],
+    [
+      "a proxy that throws",
+      new Proxy(
+        {},
+        {
+          get: () => {
+            throw new Error("not to be read")
+          }
+        }
+      )
+    ]
+  ]
+
+  it.live.each(hostile)(
+    "%s ends its call in a failure",
+    ([, thrown]) =>
+      Effect.gen(function* () {
+        const client = sdkClient("http://127.0.0.1:1")
+        client.send = () => Promise.reject(thrown)
+        const failed = (sqs: SqsClient.Service) =>
+          Effect.map(Effect.flip(sqs.purgeQueue({ QueueUrl })), (error) =>
+            assert.strictEqual(error._tag, "TransportError")
+          )
+        yield* Effect.flatMap(SqsClient.SqsClient, failed).pipe(Effect.provide(SqsClient.layerFrom(client)))
+        yield* Effect.flatMap(SQSService, (aws) =>
+          failed(SqsClient.fromEffectAws({ ...aws, purgeQueue: () => Effect.fail(thrown) }))
+        ).pipe(Effect.provide(SQSService.layer({ region: "us-east-1", credentials: keys })))
+      }),
+    5000
+  )
+
+  it("is told where it is text alone, and said to be no reason where there is none", () => {
+    assert.include(fromThrown("PurgeQueue")("no network").message, "PurgeQueue: no network.")
+    assert.include(fromThrown("PurgeQueue")(undefined).message, "PurgeQueue: no reason given.")
+  })
+})

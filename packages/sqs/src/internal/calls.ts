@@ -33,6 +33,15 @@ export interface Transport {
   readonly checksBodies: boolean
 }
 
+/** What was thrown may throw when it is looked at: it says nothing of the clock then. */
+const clockCorrected = (call: Outgoing, refusal: unknown): boolean => {
+  try {
+    return call.clockCorrected(refusal)
+  } catch {
+    return false
+  }
+}
+
 /** How long the source of credentials may take, in milliseconds: a sign-on, or another process. */
 const credentialsWithin = 60_000
 
@@ -74,7 +83,7 @@ export const make = ({ checksBodies, send }: Transport, deadlines: Deadlines, ti
           },
           (cause) => {
             answered()
-            resume(again && call.clockCorrected(cause) ? attempt(false) : Effect.fail(failed(cause)))
+            resume(again && clockCorrected(call, cause) ? attempt(false) : Effect.fail(failed(cause)))
           }
         )
         return Effect.sync(() => {

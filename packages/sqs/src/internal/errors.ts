@@ -211,7 +211,7 @@ const transport = (operation: string, cause: unknown, message: string): SqsError
           : "Check the network and the endpoint."))
   const said =
     message === "" || message === code
-      ? `${code}${where}`
+      ? `${code || "no reason given"}${where}`
       : `${message}${code === "" || message.includes(code) || /^[A-Z][a-z]/.test(code) ? "" : ` (${code})`}`
   return new SqsError.TransportError({
     operation,
@@ -284,7 +284,7 @@ export const fromThrown =
 
 const known = (operation: string, cause: unknown): SqsError.SqsError => {
   const httpStatus = statusOf(cause)
-  const said = text(field(cause, "message")) ?? ""
+  const said = text(field(cause, "message")) ?? text(cause) ?? ""
   const message = `${operation}: ${sentence(said === "" || said === "UnknownError" ? (text(field(cause, "name")) ?? "no reason given") : said)}`
   if (cause instanceof Unreadable) {
     return httpStatus === 429 ? throttled({ operation, message, cause }) : transport(operation, cause, said)
