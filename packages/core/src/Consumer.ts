@@ -32,7 +32,7 @@ import { Notices, placeOf, without } from "./internal/notices.js"
 import { Observer } from "./internal/observer.js"
 import { OpenedBodies } from "./internal/openedBodies.js"
 import { Quantiles } from "./internal/quantiles.js"
-import { traced } from "./internal/span.js"
+import { type Destination, destinationOf, traced } from "./internal/span.js"
 import { Steady } from "./internal/steady.js"
 import { within } from "./internal/within.js"
 import { LeaseKeeper } from "./LeaseKeeper.js"
@@ -160,7 +160,7 @@ export interface Consumer<E> {
 
 class Engine<E> implements Custodian {
   readonly queueName: string
-  readonly queueSystem: string | undefined
+  readonly destination: Destination
   readonly queue: LeaseQueue.LeaseQueue<E>
   readonly metrics: ConsumerMetrics
   readonly observer = new Observer()
@@ -221,7 +221,7 @@ class Engine<E> implements Custodian {
   ) {
     this.queue = queue
     this.queueName = queue.name
-    this.queueSystem = queue.system
+    this.destination = destinationOf(queue)
     this.metrics = new ConsumerMetrics(name)
     this.#clock = new Steady(clock)
     this.now = () => this.#clock.now()

@@ -382,10 +382,7 @@ const failureOf = <E>(delivery: Delivery<unknown, unknown>, cause: Cause.Cause<E
     () => new HandlerDefect({ messageId: delivery.message.id, defect: Cause.squash(cause) })
   )
 
-const destination = (delivery: Delivery<unknown, unknown>) => {
-  const { queueName, queueSystem } = inFlight(delivery).custodian
-  return { queue: queueName, system: queueSystem }
-}
+const destination = (delivery: Delivery<unknown, unknown>) => inFlight(delivery).custodian.destination
 
 // A handler may have been too late: on a standard queue the delete may still succeed.
 const ackOf = (delivery: InFlight): void => {

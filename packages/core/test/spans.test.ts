@@ -66,6 +66,8 @@ const messages: ReadonlyArray<MemoryQueue.SendMessage> = [
   { body: "b", attributes: { traceparent: { type: "String", value: "nonsense" } } }
 ]
 
+const named = { system: "memory", spanAttributes: { "memory.place": "here" } }
+
 const through = <A, E>(
   stage: (deliveries: ReturnType<typeof Consumer.stream<MemoryQueue.MemoryQueueError>>) => Stream.Stream<A, E>,
   options: Consumer.Options = {}
@@ -75,9 +77,7 @@ const through = <A, E>(
     yield* memory.send(messages)
     return yield* spansOf(
       Effect.gen(function* () {
-        const fiber = yield* Effect.fork(
-          Stream.runDrain(Consumer.stream({ ...memory, system: "memory" }, options).pipe(stage))
-        )
+        const fiber = yield* Effect.fork(Stream.runDrain(Consumer.stream({ ...memory, ...named }, options).pipe(stage)))
         yield* memory.idle
         yield* Effect.sleep("1 second")
         yield* Fiber.interrupt(fiber)
@@ -92,6 +92,7 @@ class Unreadable extends Error {
 
 const ofProcess = {
   "messaging.system": "memory",
+  "memory.place": "here",
   "messaging.operation.name": "process",
   "messaging.operation.type": "process",
   "messaging.destination.name": "orders"
@@ -193,7 +194,11 @@ it(
         }),
         { spans: true }
       )
-      const attributes = { "messaging.system": "memory", "messaging.destination.name": "orders" }
+      const attributes = {
+        "messaging.system": "memory",
+        "memory.place": "here",
+        "messaging.destination.name": "orders"
+      }
       const first = (name: string) => spans.find((span) => span.name === name)
       assert.deepStrictEqual(first("receive orders"), {
         name: "receive orders",

@@ -32,6 +32,7 @@ it.live(
         assert.notStrictEqual(link?.traceId, traceId)
         assert.deepInclude(Collector.attributesOf(attributes), {
           "messaging.system": "aws_sqs",
+          "messaging.system.name": "aws.sqs",
           "messaging.operation.type": "process",
           "messaging.operation.name": "process",
           "messaging.destination.name": "orders",

@@ -11,6 +11,7 @@ import { bySize, done, inOrder } from "./internal/entries.js"
 import * as lookUp from "./internal/lookUp.js"
 import { legible, longestMessage, mostAttributes, sizeOf, toSqs } from "./internal/message.js"
 import { allAttributes, toMessage } from "./internal/received.js"
+import { spanAttributesOf, system } from "./internal/sendSpans.js"
 import type { BatchResult, MessageAttribute, MessageAttributes, SendFields } from "./SqsClient.js"
 import { SqsClient } from "./SqsClient.js"
 import * as SqsEncoding from "./SqsEncoding.js"
@@ -332,7 +333,8 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     name: resolved.name,
-    system: "aws_sqs",
+    system,
+    spanAttributes: spanAttributesOf(QueueUrl),
     limits,
     leaseDuration,
     maxAttempts: resolved.deadLetter?.maxReceiveCount,

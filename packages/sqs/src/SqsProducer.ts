@@ -813,7 +813,7 @@ export const make = <A = unknown>(
     const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
     const outbox = new Outbox(
       {
-        client: options.spans === true ? traced(client, resolved.name) : client,
+        client: options.spans === true ? traced(client, resolved.name, resolved.url) : client,
         now,
         runFork: Runtime.runFork(runtime),
         metrics: new ProducerMetrics(options.name ?? resolved.name)

@@ -541,6 +541,10 @@ describe("what is sent", () => {
         )
         const attributes = {
           "messaging.system": "aws_sqs",
+          "messaging.system.name": "aws.sqs",
+          "aws.sqs.queue.url": yield* Effect.flatMap(SqsClient.SqsClient, (client) =>
+            client.getQueueUrl({ QueueName: "q" })
+          ),
           "messaging.operation.name": "send",
           "messaging.operation.type": "send",
           "messaging.destination.name": "q"

@@ -6,6 +6,7 @@ import type * as Settlement from "../Settlement.js"
 import type { Lane } from "./laneTable.js"
 import type { Observer } from "./observer.js"
 import type { OpenedBodies } from "./openedBodies.js"
+import type { Destination } from "./span.js"
 
 /** Who answers for a claimed delivery: a stage that runs it, holds it in a batch, or has passed it on. */
 export interface Owner {
@@ -34,7 +35,7 @@ export type OnceCounter = "doneAlready" | "waitedForClaim" | "keysReused" | "sto
 export interface Custodian {
   readonly queueName: string
   /** What traces call the queue's system. */
-  readonly queueSystem: string | undefined
+  readonly destination: Destination
   /** Whether messages of a group must be worked on in order. */
   readonly ordered: boolean
   /** After how many receives the queue takes a message away by itself. */

@@ -39,12 +39,17 @@ const linksTo = (messages: ReadonlyArray<LeaseQueue.Message>): ReadonlyArray<Tra
 /** Where a span's work is done: the names by which OpenTelemetry's conventions know a queue and its system. */
 export interface Destination {
   readonly queue: string
-  readonly system: string | undefined
+  readonly attributes: Readonly<Record<string, string>>
 }
 
+export const destinationOf = <E>({ name, spanAttributes, system }: LeaseQueue.LeaseQueue<E>): Destination => ({
+  queue: name,
+  attributes: { ...(system === undefined ? {} : { "messaging.system": system }), ...spanAttributes }
+})
+
 /** @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/ */
-const attributesOf = ({ queue, system }: Destination, operation: string, type: string | undefined) => ({
-  ...(system === undefined ? {} : { "messaging.system": system }),
+const attributesOf = ({ attributes, queue }: Destination, operation: string, type: string | undefined) => ({
+  ...attributes,
   "messaging.operation.name": operation,
   ...(type === undefined ? {} : { "messaging.operation.type": type }),
   "messaging.destination.name": queue
@@ -93,7 +98,7 @@ export const withBatchSpan = <A, E, R>(
 
 /** A queue with a span for each call, a trace of its own each. */
 export const traced = <E>(queue: LeaseQueue.LeaseQueue<E>): LeaseQueue.LeaseQueue<E> => {
-  const to = { queue: queue.name, system: queue.system }
+  const to = destinationOf(queue)
   const call = <A>(effect: Effect.Effect<A, E>, operation: string, type: string | undefined, count?: number) =>
     Effect.withSpan(withErrorType(effect), `${operation} ${queue.name}`, {
       kind: "client",

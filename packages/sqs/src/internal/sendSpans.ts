@@ -7,6 +7,15 @@ type Sender = Pick<Service, "sendMessageBatch">
 const traceparent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
 const xray = /^Root=1-([0-9a-f]{8})-([0-9a-f]{24});Parent=([0-9a-f]{16});Sampled=([01])$/
 
+/** By the name of the conventions until 1.44. */
+export const system = "aws_sqs"
+
+/** What else spans say of a queue: its system by the conventions' name of today, and which queue it is. */
+export const spanAttributesOf = (url: string): Readonly<Record<string, string>> => ({
+  "messaging.system.name": "aws.sqs",
+  "aws.sqs.queue.url": url
+})
+
 /** The span that sent a message, as the message itself tells its consumers. */
 const senderOf = ({ MessageAttributes, MessageSystemAttributes }: SendFields): ReadonlyArray<Tracer.SpanLink> => {
   const [, trace, span, flags] = traceparent.exec(MessageAttributes?.["traceparent"]?.StringValue ?? "") ?? []
@@ -24,7 +33,7 @@ const senderOf = ({ MessageAttributes, MessageSystemAttributes }: SendFields): R
  *
  * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
  */
-export const traced = (client: Sender, queue: string): Sender => ({
+export const traced = (client: Sender, queue: string, url: string): Sender => ({
   sendMessageBatch: (request) =>
     client.sendMessageBatch(request).pipe(
       Effect.tapError(({ _tag }) => Effect.annotateCurrentSpan("error.type", _tag)),
@@ -37,7 +46,8 @@ export const traced = (client: Sender, queue: string): Sender => ({
         captureStackTrace: false,
         links: request.Entries.flatMap(senderOf),
         attributes: {
-          "messaging.system": "aws_sqs",
+          "messaging.system": system,
+          ...spanAttributesOf(url),
           "messaging.operation.name": "send",
           "messaging.operation.type": "send",
           "messaging.destination.name": queue,
