@@ -1,11 +1,11 @@
 /** When SQS gave an answer, by its `Date` and this computer's clock. */
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Random } from "effect"
+import { Clock, DateTime, Effect, Random } from "effect"
 import { SqsClient } from "../src/index.js"
 import { AnswerTimes } from "../src/internal/answerTimes.js"
 import * as FakeServer from "./support/FakeServer.js"
 
-const dateOf = (millis: number) => new Date(millis).toUTCString()
+const dateOf = (millis: number) => DateTime.toDateUtc(DateTime.unsafeMake(millis)).toUTCString()
 
 describe("when an answer was given", () => {
   it.effect("is never told later than it was, and exactly as it looks unless it is old, whatever the clocks say", () =>
