@@ -5,7 +5,14 @@ import { alias } from "./vitest.shared.js"
 const project = (name: string, root: string, env: Record<string, string> = {}) => ({
   resolve: { alias },
   // Time is virtual, so what takes long is work: many seeds, on a busy machine.
-  test: { name, root, env, include: ["test/**/*.test.ts", "*.test.ts"], testTimeout: 30_000 }
+  // What a machine's proxy is for is not what tests call on it.
+  test: {
+    name,
+    root,
+    env: { NO_PROXY: "localhost,127.0.0.1,[::1]", ...env },
+    include: ["test/**/*.test.ts", "*.test.ts"],
+    testTimeout: 30_000
+  }
 })
 
 /** Tests make clients of the SDK by hand; our own client is silent by itself, which `SqsClient.notice.test` checks. */

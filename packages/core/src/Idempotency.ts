@@ -84,8 +84,6 @@ const make = <A, B, O, R>(
   options: KeyOptions<A>,
   results: Pick<Once<A, B, O, never, R>, "encode" | "decode">
 ): Once<A, B, O, Failure, R | IdempotencyStore> => {
-  InvalidOptions.checkOrThrow("Idempotency.by", { key }, { key: InvalidOptions.required(InvalidOptions.func) })
-  InvalidOptions.checkOrThrow("Idempotency.by", options, keyChecks)
   const { payload = (body: A) => body, whenStoreFails = "fail" } = options
   return {
     key: (body, delivery) => textKey(key(body, delivery)),
@@ -151,6 +149,8 @@ export function by<A, B, I, R>(
   key: (body: A, delivery: Delivery<A, unknown>) => string,
   options: KeyOptions<A> & { readonly result?: Schema.Schema<B, I, R> | undefined } = {}
 ) {
+  InvalidOptions.checkOrThrow("Idempotency.by", { key }, { key: InvalidOptions.required(InvalidOptions.func) })
+  InvalidOptions.checkOrThrow("Idempotency.by", options, keyChecks)
   const { result } = options
   return result === undefined
     ? make<A, unknown, never, never>(key, options, keepsNone)
@@ -170,6 +170,7 @@ export function byMessageId(
 export function byMessageId<B, I, R>(
   options: KeyOptions<unknown> & { readonly result?: Schema.Schema<B, I, R> | undefined } = {}
 ) {
+  InvalidOptions.checkOrThrow("Idempotency.byMessageId", options, keyChecks)
   const key = (_: unknown, { message, queue }: Delivery<unknown, unknown>) => `${queue} ${message.id}`
   // A message keeps its body.
   const kept = { ...options, payload: options.payload ?? ("any" as const) }

@@ -23,9 +23,12 @@ const order = (id: string, amount = 1) => JSON.stringify({ id, amount })
 const byId = Idempotency.by(({ id }: typeof Order.Type) => `order ${id}`)
 
 /** A queue, a store, and what the handlers did. */
-const setting = (options: MemoryIdempotencyStore.Options & { readonly queue?: MemoryQueue.Options } = {}) =>
+const setting = ({
+  queue: queueOptions,
+  ...options
+}: MemoryIdempotencyStore.Options & { readonly queue?: MemoryQueue.Options } = {}) =>
   Effect.gen(function* () {
-    const memory = yield* MemoryQueue.make(options.queue)
+    const memory = yield* MemoryQueue.make(queueOptions)
     const { calls, queue } = recorded(memory)
     const store = yield* MemoryIdempotencyStore.make(options)
     const ran: Array<string> = []

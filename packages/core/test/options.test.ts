@@ -14,6 +14,8 @@ import {
   type Delivery,
   Diagnosis,
   Figures,
+  Idempotency,
+  IdempotencyStore,
   InvalidOptions,
   Pipeline,
   ProcessLoad,
@@ -23,8 +25,8 @@ import {
   Throttle,
   Tunable
 } from "@millrace/core"
-import { MemoryQueue, Simulation } from "@millrace/core/testing"
-import { Cause, Context, Effect, Exit, Layer, Logger, Schedule, type Scope, Stream } from "effect"
+import { MemoryIdempotencyStore, MemoryQueue, Simulation } from "@millrace/core/testing"
+import { Cause, Context, Effect, Exit, Layer, Logger, Schedule, Schema, type Scope, Stream } from "effect"
 
 type Use = (options: never) => Effect.Effect<unknown, unknown, Scope.Scope>
 
@@ -49,7 +51,7 @@ const consumer = [
   "spans"
 ]
 const concurrency = ["concurrency", "sequence", "ackAhead"]
-const process = [...concurrency, "retry", "timeout", "holdLimit", "onFailure", "circuit", "span"]
+const process = [...concurrency, "retry", "timeout", "holdLimit", "onFailure", "circuit", "span", "once"]
 const batch = ["max", "maxBytes", "within"]
 const hold = ["for", "clearFor"]
 const levels = ["above", "clearAt", ...hold]
@@ -104,6 +106,27 @@ const rows: ReadonlyArray<Row> = [
   ["Pipeline.batch", batch, { max: 2 }, (o) => stage(Pipeline.batch(o))],
   ["Pipeline.processBatches", [...process, ...batch], { max: 2 }, (o) => stage(Pipeline.processBatches(nothing, o))],
   ["RetryPolicy.redeliver", ["attempts"], {}, (o) => Effect.sync(() => RetryPolicy.redeliver(Schedule.forever, o))],
+  [
+    "Idempotency.by",
+    ["payload", "keepFor", "callTimeout", "whenStoreFails", "result"],
+    {},
+    (o) => Effect.sync(() => Idempotency.by(() => "key", o))
+  ],
+  [
+    "Idempotency.run",
+    ["result", "holdFor", "keepFor", "callTimeout"],
+    { key: "key", result: Schema.Void },
+    (o: Idempotency.RunOptions<void, void, never>) =>
+      Effect.flatMap(MemoryIdempotencyStore.make(), (store) =>
+        Effect.provideService(Idempotency.run(o)(Effect.void), IdempotencyStore.IdempotencyStore, store)
+      )
+  ],
+  [
+    "MemoryIdempotencyStore.make",
+    ["batchSize", "resultBytes", "latency", "faults"],
+    {},
+    (o) => MemoryIdempotencyStore.make(o)
+  ],
   ["Circuit.make", ["name", "trips", "threshold", "probeAfter", "probes"], { trips: ["A"] }, (o) => Circuit.make(o)],
   ["Circuit.make: threshold", ["rate", "minimum", "window"], {}, (o) => Circuit.make({ trips: [], threshold: o })],
   [
@@ -285,6 +308,11 @@ describe("options", () => {
       ["Diagnosis.Options", "Diagnosis.judge"],
       ["Diagnosis.WatchOptions", "Diagnosis.of"],
       ["MemoryQueue.Options", "MemoryQueue.make"],
+      ["MemoryIdempotencyStore.Options", "MemoryIdempotencyStore.make"],
+      ["Idempotency.KeyOptions", "Idempotency.by"],
+      ["Idempotency.Options", "Idempotency.by"],
+      ["Idempotency.RunOptions", "Idempotency.run"],
+      ["Pipeline.OnceOptions", "Pipeline.process"],
       ["Simulation.Options", "Simulation.run"],
       ["Simulation.CheckOptions", "Simulation.check"]
     ])

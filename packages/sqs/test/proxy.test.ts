@@ -79,13 +79,17 @@ it.scopedLive(
     })
 )
 
-it.scopedLive("NO_PROXY's hosts and this machine's own are called directly", () =>
+it.scopedLive("NO_PROXY's hosts are called directly, this machine's own too only where it names them", () =>
   Effect.gen(function* () {
     const { seen, url } = yield* proxy
     const server = yield* FakeServer.make(() => ({ body: { QueueUrl: "http://queue.example/000000000000/orders" } }))
-    yield* environment({ HTTP_PROXY: url, HTTPS_PROXY: url, NO_PROXY: ".invalid" })
+    const own = { HTTP_PROXY: url, HTTPS_PROXY: url }
+    yield* environment({ ...own, NO_PROXY: "example.com,127.0.0.1,.invalid" })
     assert.strictEqual((yield* ask(server.url))._tag, "Right")
     assert.strictEqual((yield* ask("http://sqs.invalid"))._tag, "Left")
     assert.deepStrictEqual(seen, [])
+    yield* environment(own)
+    assert.strictEqual((yield* ask(server.url))._tag, "Right")
+    assert.deepStrictEqual(seen, [`POST ${server.url}/`])
   })
 )

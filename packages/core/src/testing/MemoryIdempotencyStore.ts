@@ -16,6 +16,7 @@ import {
   type Operation,
   type Service
 } from "../IdempotencyStore.js"
+import * as InvalidOptions from "../InvalidOptions.js"
 
 /** What goes wrong with one call. Without any field: nothing. */
 export interface Fault {
@@ -67,8 +68,17 @@ const known = ({ done, endsAt, fingerprint, result }: Record, now: number): Know
 
 const claimed: Begun = { _tag: "Claimed" }
 
+const checks: InvalidOptions.Checks<Options> = {
+  batchSize: InvalidOptions.aWholeNumber({ min: 1 }),
+  resultBytes: InvalidOptions.aWholeNumber({ min: 1 }),
+  latency: InvalidOptions.time(),
+  faults: InvalidOptions.func
+}
+
+/** Empty. Options that cannot work are a defect, `InvalidOptions`. */
 export const make = (options: Options = {}): Effect.Effect<MemoryIdempotencyStore> =>
   Effect.sync(() => {
+    InvalidOptions.checkOrThrow("MemoryIdempotencyStore.make", options, checks)
     const { batchSize = 25, faults, resultBytes = 256 * 1024 } = options
     const half = Duration.times(options.latency ?? Duration.zero, 0.5)
     const wait = Duration.toMillis(half) > 0 ? Effect.sleep(half) : Effect.void

@@ -1,7 +1,6 @@
 /**
  * An HTTP proxy by the environment, as the AWS CLI has it: `HTTPS_PROXY` for endpoints over TLS, by a tunnel, `HTTP_PROXY`
- * for others; not for what `NO_PROXY` names, nor for this machine's own addresses, which no proxy could reach. Only loaded
- * where one of them is set.
+ * for others; not for what `NO_PROXY` names, which is where a local endpoint belongs. Only loaded where one of them is set.
  *
  * @see https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-proxy.html
  */
@@ -10,8 +9,6 @@ import { HttpProxyAgent } from "http-proxy-agent"
 import { HttpsProxyAgent } from "https-proxy-agent"
 import { getProxyForUrl } from "proxy-from-env"
 import type { Proxies } from "./http.js"
-
-const loopback = /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/
 
 export const make = (maxSockets: number): Proxies => {
   const agents = new Map<string, Http.Agent>()
@@ -28,7 +25,6 @@ export const make = (maxSockets: number): Proxies => {
 
   return {
     agentFor: (protocol, hostname, port) => {
-      if (loopback.test(hostname)) return undefined
       const proxy = getProxyForUrl(`${protocol}//${hostname}${port === undefined ? "" : `:${port}`}/`)
       return proxy === "" ? undefined : agentOf(protocol, proxy)
     },
