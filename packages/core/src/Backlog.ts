@@ -104,7 +104,8 @@ export interface Fresh extends Counts {
   readonly departures: Rate | undefined
   /**
    * How long `visible` takes to become zero at the present growth: infinite while it grows. Where the growth cannot be told
-   * from the noise of the counts, what waits by the rate of departures; `undefined` where that is not known either.
+   * from the noise of the counts, what waits by the rate of departures; where that is not known either `undefined`, or
+   * infinite while nothing is in flight: nobody receives.
    */
   readonly timeToDrain: Duration.Duration | undefined
 }
@@ -186,17 +187,15 @@ const drainTime = (
   visible: number,
   growth: number,
   error: number,
-  departures: Rate | undefined
+  departures: Rate | undefined,
+  nobodyReceives: boolean
 ): Duration.Duration | undefined => {
   if (visible === 0) return Duration.zero
   if (Math.abs(growth) > 3 * error && growth !== 0) {
     return growth < 0 ? Duration.seconds(visible / -growth) : Duration.infinity
   }
-  return departures === undefined || departures.perSecond <= 0
-    ? departures === undefined
-      ? undefined
-      : Duration.infinity
-    : Duration.seconds(visible / departures.perSecond)
+  if (departures === undefined) return nobodyReceives ? Duration.infinity : undefined
+  return departures.perSecond <= 0 ? Duration.infinity : Duration.seconds(visible / departures.perSecond)
 }
 
 /** The readings of the window, and what follows from them. */
@@ -250,7 +249,13 @@ class History {
       growth,
       arrivals: rateOf(arrived, departed, all),
       departures,
-      timeToDrain: drainTime(visible, growth, slopeError(readings), departures)
+      timeToDrain: drainTime(
+        visible,
+        growth,
+        slopeError(readings),
+        departures,
+        readings.every(({ inFlight }) => inFlight === 0)
+      )
     }
   }
 }

@@ -26,7 +26,7 @@ import {
   withBody
 } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
-import { effectOf, policyOf } from "./internal/answer.js"
+import { effectOf, policyOf, saysYes } from "./internal/answer.js"
 import { attempt } from "./internal/attempt.js"
 import { type Batch, batchStage } from "./internal/batchStage.js"
 import { decodeStage } from "./internal/decodeStage.js"
@@ -85,13 +85,15 @@ export const map =
 
 /**
  * Keeps deliveries whose body passes; acks the others, so that nothing stays in flight that no stage will settle. Failed
- * deliveries pass; one on which `predicate` throws is a failed one.
+ * deliveries pass; one on which `predicate` throws, or answers with neither true nor false, is a failed one.
  */
 export const filter =
   <A>(predicate: (body: A) => boolean) =>
   <E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<A, E, EX, RX> =>
     Stream.filterMap(self, (delivery): Option.Option<Delivery<A, E>> => {
-      const verdict = onLoop(inFlight(delivery), "Pipeline.filter", () => mapDelivery(delivery, predicate))
+      const verdict = onLoop(inFlight(delivery), "Pipeline.filter", () =>
+        mapDelivery(delivery, (body) => saysYes(predicate(body), "Pipeline.filter"))
+      )
       if (Exit.isFailure(verdict.body)) return Option.some(withBody(delivery, Exit.failCause(verdict.body.cause)))
       if (verdict.body.value) return Option.some(delivery)
       inFlight(delivery).settle(Settlement.ack)

@@ -120,6 +120,39 @@ describe("a handler that ends as interrupted, and that nobody has stopped,", () 
 /** What plain JavaScript may hand over where the types want an Effect. */
 const untyped = (answer: () => unknown): Handler => answer as unknown as Handler
 
+describe("what is neither true nor false", () => {
+  const verdicts: Record<string, () => unknown> = {
+    nothing: () => undefined,
+    "a promise": async () => false,
+    "a rejected promise": async () => Promise.reject(new Error("no")),
+    text: () => "yes",
+    "a number": () => 0
+  }
+  for (const [what, answer] of Object.entries(verdicts)) {
+    it(
+      `does not pass for a verdict of filter (${what}): nothing is deleted, and the policy is told what to write`,
+      simulated(
+        Effect.gen(function* () {
+          const memory = yield* MemoryQueue.make()
+          yield* memory.send(["a"])
+          // As plain JavaScript calls it.
+          const predicate = answer as () => boolean
+          yield* Effect.fork(
+            Consumer.stream(memory).pipe(
+              Pipeline.filter(predicate),
+              Pipeline.process(() => Effect.die("it runs"), { retry: RetryPolicy.deadLetter }),
+              Stream.runDrain
+            )
+          )
+          yield* memory.idle
+          const [letter] = yield* memory.deadLetters
+          assert.match(letter?.reason ?? "", /predicate of Pipeline.filter answered with .*not with true or false/)
+        })
+      )
+    )
+  }
+})
+
 describe("what is no Effect", () => {
   const answers: Record<string, readonly [answer: () => unknown, says: RegExp]> = {
     "a promise": [async () => "done", /returned a promise.*Effect\.tryPromise/],

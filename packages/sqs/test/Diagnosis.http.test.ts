@@ -3,7 +3,7 @@ import { assert, it } from "@effect/vitest"
 import { Consumer, Diagnosis, Figures, Pipeline } from "@millrace/core"
 import { SqsBacklog, SqsClient, SqsLeaseQueue } from "@millrace/sqs"
 import { SqsEmulator, SqsHttp } from "@millrace/sqs/emulator"
-import { Chunk, Effect, Layer, Stream } from "effect"
+import { Chunk, Effect, Fiber, Layer, Stream } from "effect"
 import * as FakeServer from "./support/FakeServer.js"
 
 const served = SqsHttp.layer({ port: 0 }).pipe(
@@ -28,14 +28,17 @@ for (const maxSockets of [1, 2]) {
         Effect.forkScoped
       )
       const before = yield* consumer.figures
+      const sampled = yield* Effect.flatMap(SqsBacklog.make("work", { every: "1 second" }), ({ samples }) =>
+        Stream.runCollect(Stream.take(samples, 5))
+      ).pipe(Effect.provideService(SqsClient.SqsClient, sqs.client), Effect.forkScoped)
       const now = yield* Effect.repeat(Effect.delay(consumer.figures, "20 millis"), {
-        until: ({ connections, stats }) => stats.acked >= 30 && (connections?.waiting ?? 0) > 0
+        // What is younger than four seconds is not judged.
+        until: ({ at, connections, stats }) =>
+          at - before.at >= 4_200 && stats.acked >= 30 && (connections?.waiting ?? 0) > 0
       })
       assert.strictEqual(now.connections?.max, maxSockets)
       assert.strictEqual(now.connections?.open, maxSockets)
-      const samples = yield* Effect.flatMap(SqsBacklog.make("work"), ({ samples }) =>
-        Stream.runCollect(Stream.take(samples, 1))
-      ).pipe(Effect.provideService(SqsClient.SqsClient, sqs.client))
+      const samples = yield* Fiber.join(sampled)
       const diagnosis = yield* Diagnosis.judge(
         { intervals: [Figures.since(before, now)], samples: Chunk.toReadonlyArray(samples) },
         { drainWithin: "1 second" }

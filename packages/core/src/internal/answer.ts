@@ -54,3 +54,12 @@ export const policyOf = <F, D>(policy: PolicyInput<F, D>, failure: F, delivery: 
 
 const isPolicy = <F>(answer: unknown): answer is RetryPolicy<F> =>
   typeof answer === "object" && answer !== null && "decide" in answer && typeof answer.decide === "function"
+
+/** Whether a predicate said yes. What is neither true nor false says nothing: taken for "no", its message would be deleted. */
+export const saysYes = (answer: unknown, stage: string): boolean => {
+  if (typeof answer === "boolean") return answer
+  if (isPromise(answer)) answer.then(undefined, () => {})
+  throw new TypeError(
+    `the predicate of ${stage} answered with ${isPromise(answer) ? "a promise" : kindOf(answer)}, and not with true or false: return one of them, and ask what is asynchronous in \`Pipeline.mapEffect\``
+  )
+}
