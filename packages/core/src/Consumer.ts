@@ -89,7 +89,8 @@ export interface Options {
   readonly warnAfter?: Duration.DurationInput | undefined
   /**
    * Bytes of bodies that were opened (compressed ones), or fetched by a claim check, in messages that have not ended: the
-   * next is opened while the others come to less, so that one more than this may be open. Default 64 MiB.
+   * next is opened while the others come to less, so that one more than this may be open. Default 8 MiB: parsed, a body
+   * takes up to twenty times its bytes of the heap.
    */
   readonly maxOpenedBytes?: number | undefined
   /** A span for each call to the queue: `receive <queue>`, `ack <queue>` and so on. Default false. */
@@ -1233,7 +1234,7 @@ const checkAll = (queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDur
       fatalGrace: Duration.decode(fatalGrace ?? "2 minutes"),
       warnAfter: Duration.decode(options.warnAfter ?? "1 minute"),
       drainDeadline: Duration.decode(drainDeadline ?? "20 seconds"),
-      maxOpenedBytes: options.maxOpenedBytes ?? 64 * 1_048_576
+      maxOpenedBytes: options.maxOpenedBytes ?? 8 * 1_048_576
     }
     return checked
   })
