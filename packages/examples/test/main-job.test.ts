@@ -98,8 +98,8 @@ describe("main job", { timeout: 90_000 }, () => {
       assert.strictEqual(stderr.trim(), "Interrupted.")
       const { deleted, inFlight } = yield* (yield* SqsEmulator.SqsEmulator).snapshot("webhooks")
       assert.isAbove(deleted, 0)
-      // Some 50 were. Retries that wait for their time count as in flight in SQS; the rest is visible again.
-      assert.isBelow(inFlight, 20)
+      // Some 50 were, and some 20 retries wait for their time, which counts as in flight in SQS; the rest is visible again.
+      assert.isBelow(inFlight, 45)
     }).pipe(Effect.provide(elsewhere({ visibilityTimeout: "1 hour" })))
   )
 
