@@ -717,15 +717,15 @@ export const processBatches =
           const work = (
             deliveries: ReadonlyArray<Delivery<A, E>>,
             runFork: RunFork<R2 | RO>,
-            ends: Ends<B | O>
+            ends: Ends<B | O, Delivery<A, E>>
           ): void => {
-            const { failed: ended, held, settled } = ends
+            const { afterAcks, failed: ended, held, settled } = ends
             // What is to run again does so together, once the policy has spoken on all: a batch takes one slot.
             const treat = (failed: Followers<Delivery<A, E>, E | EI | E2 | EO | HandlerTimeout>) => {
               const again: Array<Delivery<A, E>> = []
               let undecided = failed.size
               const decided = () => {
-                if (--undecided === 0 && again.length > 0) work(again, runFork, ends)
+                if (--undecided === 0 && again.length > 0) afterAcks(again, () => work(again, runFork, ends))
               }
               failed.forEach((delivery, cause, followers) =>
                 failures.treat(delivery, cause, runFork, {
@@ -887,7 +887,22 @@ export const processBatches =
                 } else if (failed || held.length > 0) slot.failed(...results)
                 else slot.done(...results)
               }
-              work(deliveries, runFork, {
+              const afterAcks: Ends<B | O, Delivery<A, E>>["afterAcks"] = (again, run) => {
+                const own = new Set(again.map(laneOf))
+                let unconfirmed = 1
+                const confirmed = () => {
+                  if (--unconfirmed === 0) run()
+                }
+                for (const delivery of sequenced === undefined || sequenced.ackAhead ? [] : deliveries) {
+                  const lane = laneOf(delivery)
+                  if (lane === undefined || !own.has(lane) || inFlight(delivery).phase !== Phase.Settling) continue
+                  unconfirmed++
+                  inFlight(delivery).onEnded(confirmed)
+                }
+                confirmed()
+              }
+              const ends: Ends<B | O, Delivery<A, E>> = {
+                afterAcks,
                 settled,
                 failed: () => {
                   failed = true
@@ -899,7 +914,11 @@ export const processBatches =
                     held.push(delivery)
                     settled()
                   })
-              })
+              }
+              afterAcks(
+                deliveries.filter((delivery) => inFlight(delivery).phase < Phase.Settling),
+                () => work(deliveries, runFork, ends)
+              )
             }
           }
         }
@@ -907,7 +926,12 @@ export const processBatches =
     )
 
 /** Told once for each delivery of a batch: how it leaves the slot. */
-interface Ends<in B> {
+interface Ends<in B, in D> {
+  /**
+   * Runs once the deletes of what these follow in their lanes are confirmed (invariant 5): what succeeded in the same batch
+   * is in front of what of it runs again.
+   */
+  readonly afterAcks: (again: ReadonlyArray<D>, run: () => void) => void
   readonly settled: (...results: ReadonlyArray<B>) => void
   /** What is behind it in its lane waits for its end. */
   readonly failed: () => void

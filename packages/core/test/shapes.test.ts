@@ -70,23 +70,15 @@ const shaped = Effect.gen(function* () {
   let handlers = 0
   const disorder: Array<string> = []
   const nobody: ReadonlyArray<string> = []
-  /**
-   * What has been in one batch with it: a batch does not wait for the deletes of its own, and so what of it runs again
-   * need not either (seed 25: the deletes of 0/0 to 0/4 fail for a while, and 0/5 of their batch is tried again in place).
-   */
-  const batched = new Map<string, Set<string>>()
-  /** `together`: what is in its batch, where there is one. */
+  /** `together`: what is in its batch, where there is one: worked on with it. */
   const work = (body: string, together = nobody) =>
     Effect.gen(function* () {
       const [group = "", place = ""] = body.split("/")
-      const companions = batched.get(body) ?? new Set()
-      batched.set(body, companions)
-      for (const other of together) companions.add(other)
       if (ordered) {
         if ((running.get(group) ?? 0) > 0) disorder.push(`two of group ${group} at once, at ${body}`)
         for (let i = 0; i < Number(place); i++) {
           const before = `${group}/${i}`
-          if (!gone.has(before) && !companions.has(before)) disorder.push(`${body} before ${before} was gone`)
+          if (!gone.has(before) && !together.includes(before)) disorder.push(`${body} before ${before} was gone`)
         }
       }
       running.set(group, (running.get(group) ?? 0) + 1)
