@@ -135,6 +135,29 @@ describe("decode", () => {
   )
 
   it(
+    "one byte order mark before JSON is skipped, a second is not",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send([
+          `\uFEFF${JSON.stringify({ order_id: 1 })}`,
+          `\uFEFF\uFEFF${JSON.stringify({ order_id: 2 })}`
+        ])
+        const seen: Array<number> = []
+        yield* Consumer.stream(memory).pipe(
+          Pipeline.decodeJson(Order),
+          Pipeline.process(({ order_id }) => Effect.sync(() => seen.push(order_id)), { retry: RetryPolicy.deadLetter }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* memory.idle
+        assert.deepStrictEqual(seen, [1])
+        assert.lengthOf(yield* memory.deadLetters, 1)
+      })
+    )
+  )
+
+  it(
     "says so of a body that is not JSON; the raw body is at hand; an error of many parts is cut short",
     simulated(
       Effect.gen(function* () {

@@ -23,6 +23,7 @@ import {
   type Operation,
   type Service
 } from "@millrace/core/IdempotencyStore"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -40,6 +41,13 @@ export interface Options {
    * own maps, lists and numbers, as Powertools for TypeScript does.
    */
   readonly data?: "json" | "native" | undefined
+}
+
+const checks: InvalidOptions.Checks<Options> = {
+  client: InvalidOptions.required(InvalidOptions.having("a DynamoDBClient of @aws-sdk/client-dynamodb", "send")),
+  table: InvalidOptions.required(InvalidOptions.text),
+  keyAttribute: InvalidOptions.text,
+  data: InvalidOptions.oneOf("json", "native")
 }
 
 type Item = Readonly<Record<string, AttributeValue>>
@@ -124,14 +132,14 @@ const failure =
     return new IdempotencyStoreError({ operation, retryable: !fatal.has(name), message: what, cause })
   }
 
-/** Checks that the table is there, with one read. Fails with `IdempotencyStoreError` where it is not. */
-export const make = ({
-  client,
-  data: form = "json",
-  keyAttribute = "id",
-  table
-}: Options): Effect.Effect<Service, IdempotencyStoreError> =>
+/**
+ * Checks that the table is there, with one read. Fails with `IdempotencyStoreError` where it is not, and with
+ * `InvalidOptions` where an option cannot work.
+ */
+export const make = (options: Options): Effect.Effect<Service, IdempotencyStoreError | InvalidOptions.InvalidOptions> =>
   Effect.gen(function* () {
+    yield* InvalidOptions.check("DynamoDbIdempotencyStore", options, checks)
+    const { client, data: form = "json", keyAttribute = "id", table } = options
     const clock = new ServiceClock(yield* Effect.clock, client)
 
     const call = <A>(operation: Operation, send: (signal: AbortSignal) => Promise<A>) =>
@@ -289,5 +297,7 @@ export const make = ({
   })
 
 /** The store as a service. */
-export const layer = (options: Options): Layer.Layer<IdempotencyStore, IdempotencyStoreError> =>
+export const layer = (
+  options: Options
+): Layer.Layer<IdempotencyStore, IdempotencyStoreError | InvalidOptions.InvalidOptions> =>
   Layer.effect(IdempotencyStore, make(options))

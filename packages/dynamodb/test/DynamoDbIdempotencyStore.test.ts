@@ -148,7 +148,23 @@ describe("bad days", () => {
     Effect.gen(function* () {
       const error = yield* Effect.flip(DynamoDbIdempotencyStore.make({ client, table: "no-such-table" }))
       assert.include(error.message, "there is no table no-such-table: make it with a partition key")
-      assert.isFalse(error.retryable)
+      assert.isFalse(error._tag === "IdempotencyStoreError" && error.retryable)
     })
   )
 })
+
+it.effect("options that cannot work are refused, and say what to write", () =>
+  Effect.gen(function* () {
+    const client = new DynamoDBClient({ region: "us-east-1" })
+    for (const [options, option] of [
+      [{ client, table: "" }, "table"],
+      [{ client, table: "t", data: "xml" }, "data"],
+      [{ client, table: "t", keyAttribut: "k" }, "keyAttribut"],
+      [{ client: {}, table: "t" }, "client"]
+    ] as const) {
+      // As plain JavaScript calls it.
+      const refused = yield* Effect.flip(DynamoDbIdempotencyStore.make(options as DynamoDbIdempotencyStore.Options))
+      assert.strictEqual(refused._tag === "InvalidOptions" && refused.option, option)
+    }
+  })
+)

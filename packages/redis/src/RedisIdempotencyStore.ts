@@ -11,6 +11,7 @@ import {
   type Operation,
   type Service
 } from "@millrace/core/IdempotencyStore"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -23,6 +24,11 @@ export interface Options {
   readonly prefix?: string | undefined
   /** The longest result that is kept, in bytes. Default 1 MiB. */
   readonly resultBytes?: number | undefined
+}
+
+const checks: InvalidOptions.Checks<Options> = {
+  prefix: InvalidOptions.text,
+  resultBytes: InvalidOptions.aWholeNumber({ min: 1 })
 }
 
 const optional = (value: unknown): string | undefined =>
@@ -40,8 +46,12 @@ const millis = (duration: Duration.Duration): string => String(Math.max(1, Math.
 const retryable = (cause: unknown): boolean =>
   !(cause instanceof Error && /^(NOAUTH|WRONGPASS|NOPERM)/.test(cause.message))
 
-/** The store over a connection, or a cluster's, which stays the caller's to close. */
+/**
+ * The store over a connection, or a cluster's, which stays the caller's to close. Throws `InvalidOptions` where an option
+ * cannot work.
+ */
 export const make = (redis: Redis | Cluster, options: Options = {}): Service => {
+  InvalidOptions.checkOrThrow("RedisIdempotencyStore", options, checks)
   const { prefix = "millrace:once:", resultBytes = 1024 * 1024 } = options
 
   const run = async ({ sha, text }: Script, key: string, args: ReadonlyArray<string>): Promise<unknown> => {
@@ -121,4 +131,4 @@ export const make = (redis: Redis | Cluster, options: Options = {}): Service => 
 
 /** The store as a service. */
 export const layer = (redis: Redis | Cluster, options: Options = {}): Layer.Layer<IdempotencyStore> =>
-  Layer.succeed(IdempotencyStore, make(redis, options))
+  Layer.sync(IdempotencyStore, () => make(redis, options))

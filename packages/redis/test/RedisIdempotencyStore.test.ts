@@ -75,3 +75,10 @@ it.live("a server that is not there: a typed error, which says that trying again
     assert.isTrue(error.retryable)
   }).pipe(Effect.scoped)
 )
+
+it("options that cannot work are refused, and say what to write", () => {
+  const redis = new Redis({ lazyConnect: true })
+  const make = (options: object) => () => RedisIdempotencyStore.make(redis, options)
+  assert.throws(make({ resultBytes: 0 }), /resultBytes is 0; write/)
+  assert.throws(make({ prefx: "a" }), /prefx is not an option.*did you mean prefix/)
+})

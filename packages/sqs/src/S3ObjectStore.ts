@@ -46,7 +46,10 @@ export interface Options {
   readonly timeout?: Duration.DurationInput | undefined
 }
 
-const timeoutChecks: InvalidOptions.Checks<Pick<Options, "timeout" | "bucketOwner">> = {
+/** What does not concern the making of a client. */
+type MakeOptions = Pick<Options, "timeout" | "bucketOwner">
+
+const makeChecks: InvalidOptions.Checks<MakeOptions> = {
   bucketOwner: {
     write: "an account of 12 digits",
     fits: (value) => typeof value === "string" && /^\d{12}$/.test(value)
@@ -55,7 +58,7 @@ const timeoutChecks: InvalidOptions.Checks<Pick<Options, "timeout" | "bucketOwne
 }
 
 const checks: InvalidOptions.Checks<Options> = {
-  ...timeoutChecks,
+  ...makeChecks,
   region: InvalidOptions.text,
   endpoint: InvalidOptions.url,
   forcePathStyle: InvalidOptions.flag,
@@ -121,10 +124,10 @@ const isChunks = (body: unknown): body is AsyncIterable<Uint8Array> =>
  */
 export const make = (
   client: S3Client,
-  options: Pick<Options, "timeout" | "bucketOwner"> = {}
+  options: MakeOptions = {}
 ): Effect.Effect<Service, InvalidOptions.InvalidOptions> =>
   Effect.gen(function* () {
-    yield* InvalidOptions.check("S3ObjectStore.make", options, timeoutChecks)
+    yield* InvalidOptions.check("S3ObjectStore.make", options, makeChecks)
     yield* InvalidOptions.warnOfBareNumbers({ timeout: options.timeout })
     const timeout = Duration.decode(options.timeout ?? "1 minute")
     const owned = options.bucketOwner === undefined ? {} : { ExpectedBucketOwner: options.bucketOwner }
@@ -192,7 +195,7 @@ export const make = (
 /** `make` over a client that exists, or that an Effect makes; whoever made it destroys it. */
 export const layerFrom = <E = never, R = never>(
   client: S3Client | Effect.Effect<S3Client, E, R>,
-  options?: Pick<Options, "timeout" | "bucketOwner">
+  options?: MakeOptions
 ): Layer.Layer<ObjectStore, E | InvalidOptions.InvalidOptions, R> =>
   Layer.effect(
     ObjectStore,
@@ -232,6 +235,6 @@ export const layer = (options: Options = {}): Layer.Layer<ObjectStore, InvalidOp
             message: `region is ${region === undefined ? "not given: write one, set AWS_REGION, or put it in the profile" : `"${region}"; write one such as "us-east-1"`}`
           })
       })
-      return yield* make(client, { timeout: options.timeout })
+      return yield* make(client, InvalidOptions.only<MakeOptions>(makeChecks, options))
     })
   )

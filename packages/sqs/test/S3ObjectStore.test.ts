@@ -55,6 +55,25 @@ describe("S3ObjectStore, through the AWS SDK, over HTTP", () => {
     })
   )
 
+  it.scopedLive("each request names the account whose the bucket must be, where it is given", () =>
+    Effect.gen(function* () {
+      const s3 = yield* S3Server.make
+      const all = Effect.gen(function* () {
+        const store = yield* ObjectStore.ObjectStore
+        yield* store.put(object, "text")
+        yield* store.get(object, 100)
+        yield* store.delete(object)
+      })
+      const owners = () => s3.requests.splice(0).map(({ headers }) => headers["x-amz-expected-bucket-owner"])
+      yield* Effect.provide(all, layerOf(s3.url, { bucketOwner: "111122223333" }))
+      assert.deepStrictEqual(owners(), Array(3).fill("111122223333"))
+      yield* Effect.provide(all, layerOf(s3.url))
+      assert.deepStrictEqual(owners(), Array(3).fill(undefined))
+      const refused = yield* Effect.flip(Layer.build(layerOf(s3.url, { bucketOwner: "me" })))
+      assert.strictEqual(refused._tag === "InvalidOptions" && refused.option, "bucketOwner")
+    })
+  )
+
   it.scopedLive("what is missing, too large, forbidden or passing is told apart", () =>
     Effect.gen(function* () {
       const s3 = yield* S3Server.make

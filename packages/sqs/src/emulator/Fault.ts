@@ -9,33 +9,17 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
+import type * as Operations from "../internal/operations.js"
 import * as SqsError from "../SqsError.js"
 
 /** The operations of SQS, by AWS's names. */
+/** What the client calls, and the few operations that it has no use for. */
 export type Operation =
+  | Operations.Operation
   | "AddPermission"
-  | "CancelMessageMoveTask"
   | "ChangeMessageVisibility"
-  | "ChangeMessageVisibilityBatch"
-  | "CreateQueue"
   | "DeleteMessage"
-  | "DeleteMessageBatch"
-  | "DeleteQueue"
-  | "GetQueueAttributes"
-  | "GetQueueUrl"
-  | "ListDeadLetterSourceQueues"
-  | "ListMessageMoveTasks"
-  | "ListQueueTags"
-  | "ListQueues"
-  | "PurgeQueue"
-  | "ReceiveMessage"
   | "RemovePermission"
-  | "SendMessage"
-  | "SendMessageBatch"
-  | "SetQueueAttributes"
-  | "StartMessageMoveTask"
-  | "TagQueue"
-  | "UntagQueue"
 
 export interface Fault {
   /** The call reaches SQS this much later. */
