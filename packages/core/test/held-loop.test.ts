@@ -2,26 +2,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Consumer, Diagnosis, Figures, Pipeline } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import { Clock, Effect, Fiber, Stream } from "effect"
-import { type Line, logged, numbered, type Stage, simulated } from "./support/index.js"
+import { Effect, Fiber, Stream } from "effect"
+import { heldClock, type Line, logged, numbered, type Stage, simulated } from "./support/index.js"
 
 type Hold = (seconds: number) => Effect.Effect<void>
 
 /** Half a minute of a pipeline on a clock that goes on while `hold` works, and no timer with it: the thread is not free. */
 const told = (bodies: ReadonlyArray<string>, stage: (hold: Hold) => Stage) =>
   Effect.gen(function* () {
-    const clock = yield* Effect.clock
-    let worked = 0
-    const slow: Clock.Clock = {
-      ...clock,
-      [Clock.ClockTypeId]: clock[Clock.ClockTypeId],
-      sleep: (duration) => clock.sleep(duration),
-      unsafeCurrentTimeMillis: () => clock.unsafeCurrentTimeMillis() + worked,
-      unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos() + BigInt(worked) * 1_000_000n
-    }
+    const { clock: slow, works } = yield* heldClock
     const hold: Hold = (seconds) =>
       Effect.sync(() => {
-        worked += seconds * 1000
+        works(seconds * 1000)
       })
     const lines: Array<Line> = []
     return yield* Effect.gen(function* () {

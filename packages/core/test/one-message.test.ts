@@ -5,9 +5,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Circuit, Consumer, type Delivery, type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import { Cause, Clock, Effect, Either, Fiber, Logger, LogLevel, Option, Schema, Stream } from "effect"
+import { Cause, Effect, Either, Fiber, Logger, LogLevel, Option, Schema, Stream } from "effect"
 import * as decode from "../src/internal/decode.js"
-import { type Line, logged, numbered, simulated } from "./support/index.js"
+import { heldClock, type Line, logged, numbered, simulated } from "./support/index.js"
 
 const throws = () => {
   throw new Error("it bites")
@@ -498,17 +498,9 @@ describe("the time that one message takes of the thread", () => {
     "is said where it is more than half of a lease",
     simulated(
       Effect.gen(function* () {
-        const clock = yield* Effect.clock
-        let worked = 0
-        const slow: Clock.Clock = {
-          ...clock,
-          [Clock.ClockTypeId]: clock[Clock.ClockTypeId],
-          sleep: (duration) => clock.sleep(duration),
-          unsafeCurrentTimeMillis: () => clock.unsafeCurrentTimeMillis() + worked,
-          unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos() + BigInt(worked) * 1_000_000n
-        }
+        const { clock: slow, works } = yield* heldClock
         const work = (body: string) => {
-          worked += body === "slow" ? 6000 : 1000
+          works(body === "slow" ? 6000 : 1000)
           return true
         }
         const wheres: ReadonlyArray<(deliveries: Deliveries) => Deliveries> = [

@@ -1,6 +1,6 @@
 import type { Delivery, InvalidOptions, LeaseQueue } from "@millrace/core"
 import { type MemoryQueue, Simulation } from "@millrace/core/testing"
-import { Duration, Effect, Logger, Random, type Scope, type Stream } from "effect"
+import { Clock, Duration, Effect, Logger, Random, type Scope, type Stream } from "effect"
 
 /**
  * A test's body: runs the program in virtual time with a few seeds, so with a few orders in which fibers take turns. A
@@ -170,3 +170,19 @@ export const numbered = (n: number, from = 0): ReadonlyArray<string> =>
 
 /** Messages of groups: `grouped("a1", "b1")` sends "a1" in group "a". */
 export const grouped = (...bodies: ReadonlyArray<string>) => bodies.map((body) => ({ body, group: body.charAt(0) }))
+
+/** A clock that goes on while `works` holds the thread, and no timer with it. */
+export const heldClock = Effect.map(Effect.clock, (clock) => {
+  let worked = 0
+  const held: Clock.Clock = {
+    ...clock,
+    [Clock.ClockTypeId]: clock[Clock.ClockTypeId],
+    sleep: (duration) => clock.sleep(duration),
+    unsafeCurrentTimeMillis: () => clock.unsafeCurrentTimeMillis() + worked,
+    unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos() + BigInt(worked) * 1_000_000n
+  }
+  const works = (millis: number): void => {
+    worked += millis
+  }
+  return { clock: held, works }
+})
