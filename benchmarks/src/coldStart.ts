@@ -44,15 +44,22 @@ const ourBytes = ({ outputs }: Metafile): number =>
     .filter(([path]) => /packages\/(core|sqs)\/dist\//.test(path))
     .reduce((sum, [, { bytesInOutput }]) => sum + bytesInOutput, 0)
 
-/** The modules of others that ours import. */
-const externalsOf = ({ inputs }: Metafile): ReadonlyArray<string> => [
-  ...new Set(
-    Object.values(inputs)
-      .flatMap(({ imports }) => imports)
-      .filter(({ external, path }) => external === true && !path.startsWith("node:"))
-      .map(({ path }) => path)
-  )
-]
+/** The modules of others that ours import as they load; what is imported later (a proxy's agent) costs nothing at the start. */
+const externalsOf = ({ inputs }: Metafile): ReadonlyArray<string> => {
+  const found = new Set<string>()
+  const seen = new Set<string>()
+  const visit = (path: string): void => {
+    if (seen.has(path)) return
+    seen.add(path)
+    for (const { external, kind, path: imported } of inputs[path]?.imports ?? []) {
+      if (kind === "dynamic-import") continue
+      if (external !== true) visit(imported)
+      else if (!imported.startsWith("node:")) found.add(imported)
+    }
+  }
+  visit("<stdin>")
+  return [...found]
+}
 
 /** A process that does nothing but import them, less one that imports nothing. */
 const importing = (name: string, modules: ReadonlyArray<string>): Contestant => ({

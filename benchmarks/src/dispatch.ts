@@ -126,7 +126,7 @@ export const benchmark: Benchmark = {
         bounds: [
           atMost(`CPU, of ${ordered}'s`, ratioTo(results, ordered, "cpuMicros"), 0.07),
           atMost(`wall time, of ${ordered}'s`, 1 / ratioTo(results, ordered, "messagesPerSecond"), 0.07),
-          atMost("µs CPU a message", rows[0]?.[1]["cpuMicros"] ?? Number.NaN, 15)
+          atMost("µs CPU a message", rows[0]?.[1]["cpuMicros"] ?? Number.NaN, 10)
         ],
         notes: [
           `each in a process of its own; the same queue for all, receives and acks of ${batch}; ${ours}: maxInFlight ${2 * concurrency}; the streams keep no bound in flight and settle nothing at their end`,
