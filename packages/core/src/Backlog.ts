@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Delivery } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
-import { median, theilSen } from "./internal/slope.js"
+import { median, theilSen } from "./internal/data/slope.js"
 import type { ErrorKind } from "./LeaseQueue.js"
 
 export interface Counts {

@@ -13,7 +13,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Random from "effect/Random"
-import { Heap } from "./internal/heap.js"
+import { Heap } from "./internal/data/heap.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 
 export interface Options {

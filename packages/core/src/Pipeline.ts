@@ -26,16 +26,16 @@ import {
   withBody
 } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
-import { effectOf, policyOf, saysYes } from "./internal/answer.js"
-import { attempt } from "./internal/attempt.js"
-import { type Batch, batchStage } from "./internal/batchStage.js"
-import { decodeStage } from "./internal/decodeStage.js"
-import { type Custodian, type InFlight, Phase } from "./internal/inFlight.js"
-import { onLoop } from "./internal/loopTime.js"
+import { effectOf, policyOf, saysYes } from "./internal/foreign/answer.js"
+import { attempt } from "./internal/foreign/attempt.js"
+import { decodeStage } from "./internal/handOver/decodeStage.js"
+import { type Custodian, type InFlight, Phase } from "./internal/lease/inFlight.js"
+import { onLoop } from "./internal/observe/loopTime.js"
+import { withBatchSpan, withSpan } from "./internal/observe/span.js"
 import { type BatchAnswer, type Guard, guard, NotRun } from "./internal/once/guard.js"
 import type { Once } from "./internal/once/terms.js"
-import { withBatchSpan, withSpan } from "./internal/span.js"
-import { Claims, dispatch, type Lanes, type RunFork, type Slot, type Options as Stage } from "./internal/stage.js"
+import { type Batch, batchStage } from "./internal/run/batchStage.js"
+import { Claims, dispatch, type Lanes, type RunFork, type Slot, type Options as Stage } from "./internal/run/stage.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import * as Settlement from "./Settlement.js"
 import * as Tunable from "./Tunable.js"
@@ -654,7 +654,7 @@ const batchChecks: InvalidOptions.Checks<BatchOptions> = {
   within: InvalidOptions.time()
 }
 
-export type { Batch } from "./internal/batchStage.js"
+export type { Batch } from "./internal/run/batchStage.js"
 
 /**
  * Gathers deliveries by count, bytes and time, for the user to settle each. It holds one batch beside the one that it

@@ -10,7 +10,7 @@ import * as Cause from "effect/Cause"
 import * as Inspectable from "effect/Inspectable"
 import * as ParseResult from "effect/ParseResult"
 import * as Runtime from "effect/Runtime"
-import * as decode from "./internal/decode.js"
+import * as decode from "./internal/handOver/decode.js"
 
 /** Characters of a name, and of a reason, at most. */
 const longestName = 100

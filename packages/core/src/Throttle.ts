@@ -11,7 +11,7 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as Backlog from "./Backlog.js"
 import * as InvalidOptions from "./InvalidOptions.js"
-import { theilSen } from "./internal/slope.js"
+import { theilSen } from "./internal/data/slope.js"
 import * as Tunable from "./Tunable.js"
 
 /** What a strategy sees, each time that the queue has been read. */

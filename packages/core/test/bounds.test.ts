@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Effect, Exit, Logger, LogLevel, Stream } from "effect"
-import { largest } from "../src/internal/largest.js"
+import { largest } from "../src/internal/data/largest.js"
 
 const run = <A, E>(effect: Effect.Effect<A, E>): A => {
   const { exit } = Simulation.run(1, Logger.withMinimumLogLevel(effect, LogLevel.None))

@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Circuit, Consumer, type Delivery, type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Cause, Effect, Either, Fiber, Logger, LogLevel, Option, Schema, Stream } from "effect"
-import * as decode from "../src/internal/decode.js"
+import * as decode from "../src/internal/handOver/decode.js"
 import { heldClock, type Line, logged, numbered, simulated } from "./support/index.js"
 
 const throws = () => {

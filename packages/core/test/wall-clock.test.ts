@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Clock, Duration, Effect, Fiber, Random, Schedule, Stream } from "effect"
-import { Steady } from "../src/internal/steady.js"
+import { Steady } from "../src/internal/lease/steady.js"
 import { grouped, numbered, simulated } from "./support/index.js"
 
 /** A clock whose wall time can be stepped. */

@@ -11,7 +11,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as InvalidOptions from "../InvalidOptions.js"
-import { Heap } from "../internal/heap.js"
+import { Heap } from "../internal/data/heap.js"
 import type {
   Attribute,
   DeadLetterEntry,

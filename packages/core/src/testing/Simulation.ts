@@ -30,7 +30,7 @@ import * as Scheduler from "effect/Scheduler"
 import type * as Scope from "effect/Scope"
 import * as Supervisor from "effect/Supervisor"
 import * as InvalidOptions from "../InvalidOptions.js"
-import { Heap } from "../internal/heap.js"
+import { Heap } from "../internal/data/heap.js"
 import { withPlaces } from "./internal/Place.js"
 
 export interface Options {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { Heap } from "../../src/internal/heap.js"
+import { Heap } from "../../src/internal/data/heap.js"
 
 interface Item {
   rank: number

@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import { type Delivery, inFlight } from "../../Delivery.js"
 
 import type { Begun, Claim, IdempotencyStoreError, Known } from "../../IdempotencyStore.js"
-import { type Follower, type InFlight, Phase } from "../inFlight.js"
+import { type Follower, type InFlight, Phase } from "../lease/inFlight.js"
 import { Calls } from "./calls.js"
 import type { Fork } from "./gather.js"
 import { owners } from "./owners.js"

@@ -1,4 +1,4 @@
-import { Heap } from "../../internal/heap.js"
+import { Heap } from "../../internal/data/heap.js"
 import type { Attribute } from "../../LeaseQueue.js"
 import { Fifo, type Linked } from "./Fifo.js"
 

@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Figures from "../Figures.js"
-import * as Histogram from "../Histogram.js"
-import type * as LeaseQueue from "../LeaseQueue.js"
+import type * as Figures from "../../Figures.js"
+import * as Histogram from "../../Histogram.js"
+import type * as LeaseQueue from "../../LeaseQueue.js"
 
 /** Counts times by bucket. */
 export class Recorder {

@@ -4,7 +4,7 @@
  */
 import type * as ParseResult from "effect/ParseResult"
 import type * as SchemaAST from "effect/SchemaAST"
-import { attempt } from "./attempt.js"
+import { attempt } from "../foreign/attempt.js"
 
 /** The longest that a path is, and what was expected there. */
 const longestPath = 100

@@ -2,8 +2,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
-import type * as LeaseQueue from "../LeaseQueue.js"
-import * as Reason from "../Reason.js"
+import type * as LeaseQueue from "../../LeaseQueue.js"
+import * as Reason from "../../Reason.js"
 
 /** The W3C `traceparent` that a producer put beside the body. @see https://www.w3.org/TR/trace-context/ */
 const traceparent = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/

@@ -4,7 +4,7 @@
  */
 import type * as Fiber from "effect/Fiber"
 import type * as Scheduler from "effect/Scheduler"
-import type { InFlight } from "./inFlight.js"
+import type { InFlight } from "../lease/inFlight.js"
 
 /** How long a stretch may take untold, in milliseconds: half of a lease, and no more than this. */
 export const longestStretch = (leaseMillis: number): number => Math.min(5000, leaseMillis / 2)

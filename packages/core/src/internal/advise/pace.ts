@@ -12,7 +12,7 @@
 import type * as Backlog from "../../Backlog.js"
 import type * as Figures from "../../Figures.js"
 import * as Histogram from "../../Histogram.js"
-import { median, theilSen } from "../slope.js"
+import { median, theilSen } from "../data/slope.js"
 import { done, enough, type Known, sumOf, total } from "./known.js"
 import { isWell, usualArrivals } from "./norm.js"
 

@@ -3,9 +3,9 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { type Delivery, inFlight } from "../Delivery.js"
+import { type Delivery, inFlight } from "../../Delivery.js"
+import { Steady } from "../lease/steady.js"
 import { Claims } from "./stage.js"
-import { Steady } from "./steady.js"
 
 export interface Batch<out A, out E = never> {
   /** At least one. */

@@ -4,7 +4,7 @@
  * handler, and it says what to write.
  */
 import * as Effect from "effect/Effect"
-import type { PolicyInput, RetryPolicy } from "../RetryPolicy.js"
+import type { PolicyInput, RetryPolicy } from "../../RetryPolicy.js"
 
 const isPromise = (answer: unknown): answer is PromiseLike<unknown> =>
   typeof answer === "object" && answer !== null && "then" in answer && typeof answer.then === "function"

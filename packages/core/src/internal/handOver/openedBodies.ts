@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import type { InFlight } from "./inFlight.js"
+import type { InFlight } from "../lease/inFlight.js"
 
 /**
  * The bytes of bodies that were opened or fetched and whose deliveries have not ended: a consumer's `maxOpenedBytes`. One

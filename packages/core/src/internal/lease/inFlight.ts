@@ -1,12 +1,12 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import { Kept } from "../LeaseKeeper.js"
-import type * as LeaseQueue from "../LeaseQueue.js"
-import type * as Settlement from "../Settlement.js"
+import { Kept } from "../../LeaseKeeper.js"
+import type * as LeaseQueue from "../../LeaseQueue.js"
+import type * as Settlement from "../../Settlement.js"
+import type { OpenedBodies } from "../handOver/openedBodies.js"
+import type { Observer } from "../observe/observer.js"
+import type { Destination } from "../observe/span.js"
 import type { Lane } from "./laneTable.js"
-import type { Observer } from "./observer.js"
-import type { OpenedBodies } from "./openedBodies.js"
-import type { Destination } from "./span.js"
 
 /** Who answers for a claimed delivery: a stage that runs it, holds it in a batch, or has passed it on. */
 export interface Owner {

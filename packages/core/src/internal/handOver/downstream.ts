@@ -1,6 +1,6 @@
 import * as FiberRef from "effect/FiberRef"
-import type { Tunable } from "../Tunable.js"
-import type { Custodian } from "./inFlight.js"
+import type { Tunable } from "../../Tunable.js"
+import type { Custodian } from "../lease/inFlight.js"
 
 /** What the stages downstream of a consumer have to say to it as its stream starts, before anything is received. */
 export interface Introduction {
