@@ -14,8 +14,8 @@ import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { plain } from "./internal/credentials.js"
-import { withoutNotice } from "./internal/sdk.js"
+import { plain } from "./internal/client/credentials.js"
+import { withoutNotice } from "./internal/client/withoutNotice.js"
 import {
   notFound,
   type ObjectId,

@@ -28,7 +28,7 @@ import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as pointer from "./internal/pointer.js"
+import * as pointer from "./internal/message/pointer.js"
 import { type ObjectId, ObjectStore, type ObjectStoreError } from "./ObjectStore.js"
 
 export interface Options {

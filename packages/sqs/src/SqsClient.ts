@@ -13,24 +13,25 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { type Api, service } from "./internal/api.js"
-import * as Calls from "./internal/calls.js"
-import { type Credentials, credentialsCheck, plain } from "./internal/credentials.js"
-import * as Deadlines from "./internal/deadlines.js"
-import { fromThrown, timedOut } from "./internal/errors.js"
-import * as Http from "./internal/http.js"
-import * as Operations from "./internal/operations.js"
-import * as sdk from "./internal/sdk.js"
-import { ServerClock } from "./internal/serverClock.js"
-import type { Service } from "./internal/service.js"
+import { type Api, service } from "./internal/client/api.js"
+import * as Calls from "./internal/client/calls.js"
+import { type Credentials, credentialsCheck, plain } from "./internal/client/credentials.js"
+import * as Deadlines from "./internal/client/deadlines.js"
+import { fromThrown, timedOut } from "./internal/client/errors.js"
+import * as Operations from "./internal/client/operations.js"
+import * as sdk from "./internal/client/sdk.js"
+import { ServerClock } from "./internal/client/serverClock.js"
+import type { Service } from "./internal/client/service.js"
+import { finder } from "./internal/wire/finder.js"
+import * as Http from "./internal/wire/http.js"
 import { Scout } from "./internal/wire/route.js"
-import * as Wire from "./internal/wire/wire.js"
+import * as Wire from "./internal/wire/transport.js"
 
-export type * from "./internal/service.js"
+export type * from "./internal/client/service.js"
 
 export class SqsClient extends Context.Tag("@millrace/sqs/SqsClient")<SqsClient, Service>() {}
 
-export { type Credentials, credentialsCheck } from "./internal/credentials.js"
+export { type Credentials, credentialsCheck } from "./internal/client/credentials.js"
 
 export interface TimeoutOptions {
   /**
@@ -82,7 +83,7 @@ const proxyVariables = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"
 const proxies = (maxSockets: number): Effect.Effect<Http.Proxies | undefined> =>
   proxyVariables.every((name) => (process.env[name] ?? "") === "")
     ? Effect.succeed(undefined)
-    : Effect.promise(async () => (await import("./internal/proxy.js")).make(maxSockets))
+    : Effect.promise(async () => (await import("./internal/wire/proxy.js")).make(maxSockets))
 
 const make = Effect.fnUntraced(function* (options: Options) {
   yield* InvalidOptions.check("SqsClient", options, checks)
@@ -93,7 +94,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const scout = new Scout()
   const client = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      sdk.finder({ region: options.region, endpoint, credentials: credentials && plain(credentials) }, scout)
+      finder({ region: options.region, endpoint, credentials: credentials && plain(credentials) }, scout)
     ),
     (client) =>
       Effect.sync(() => {

@@ -13,23 +13,20 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import type { DeadLetter, NotSentBack, SendBackReport } from "./internal/letters.js"
-import { allAttributes, toMessage } from "./internal/received.js"
-import * as SendBack from "./internal/sendBack.js"
+import { attemptAttribute, errorAttribute, ours, reasonAttribute, sourceAttribute } from "./internal/deadLetter/copy.js"
+import type { DeadLetter, NotSentBack, SendBackReport } from "./internal/deadLetter/letters.js"
+import * as SendBack from "./internal/deadLetter/sendBack.js"
+import { allAttributes, toMessage } from "./internal/receive/received.js"
 import type { MoveTask } from "./SqsClient.js"
 import { SqsClient } from "./SqsClient.js"
 import * as SqsConsumer from "./SqsConsumer.js"
 import * as SqsEncoding from "./SqsEncoding.js"
 import * as SqsError from "./SqsError.js"
-import { attemptAttribute, errorAttribute, reasonAttribute, sourceAttribute } from "./SqsLeaseQueue.js"
 import * as SqsQueue from "./SqsQueue.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Letters
 // ---------------------------------------------------------------------------------------------------------------------
-
-/** What a consumer of ours adds to what it dead-letters. */
-const added: ReadonlySet<string> = new Set([reasonAttribute, errorAttribute, attemptAttribute, sourceAttribute])
 
 export type { DeadLetter, NotSentBack, SendBackReport }
 
@@ -61,7 +58,7 @@ export const fromMessage = (message: LeaseQueue.Message): DeadLetter => {
     group: message.group,
     receiveCount: message.attempt,
     sentAt: message.sentAt,
-    attributes: Object.fromEntries(Object.entries(message.attributes).filter(([name]) => !added.has(name))),
+    attributes: Object.fromEntries(Object.entries(message.attributes).filter(([name]) => !ours.has(name))),
     message
   }
 }

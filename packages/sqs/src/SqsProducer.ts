@@ -25,7 +25,8 @@ import type * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
-import { InOrder } from "./internal/inOrder.js"
+import { mapValues } from "./internal/message/mapValues.js"
+import * as pointer from "./internal/message/pointer.js"
 import {
   longestMessage,
   mostAttributes,
@@ -34,12 +35,11 @@ import {
   problemOfUtf8,
   sizeOf,
   toSqs
-} from "./internal/message.js"
-import { type Entry, type Failure, Outbox, type Receipt, type Result, type Stats } from "./internal/outbox.js"
-import * as pointer from "./internal/pointer.js"
-import { ProducerMetrics } from "./internal/producerMetrics.js"
-import { mapValues } from "./internal/received.js"
-import { traced } from "./internal/sendSpans.js"
+} from "./internal/message/sendable.js"
+import { InOrder } from "./internal/send/inOrder.js"
+import { type Entry, type Failure, Outbox, type Receipt, type Result, type Stats } from "./internal/send/outbox.js"
+import { ProducerMetrics } from "./internal/send/producerMetrics.js"
+import { traced } from "./internal/send/spans.js"
 import type { ObjectStoreError } from "./ObjectStore.js"
 import type { SendRate } from "./SendRate.js"
 import type { SqsClaimCheck } from "./SqsClaimCheck.js"
@@ -49,7 +49,7 @@ import type { Encoding } from "./SqsEncoding.js"
 import type { SqsError } from "./SqsError.js"
 import * as SqsQueue from "./SqsQueue.js"
 
-export type { Receipt, Stats } from "./internal/outbox.js"
+export type { Receipt, Stats } from "./internal/send/outbox.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Messages

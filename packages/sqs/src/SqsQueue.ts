@@ -9,7 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schedule from "effect/Schedule"
-import * as lookUp from "./internal/lookUp.js"
+import * as lookUp from "./internal/queue/lookUp.js"
 import { SqsClient } from "./SqsClient.js"
 import { QueueDoesNotExist, type SqsError } from "./SqsError.js"
 

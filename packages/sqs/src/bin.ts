@@ -5,7 +5,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { SqsEmulator, SqsHttp } from "./emulator/index.js"
-import * as Command from "./internal/command.js"
+import * as Command from "./internal/emulator/Command.js"
 
 const emulator = (command: Command.Command) => {
   const served = SqsHttp.layer(command.http).pipe(Layer.provideMerge(SqsEmulator.layer(command.emulator)))

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, DateTime, Effect, Random } from "effect"
 import { SqsClient } from "../src/index.js"
-import { AnswerTimes } from "../src/internal/answerTimes.js"
+import { AnswerTimes } from "../src/internal/wire/answerTimes.js"
 import * as FakeServer from "./support/FakeServer.js"
 
 const dateOf = (millis: number) => DateTime.toDateUtc(DateTime.unsafeMake(millis)).toUTCString()

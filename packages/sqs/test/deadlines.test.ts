@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope, TestClock } from "effect"
-import * as Deadlines from "../src/internal/deadlines.js"
+import * as Deadlines from "../src/internal/client/deadlines.js"
 
 describe("deadlines", () => {
   it.scoped("each call expires at its own time and once, also after idle spells; a cancelled one never", () =>

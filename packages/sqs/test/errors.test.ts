@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SqsError } from "../src/index.js"
-import { fromThrown } from "../src/internal/errors.js"
+import { fromThrown } from "../src/internal/client/errors.js"
 
 const thrown = (name: string, message: string, rest: object = {}) =>
   fromThrown("ReceiveMessage")(Object.assign(new Error(message), { name }, rest))

@@ -1,7 +1,7 @@
 import { SQSClient } from "@aws-sdk/client-sqs"
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Effect } from "effect"
-import * as Signature from "../src/internal/signature.js"
+import * as Signature from "../src/internal/wire/signature.js"
 
 /** What the SDK's own signer writes for the same request, time and credentials. */
 const bySdk = (request: Signature.Signable, credentials: Signature.Credentials, region: string, signingDate: Date) =>

@@ -13,7 +13,7 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { credentialsCheck, plain } from "../internal/credentials.js"
+import { credentialsCheck, plain } from "../internal/client/credentials.js"
 import type { Credentials } from "../SqsClient.js"
 
 /** A CloudWatch call failed. */

@@ -9,7 +9,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
-import type * as Operations from "../internal/operations.js"
+import type * as Operations from "../internal/client/operations.js"
 import * as SqsError from "../SqsError.js"
 
 /** The operations of SQS, by AWS's names. */

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { afterAll, describe, expect, it } from "@effect/vitest"
 import { SqsEmulator } from "@millrace/sqs/emulator"
 import { Effect, Layer } from "effect"
-import { Print, read, usage } from "../../src/internal/command.js"
+import { Print, read, usage } from "../../src/internal/emulator/Command.js"
 import { on } from "./Harness.js"
 
 const folder = mkdtempSync(join(tmpdir(), "millrace-command-"))

@@ -5,7 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { SqsError } from "../SqsError.js"
+import type { SqsError } from "../../SqsError.js"
 import * as Checksums from "./checksums.js"
 import type { Deadlines } from "./deadlines.js"
 import { fromThrown, noCredentialsYet, timedOut, unreadable } from "./errors.js"

@@ -5,15 +5,15 @@
  */
 import type { SQSClient } from "@aws-sdk/client-sqs"
 import * as DateTime from "effect/DateTime"
-import { type Answer, refusalOf, unreadable } from "../answer.js"
-import { AnswerTimes } from "../answerTimes.js"
-import type { Outgoing, Transport } from "../calls.js"
-import { Abort, type Handler } from "../http.js"
-import type { Input, Operation } from "../operations.js"
-import type { ServerClock } from "../serverClock.js"
-import * as Signature from "../signature.js"
+import { type Answer, refusalOf, unreadable } from "../client/answer.js"
+import type { Outgoing, Transport } from "../client/calls.js"
+import type { Input, Operation } from "../client/operations.js"
+import type { ServerClock } from "../client/serverClock.js"
+import { AnswerTimes } from "./answerTimes.js"
+import { Abort, type Handler } from "./http.js"
 import * as Json from "./json.js"
 import type { Route } from "./route.js"
+import * as Signature from "./signature.js"
 
 /** What SQS states when it refuses a call, of the form of the SDK's errors. */
 class Refusal extends Error {

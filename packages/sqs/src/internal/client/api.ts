@@ -3,7 +3,7 @@
  * API into our `Service`, for the AWS SDK and for @effect-aws/client-sqs alike.
  */
 import * as Effect from "effect/Effect"
-import type { SqsError } from "../SqsError.js"
+import type { SqsError } from "../../SqsError.js"
 import { unreadable } from "./errors.js"
 import type * as Client from "./service.js"
 

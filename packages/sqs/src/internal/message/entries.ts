@@ -1,9 +1,9 @@
 /** A batch's entries: what fits into one call, and what has become of each. */
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
 import * as Either from "effect/Either"
-import type { BatchResult } from "../SqsClient.js"
-import { passes, plainName } from "./errors.js"
-import { longestMessage } from "./message.js"
+import type { BatchResult } from "../../SqsClient.js"
+import { passes, plainName } from "../client/errors.js"
+import { longestMessage } from "./sendable.js"
 
 export const done: LeaseQueue.EntryResult = Either.void
 export const unanswered: LeaseQueue.EntryResult = Either.left({

@@ -5,7 +5,7 @@
  */
 import type { Connections } from "@millrace/core/LeaseQueue"
 import type * as Effect from "effect/Effect"
-import type { SqsError } from "../SqsError.js"
+import type { SqsError } from "../../SqsError.js"
 
 /** A message attribute as AWS writes it: `String`, `Number` or `Binary`, with an optional label (`Number.int`). */
 export interface MessageAttribute {

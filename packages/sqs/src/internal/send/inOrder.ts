@@ -1,3 +1,7 @@
+/**
+ * A stream's elements that take time to prepare: they are prepared side by side and handed over in the order of the
+ * stream.
+ */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"

@@ -1,6 +1,6 @@
 /** What can be sent: sizes as SQS counts them, and the rules that SQS refuses a message by. */
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
-import type { MessageAttribute, MessageAttributes } from "../SqsClient.js"
+import type { MessageAttribute, MessageAttributes } from "../../SqsClient.js"
 
 /** Of a message, and of all messages of one call: body and attributes. */
 export const longestMessage = 1_048_576

@@ -1,20 +1,13 @@
+/** A span for each call of a producer, linked to the spans that sent its messages. */
 import * as Effect from "effect/Effect"
 import * as Tracer from "effect/Tracer"
-import type { SendFields, Service } from "../SqsClient.js"
+import type { SendFields, Service } from "../../SqsClient.js"
+import { spanAttributesOf, system } from "../queue/spanAttributes.js"
 
 type Sender = Pick<Service, "sendMessageBatch">
 
 const traceparent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
 const xray = /^Root=1-([0-9a-f]{8})-([0-9a-f]{24});Parent=([0-9a-f]{16});Sampled=([01])$/
-
-/** By the name of the conventions until 1.44. */
-export const system = "aws_sqs"
-
-/** What else spans say of a queue: its system by the conventions' name of today, and which queue it is. */
-export const spanAttributesOf = (url: string): Readonly<Record<string, string>> => ({
-  "messaging.system.name": "aws.sqs",
-  "aws.sqs.queue.url": url
-})
 
 /** The span that sent a message, as the message itself tells its consumers. */
 const senderOf = ({ MessageAttributes, MessageSystemAttributes }: SendFields): ReadonlyArray<Tracer.SpanLink> => {
@@ -29,7 +22,7 @@ const senderOf = ({ MessageAttributes, MessageSystemAttributes }: SendFields): R
 }
 
 /**
- * With a span for each call, linked to those that sent its messages.
+ * With a span for each call.
  *
  * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
  */

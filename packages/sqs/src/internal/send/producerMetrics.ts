@@ -1,3 +1,4 @@
+/** What Effect's metrics tell of a producer. */
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricKey from "effect/MetricKey"

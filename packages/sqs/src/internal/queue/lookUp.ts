@@ -3,7 +3,7 @@ import { defaultRetry } from "@millrace/core/Intake"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
-import * as SqsError from "../SqsError.js"
+import * as SqsError from "../../SqsError.js"
 
 /** As a consumer receives again: for as long as it lives. */
 export const forEver: Schedule.Schedule<unknown> = defaultRetry

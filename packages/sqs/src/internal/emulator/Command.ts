@@ -1,8 +1,8 @@
 /** What `millrace-sqs emulator` is told, on the command line and in a file, as the options of the emulator's layers. */
 import { readFileSync } from "node:fs"
 import { parseArgs } from "node:util"
-import type * as SqsEmulator from "../emulator/SqsEmulator.js"
-import type * as SqsHttp from "../emulator/SqsHttp.js"
+import type * as SqsEmulator from "../../emulator/SqsEmulator.js"
+import type * as SqsHttp from "../../emulator/SqsHttp.js"
 
 export const usage = `Usage: millrace-sqs emulator [options]
 

@@ -1,47 +1,8 @@
-/**
- * The AWS SDK for JavaScript v3: what finds region, credentials and endpoint for our own wire, and a transport for who
- * wants its client on the wire.
- */
+/** A client of the AWS SDK for JavaScript v3 as what calls go by, for who wants it on the wire. */
 import * as Sdk from "@aws-sdk/client-sqs"
 import type { Transport } from "./calls.js"
 import type { Operation } from "./operations.js"
 import { isOfTime, tolerated } from "./serverClock.js"
-import type { Scout } from "./wire/route.js"
-
-export interface Settings {
-  readonly region: string | undefined
-  readonly endpoint: string | undefined
-  readonly credentials: Sdk.SQSClientConfig["credentials"] | undefined
-}
-
-/**
- * The notice that this Node version will be dropped one day is for who maintains the program, not for each who runs
- * it: the SDK's own switch is on while the client is made, and nothing else is silenced.
- */
-export const withoutNotice = <A>(make: () => A): A => {
-  const name = "AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"
-  const before = process.env[name]
-  process.env[name] = "true"
-  try {
-    return make()
-  } finally {
-    if (before === undefined) delete process.env[name]
-    else process.env[name] = before
-  }
-}
-
-/** A client that sends nothing: it is asked where calls go and with which credentials. */
-export const finder = ({ credentials, endpoint, region }: Settings, scout: Scout): Sdk.SQSClient =>
-  withoutNotice(
-    () =>
-      new Sdk.SQSClient({
-        ...(region === undefined ? {} : { region }),
-        ...(endpoint === undefined ? {} : { endpoint }),
-        ...(credentials === undefined ? {} : { credentials }),
-        maxAttempts: 1,
-        requestHandler: scout
-      })
-  )
 
 /** As a client of the SDK sends it. The inputs only name our types otherwise: mutable arrays, enums of strings. */
 const commands: Readonly<Record<Operation, new (input: never) => object>> = {

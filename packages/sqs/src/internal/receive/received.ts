@@ -1,9 +1,10 @@
 /** A message as SQS hands it out, in core's terms. */
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
 import * as Either from "effect/Either"
-import type { MessageAttribute, ReceivedMessage } from "../SqsClient.js"
-import * as SqsEncoding from "../SqsEncoding.js"
-import * as pointer from "./pointer.js"
+import type { MessageAttribute, ReceivedMessage } from "../../SqsClient.js"
+import * as SqsEncoding from "../../SqsEncoding.js"
+import { mapValues } from "../message/mapValues.js"
+import * as pointer from "../message/pointer.js"
 
 /** `Number.int` is a Number with the label `int`. */
 const fromSqs = (attribute: MessageAttribute): LeaseQueue.Attribute => {
@@ -16,11 +17,6 @@ const fromSqs = (attribute: MessageAttribute): LeaseQueue.Attribute => {
         value: attribute.StringValue ?? "",
         ...label
       }
-}
-
-export const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Record<string, B> => {
-  // One by one would make of an attribute called `__proto__` what its name says.
-  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value)]))
 }
 
 /** What a receive asks for: by both names, since some servers know only the older one. SQS answers with the union. */

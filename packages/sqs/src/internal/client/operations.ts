@@ -3,7 +3,7 @@
  * speaks of. By what the call goes, ours over HTTP or a client of the AWS SDK, is the caller's.
  */
 import type * as Effect from "effect/Effect"
-import type { SqsError } from "../SqsError.js"
+import type { SqsError } from "../../SqsError.js"
 import type { Api } from "./api.js"
 import type { Echo } from "./checksums.js"
 

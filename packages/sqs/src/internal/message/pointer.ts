@@ -5,7 +5,7 @@
  * @see https://github.com/awslabs/payload-offloading-java-common-lib-for-aws
  */
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
-import type { ObjectId } from "../ObjectStore.js"
+import type { ObjectId } from "../../ObjectStore.js"
 
 /** Of the attribute with the size of the body in S3, which is how a consumer knows a pointer. */
 export const sizeAttribute = "ExtendedPayloadSize"

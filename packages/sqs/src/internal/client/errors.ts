@@ -1,5 +1,5 @@
 /** From what a client threw to an `SqsError`. */
-import * as SqsError from "../SqsError.js"
+import * as SqsError from "../../SqsError.js"
 import { Unreadable } from "./answer.js"
 
 interface Thrown {
