@@ -17,6 +17,9 @@ export interface Figures {
   readonly callsPer1000: number
   /** CPU time of the server's process, where there is one. */
   readonly serverCpuMicros?: number | undefined
+  /** The same while the compiler was still at work: in the first seconds of a process. */
+  readonly youngMessagesPerSecond?: number | undefined
+  readonly youngCpuMicros?: number | undefined
   /** Part of the handler slots' time in which they ran a handler. */
   readonly busyShare?: number | undefined
 }
@@ -170,6 +173,8 @@ const titles: Readonly<Record<string, string>> = {
   callsPer1000: "calls/1,000",
   serverCpuMicros: "server's",
   busyShare: "slots busy",
+  youngMessagesPerSecond: "first: messages/s",
+  youngCpuMicros: "first: µs CPU",
   importMillis: "ms CPU to import"
 }
 

@@ -51,7 +51,7 @@ export const layer = ({ endpoint }: Server): Layer.Layer<SqsClient.SqsClient> =>
   }).pipe(Layer.orDie)
 
 /** What the client of `SqsClient.layer` is. */
-export const clientNote = `${ours}'s client speaks SQS's protocol itself, over node:http; the SDK finds region, credentials and endpoint for it`
+export const clientNote = `${ours}'s client speaks SQS's protocol itself, over undici; the SDK finds region, credentials and endpoint for it`
 
 export type Handle = (body: string) => Promise<void>
 

@@ -55,6 +55,8 @@ export interface Steady {
   /** What goes by before the figures are taken, and while they are. */
   readonly warmUp: Span
   readonly window: Span
+  /** A window before the other one, while the compiler is still at work; the warm-up begins after it. */
+  readonly young?: { readonly warmUp: Span; readonly window: Span } | undefined
 }
 
 /** By messages where the work of a message is measured, by time where a state is. */
@@ -63,7 +65,7 @@ export type Span = { readonly messages: number } | { readonly millis: number }
 const passed = (work: Work, span: Span): Effect.Effect<void> =>
   "messages" in span ? work.more(span.messages) : pause(span.millis)
 
-export const steady = ({ program, server, slots, warmUp, window }: Steady): Effect.Effect<Figures> =>
+export const steady = ({ program, server, slots, warmUp, window, young }: Steady): Effect.Effect<Figures> =>
   Effect.gen(function* () {
     const work = new Work()
     const fiber = yield* Effect.fork(Effect.scoped(program(work)))
@@ -79,20 +81,31 @@ export const steady = ({ program, server, slots, warmUp, window }: Steady): Effe
       busy: work.busy,
       handled: work.handled
     }))
-    yield* orEnded(passed(work, warmUp))
-    const from = yield* look
-    yield* orEnded(passed(work, window))
-    const to = yield* look
+    const measured = Effect.fnUntraced(function* (warmUp: Span, window: Span) {
+      yield* orEnded(passed(work, warmUp))
+      const from = yield* look
+      yield* orEnded(passed(work, window))
+      const to = yield* look
+      const millis = to.at - from.at
+      const messages = to.deleted - from.deleted
+      return {
+        messagesPerSecond: (messages / millis) * 1000,
+        cpuMicros: (to.cpu - from.cpu) / messages,
+        callsPer1000: ((to.calls - from.calls) / messages) * 1000,
+        serverCpuMicros: (to.serverCpu - from.serverCpu) / messages,
+        busyShare: (to.busy - from.busy) / (slots * millis)
+      }
+    })
+    const first = young === undefined ? undefined : yield* measured(young.warmUp, young.window)
+    const figures = yield* measured(warmUp, window)
     yield* Fiber.interrupt(fiber)
     while (work.running > 0) yield* pause(20)
     if (work.peak > slots) return yield* Effect.dieMessage(`${work.peak} handlers ran at once, of ${slots}`)
-    const millis = to.at - from.at
-    const messages = to.deleted - from.deleted
     return {
-      messagesPerSecond: (messages / millis) * 1000,
-      cpuMicros: (to.cpu - from.cpu) / messages,
-      callsPer1000: ((to.calls - from.calls) / messages) * 1000,
-      serverCpuMicros: (to.serverCpu - from.serverCpu) / messages,
-      busyShare: (to.busy - from.busy) / (slots * millis)
+      ...figures,
+      ...(first !== undefined && {
+        youngMessagesPerSecond: first.messagesPerSecond,
+        youngCpuMicros: first.cpuMicros
+      })
     }
   }).pipe(Effect.orDie)

@@ -80,17 +80,18 @@ const timeoutOf = ({ timeout = "5 seconds" }: TimeoutOptions): Effect.Effect<Dur
 const proxyVariables = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
 
 /** Most programs have no proxy, and do not load what one takes. */
-const proxies = (maxSockets: number): Effect.Effect<Http.Proxies | undefined> =>
+const proxies: Effect.Effect<Http.Proxies | undefined> = Effect.suspend(() =>
   proxyVariables.every((name) => (process.env[name] ?? "") === "")
     ? Effect.succeed(undefined)
-    : Effect.promise(async () => (await import("./internal/wire/proxy.js")).make(maxSockets))
+    : Effect.promise(async () => (await import("./internal/wire/proxy.js")).dispatcher)
+)
 
 const make = Effect.fnUntraced(function* (options: Options) {
   yield* InvalidOptions.check("SqsClient", options, checks)
   const timeout = yield* timeoutOf(options)
   const { credentials, endpoint, maxSockets = 256 } = options
   const clock = yield* Effect.clock
-  const handler = Http.make(maxSockets, yield* proxies(maxSockets))
+  const handler = Http.make(maxSockets, yield* proxies)
   const scout = new Scout()
   const client = yield* Effect.acquireRelease(
     Effect.sync(() =>

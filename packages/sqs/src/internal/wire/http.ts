@@ -1,10 +1,11 @@
 /**
- * Requests over `node:http`, for answers that are small and wanted whole: no stream is piped for an answer, no timer is
- * set for a call, and no `AbortController` is made.
+ * Requests over undici's pools, for answers that are small and wanted whole: no stream is made for an answer, no timer is
+ * set for a call, and no `AbortController` is made. Of undici only its pool is loaded, which takes a third of the whole.
  */
-import * as Http from "node:http"
-import * as Https from "node:https"
+import type { IncomingHttpHeaders } from "node:http"
 import type { Connections } from "@millrace/core/LeaseQueue"
+import type { Dispatcher, Pool as PoolOfUndici } from "undici"
+import Pool from "undici/lib/dispatcher/pool.js"
 
 /** Ends one call before its answer: an abort signal without its event target. */
 export class Abort {
@@ -21,10 +22,9 @@ interface Request {
   readonly protocol: string
   readonly hostname: string
   readonly port?: number | undefined
-  readonly method: string
   readonly path: string
   readonly headers: Record<string, string>
-  readonly body?: string | Uint8Array | undefined
+  readonly body: string
 }
 
 interface Options {
@@ -35,86 +35,106 @@ interface Options {
 
 interface Response {
   readonly statusCode: number
-  readonly headers: Http.IncomingHttpHeaders
+  readonly headers: IncomingHttpHeaders
   readonly body: Buffer
 }
 
-/** Agents that reach some hosts by way of a proxy. */
-export interface Proxies {
-  readonly agentFor: (protocol: string, hostname: string, port: number | undefined) => Http.Agent | undefined
-  readonly agents: () => ReadonlyArray<Http.Agent>
-}
+/** Reaches some origins by way of a proxy. */
+export type Proxies = (origin: string, options: PoolOfUndici.Options) => Dispatcher | undefined
 
 const aborted = (): Error => Object.assign(new Error("Request aborted"), { name: "AbortError" })
 
-/** Keeps connections alive, `maxSockets` at most at a time. A call has no time limit here: its caller aborts it. */
-export const make = (maxSockets: number, proxies?: Proxies) => {
-  const plain = new Http.Agent({ keepAlive: true, maxSockets })
-  const secure = new Https.Agent({ keepAlive: true, maxSockets })
+/** In milliseconds. After undici's own 4 seconds a quiet consumer would need a TLS handshake for most of its calls. */
+const keepAliveTimeout = 60_000
 
-  const agents = (): ReadonlyArray<Http.Agent> => [plain, secure, ...(proxies?.agents() ?? [])]
+/** Keeps connections alive, `maxSockets` at most at a time to an origin. A call has no time limit here: its caller aborts it. */
+export const make = (maxSockets: number, proxies?: Proxies) => {
+  const options: PoolOfUndici.Options = { connections: maxSockets, headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout }
+  const pools = new Map<string, Dispatcher>()
+  let open = 0
+  let waiting = 0
+
+  const poolOf = (origin: string): Dispatcher => {
+    const known = pools.get(origin)
+    if (known !== undefined) return known
+    const pool = proxies?.(origin, options) ?? new Pool(origin, options)
+    pools.set(origin, pool)
+    return pool
+  }
 
   const handle = (
-    { body, headers, hostname, method, path, port, protocol }: Request,
+    { body, headers, hostname, path, port, protocol }: Request,
     { abortSignal, onHead }: Options = {}
   ): Promise<{ response: Response }> =>
     new Promise((resolve, reject) => {
       if (abortSignal?.aborted) return reject(aborted())
-      const tls = protocol === "https:"
-      const options: Https.RequestOptions = {
-        agent: proxies?.agentFor(protocol, hostname, port) ?? (tls ? secure : plain),
-        // An IPv6 address stands in brackets in a URL.
-        host: hostname.replace(/^\[(.*)\]$/, "$1"),
-        port,
-        method,
-        path,
-        headers
+      let controller: Dispatcher.DispatchController | undefined
+      let statusCode = 0
+      let answered: IncomingHttpHeaders = {}
+      const chunks: Array<Buffer> = []
+      let ended = false
+      const end = (): boolean => {
+        if (ended) return false
+        ended = true
+        if (controller === undefined) waiting--
+        else open--
+        return true
       }
-      const request = (tls ? Https : Http).request(options, (answer) => {
-        onHead?.()
-        const chunks: Array<Buffer> = []
-        answer.on("data", (chunk: Buffer) => chunks.push(chunk))
-        // An answer that is cut off has no end but an error.
-        answer.on("error", reject)
-        answer.on("end", () => {
-          const [first] = chunks
-          const whole = first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks)
-          resolve({ response: { statusCode: answer.statusCode ?? 0, headers: answer.headers, body: whole } })
-        })
-      })
-      request.on("error", reject)
+      waiting++
       if (abortSignal !== undefined) {
         abortSignal.onabort = () => {
+          if (!end()) return
           reject(aborted())
-          request.destroy()
+          controller?.abort(aborted())
         }
       }
-      request.end(body)
+      const origin = port === undefined ? `${protocol}//${hostname}` : `${protocol}//${hostname}:${port}`
+      poolOf(origin).dispatch(
+        { origin, path, method: "POST", headers, body },
+        {
+          onRequestStart(begun) {
+            if (ended) return begun.abort(aborted())
+            controller = begun
+            waiting--
+            open++
+          },
+          onResponseStart(_, status, head) {
+            onHead?.()
+            statusCode = status
+            answered = head
+          },
+          onResponseData(_, chunk) {
+            chunks.push(chunk)
+          },
+          onResponseEnd() {
+            if (!end()) return
+            const [first] = chunks
+            const whole = first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks)
+            resolve({ response: { statusCode, headers: answered, body: whole } })
+          },
+          // An answer that is cut off has no end but an error.
+          onResponseError(_, cause) {
+            if (end()) reject(cause)
+          }
+        }
+      )
     })
-
-  const all = <A>(of: (agent: Http.Agent) => NodeJS.ReadOnlyDict<ReadonlyArray<A>>): ReadonlyArray<A> =>
-    agents()
-      .flatMap((agent) => Object.values(of(agent)))
-      .flatMap((each) => each ?? [])
 
   return {
     /** Those that a call has now; what is kept alive beside them is free. */
-    connections: (): Connections => ({
-      max: maxSockets,
-      open: all(({ sockets }) => sockets).length,
-      // The agent keeps aborted ones until their turn.
-      waiting: all<Http.ClientRequest>(({ requests }) => requests).filter(({ destroyed }) => !destroyed).length
-    }),
+    connections: (): Connections => ({ max: maxSockets, open, waiting }),
     handle,
     /**
      * Closes the connections that no call has now. A proxy that has lost its state is silent on all that it had open: a
      * call that had no answer on one says that the others may be no better.
      */
     dropIdle: () => {
-      for (const socket of all(({ freeSockets }) => freeSockets)) socket.destroy()
+      for (const pool of pools.values()) void pool.close()
+      pools.clear()
     },
     destroy: () => {
-      for (const agent of agents()) agent.destroy()
+      for (const pool of pools.values()) void pool.destroy()
+      pools.clear()
     }
   }
 }

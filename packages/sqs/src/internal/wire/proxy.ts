@@ -4,30 +4,12 @@
  *
  * @see https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-proxy.html
  */
-import type * as Http from "node:http"
-import { HttpProxyAgent } from "http-proxy-agent"
-import { HttpsProxyAgent } from "https-proxy-agent"
 import { getProxyForUrl } from "proxy-from-env"
+// The whole of undici: its tunnels need what only its index puts together.
+import { ProxyAgent } from "undici"
 import type { Proxies } from "./http.js"
 
-export const make = (maxSockets: number): Proxies => {
-  const agents = new Map<string, Http.Agent>()
-
-  const agentOf = (protocol: string, proxy: string): Http.Agent => {
-    const key = `${protocol} ${proxy}`
-    const known = agents.get(key)
-    if (known !== undefined) return known
-    const options = { keepAlive: true, maxSockets }
-    const agent = protocol === "https:" ? new HttpsProxyAgent(proxy, options) : new HttpProxyAgent(proxy, options)
-    agents.set(key, agent)
-    return agent
-  }
-
-  return {
-    agentFor: (protocol, hostname, port) => {
-      const proxy = getProxyForUrl(`${protocol}//${hostname}${port === undefined ? "" : `:${port}`}/`)
-      return proxy === "" ? undefined : agentOf(protocol, proxy)
-    },
-    agents: () => [...agents.values()]
-  }
+export const dispatcher: Proxies = (origin, options) => {
+  const uri = getProxyForUrl(`${origin}/`)
+  return uri === "" ? undefined : new ProxyAgent({ ...options, uri, proxyTunnel: origin.startsWith("https:") })
 }

@@ -97,7 +97,7 @@ export const make = ({ client, clock, handler, now, route }: Settings): Transpor
       seenAt = now()
     }
     const { response } = await handler.handle(
-      { protocol, hostname, port, method: "POST", path, headers, body },
+      { protocol, hostname, port, path, headers, body },
       { abortSignal: call, onHead }
     )
     const givenAt = times.givenAt(response.headers.date, sentAt, seenAt)
