@@ -7,9 +7,12 @@ export const targets = [
   { file: "Settler.ts", tests: ["Settler.test.ts", "refusals.test.ts", "stopping.test.ts"] },
   { file: "LeaseKeeper.ts", tests: ["LeaseKeeper.test.ts", "wall-clock.test.ts", "refusals.test.ts"] },
   { file: "Sequencer.ts", tests: ["groups.test.ts", "batches.test.ts"] },
-  { file: "inFlight.ts", tests: ["LeaseKeeper.test.ts", "ownership.test.ts", "retries.test.ts", "refusals.test.ts"] },
-  {
-    file: "stage.ts",
+  ...["oneSettlement.ts", "inFlight.ts"].map((file) => ({
+    file,
+    tests: ["LeaseKeeper.test.ts", "ownership.test.ts", "retries.test.ts", "refusals.test.ts"]
+  })),
+  ...["stage.ts", "lanes.ts", "claims.ts", "held.ts", "ready.ts", "results.ts", "signal.ts"].map((file) => ({
+    file,
     tests: [
       "Pipeline.test.ts",
       "ownership.test.ts",
@@ -19,7 +22,7 @@ export const targets = [
       "Circuit.test.ts",
       "stopping.test.ts"
     ]
-  },
+  })),
   { file: "laneTable.ts", tests: ["starvation.test.ts", "groups.test.ts"] },
   { file: "outbox.ts", tests: ["SqsProducer.test.ts", "SqsProducer.simulation.test.ts"] },
   { file: "sendBack.ts", tests: ["SqsDeadLetter.test.ts", "SqsDeadLetter.simulation.test.ts"] },

@@ -10,7 +10,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import * as FiberRef from "effect/FiberRef"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as Schedule from "effect/Schedule"
@@ -25,16 +24,19 @@ import { largest } from "./internal/data/largest.js"
 import { Quantiles } from "./internal/data/quantiles.js"
 import { join } from "./internal/drain/companions.js"
 import { within } from "./internal/effect/within.js"
-import { introduction } from "./internal/handOver/downstream.js"
+import { downstream } from "./internal/handOver/downstream.js"
 import { OpenedBodies } from "./internal/handOver/openedBodies.js"
-import { type Custodian, InFlight, type OnceCounter, Phase } from "./internal/lease/inFlight.js"
+import { InFlight } from "./internal/lease/inFlight.js"
 import { LaneTable, latestFirst } from "./internal/lease/laneTable.js"
+import type * as Source from "./internal/lease/source.js"
+import type { OnceCounter } from "./internal/lease/source.js"
 import { Steady } from "./internal/lease/steady.js"
 import { longestStretch } from "./internal/observe/loopTime.js"
 import { ConsumerMetrics } from "./internal/observe/metrics.js"
 import { Notices, placeOf, without } from "./internal/observe/notices.js"
 import { Observer } from "./internal/observe/observer.js"
 import { type Destination, destinationOf, traced } from "./internal/observe/span.js"
+import { Phase } from "./internal/settle/oneSettlement.js"
 import { LeaseKeeper } from "./LeaseKeeper.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 import * as Reason from "./Reason.js"
@@ -159,7 +161,7 @@ export interface Consumer<E> {
   readonly health: (options?: Health.Options) => Effect.Effect<Health.Health>
 }
 
-class Engine<E> implements Custodian {
+class Engine<E> {
   readonly queueName: string
   readonly destination: Destination
   readonly queue: LeaseQueue.LeaseQueue<E>
@@ -210,8 +212,12 @@ class Engine<E> implements Custodian {
   #noneEnded = true
   #toldUnsettled = false
   #watch: Fiber.RuntimeFiber<void> | undefined
+  /** The queue will not change their leases: they end with those. */
+  readonly #refused = new WeakSet<InFlight>()
+  readonly #warned = new WeakSet<InFlight>()
   #lastEnd: number
   #waiters: Array<{ readonly done: () => boolean; readonly wake: () => void }> = []
+  readonly source: Source.Source<InFlight>
 
   constructor(
     queue: LeaseQueue.LeaseQueue<E>,
@@ -247,6 +253,59 @@ class Engine<E> implements Custodian {
     this.#lastEnd = this.now()
     this.#name = name
     this.#startedAt = this.now()
+    const engine = this
+    this.source = {
+      queue: {
+        name: queue.name,
+        destination: this.destination,
+        ordered: this.ordered,
+        maxAttempts: this.maxAttempts,
+        deadLetters: this.deadLetters,
+        leaseMillis: this.#lease
+      },
+      clock: this.#clock,
+      demand: {
+        get maxInFlight() {
+          return engine.maxInFlight
+        },
+        wants: (deliveries) => this.wants(deliveries),
+        stop: Effect.suspend(() => this.stopReceiving)
+      },
+      leases: {
+        isOver: (delivery) => this.isOver(delivery),
+        keptUntil: (delivery) => this.keptUntil(delivery),
+        extend: (delivery, millis, onResult) => this.extend(delivery, millis, onResult)
+      },
+      settlements: {
+        begins: (delivery) => this.settles(delivery),
+        settle: (delivery, settlement, awaited) => this.settle(delivery, settlement, awaited),
+        ackLate: (delivery) => this.ackLate(delivery),
+        overflow: (delivery) => this.overflow(delivery)
+      },
+      lanes: {
+        join: (delivery, lane) => this.joins(delivery, lane),
+        hold: (delivery) => this.holds(delivery)
+      },
+      draining: {
+        get begun() {
+          return engine.draining
+        },
+        flushWithin: this.flushWithin,
+        endsIn: (stage) => this.endsIn(stage),
+        endIsOver: (stage) => this.endIsOver(stage),
+        settled: (deliveries) => this.settled(deliveries),
+        abandon: (delivery) => this.abandon(delivery)
+      },
+      reports: {
+        handled: (delivery, millis, succeeded) => this.handled(delivery, millis, succeeded),
+        failed: (delivery, failure) => this.failed(delivery, failure),
+        undecided: (delivery, defect) => this.undecided(delivery, defect),
+        heldLoop: (delivery, what, millis) => this.heldLoop(delivery, what, millis),
+        once: (counter) => this.once(counter)
+      },
+      opened: this.opened,
+      observer: this.observer
+    }
     const measured = this.observer.timed(queue, this.now)
     this.intake = new Intake(
       {
@@ -325,7 +384,7 @@ class Engine<E> implements Custodian {
         this.#overOnArrival(message, answeredAt - leasedAt)
         continue
       }
-      const inFlight = new InFlight(this, message, leasedAt, leasedAt + this.#lease)
+      const inFlight = new InFlight(this.source, message, leasedAt, leasedAt + this.#lease)
       this.table.add(inFlight)
       if (this.ordered && message.group !== undefined) this.#lanes.join(message.group, inFlight)
       this.keeper.hold(inFlight)
@@ -402,11 +461,7 @@ class Engine<E> implements Custodian {
     Effect.map(this.intake.pull, (chunk) => {
       const now = this.now()
       for (const delivery of chunk) {
-        const inFlight = Delivery.inFlight(delivery)
-        // It may have ended here already: given back behind another of its group, or lost.
-        if (inFlight.phase !== Phase.Prefetched) continue
-        inFlight.phase = Phase.HandedOver
-        inFlight.handedOverAt = now
+        Delivery.inFlight(delivery).handOver(now)
       }
       this.metrics.prefetched(this.intake.prefetched)
       return chunk
@@ -429,7 +484,9 @@ class Engine<E> implements Custodian {
 
   #withTail(ending: Ending): ReadonlyArray<Ending> {
     const { delivery } = ending
-    return this.ordered && !delivery.skipped ? [...this.#tail(delivery).map(asReleased), ending] : [ending]
+    return this.ordered && delivery.tries?.skipped !== true
+      ? [...this.#tail(delivery).map(asReleased), ending]
+      : [ending]
   }
 
   /**
@@ -529,16 +586,14 @@ class Engine<E> implements Custodian {
     } else if (this.draining || this.#sourceClosed || this.#flushing > 0) {
       this.#end(delivery, "lost")
     } else {
-      delivery.refused = true
+      this.#refused.add(delivery)
     }
   }
 
-  isOver({ deadline }: InFlight): boolean {
-    return deadline <= this.#clock.exactly()
-  }
-
-  lapsed(delivery: InFlight): void {
+  isOver(delivery: InFlight): boolean {
+    if (delivery.deadline > this.#clock.exactly()) return false
     this.#lost(delivery)
+    return true
   }
 
   wants(deliveries: number): void {
@@ -616,8 +671,8 @@ class Engine<E> implements Custodian {
 
   #lost(delivery: InFlight): void {
     // What is being settled already is its settlement's to end, unless that was refused.
-    if (delivery.phase >= Phase.Settling && !delivery.refused) return
-    if (!delivery.refused) {
+    if (delivery.phase >= Phase.Settling && !this.#refused.has(delivery)) return
+    if (!this.#refused.has(delivery)) {
       this.notices.ofKind("lost", `the lease of ${this.#described(delivery)} was lost; it may be delivered again`)
     }
     delivery.owner?.lose(delivery)
@@ -707,7 +762,7 @@ class Engine<E> implements Custodian {
   #end(delivery: InFlight, outcome: Settlement.Outcome): void {
     if (delivery.outcome !== undefined) return
     // A lost head: what follows it must not run before it comes again.
-    if (outcome === "lost" && this.ordered && !delivery.skipped) {
+    if (outcome === "lost" && this.ordered && delivery.tries?.skipped !== true) {
       const tail = this.#tail(delivery)
       if (tail.length > 0) this.#giveBack([tail.map(asReleased)])
     }
@@ -804,7 +859,7 @@ class Engine<E> implements Custodian {
       return true
     }
     return Effect.suspend(() => {
-      for (const delivery of waiting) if (delivery.refused) this.#end(delivery, "lost")
+      for (const delivery of waiting) if (this.#refused.has(delivery)) this.#end(delivery, "lost")
       if (allEnded()) return Effect.void
       this.settler.flush()
       this.#flushing++
@@ -930,13 +985,13 @@ class Engine<E> implements Custodian {
     const overdue = now - this.#patience
     const forgotten = [...this.table].filter(
       (delivery) =>
-        !delivery.warned &&
+        !this.#warned.has(delivery) &&
         !delivery.awaited &&
         (delivery.phase === Phase.HandedOver || (delivery.phase === Phase.Claimed && delivery.passedOn)) &&
         delivery.handedOverAt <= overdue
     )
     for (const delivery of forgotten) {
-      delivery.warned = true
+      this.#warned.add(delivery)
       if (this.#sourceClosed) delivery.settle(Settlement.release)
     }
     const messages: Array<string> = []
@@ -1271,9 +1326,9 @@ const source = <E>(engine: Engine<E>, checked: Checked, joins: boolean): Stream.
         )
       }
       if (joins) yield* join(engine)
-      const { meet, slots } = yield* FiberRef.get(introduction)
+      const { onStart, slots } = yield* downstream.get
       engine.slots = slots
-      meet(engine)
+      onStart(engine.source)
       if (checked.drainWhen !== undefined) {
         // The drain outlives the source, which it ends: its deadline is for the stages after it.
         yield* Effect.forkScoped(

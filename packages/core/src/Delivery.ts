@@ -91,10 +91,10 @@ class DeliveryImpl<A, E> implements Delivery<A, E> {
     return this.#inFlight.attempt
   }
   get queue() {
-    return this.#inFlight.custodian.queueName
+    return this.#inFlight.source.queue.name
   }
   get deadline() {
-    return this.#inFlight.custodian.onTheWall(this.#inFlight.deadline)
+    return this.#inFlight.source.clock.onTheWall(this.#inFlight.deadline)
   }
   get ack() {
     return this.#settle(Settlement.ack)
@@ -115,7 +115,7 @@ class DeliveryImpl<A, E> implements Delivery<A, E> {
     return Effect.async<void, Settlement.SettleError>((resume) => {
       const inFlight = this.#inFlight
       if (inFlight.outcome !== undefined) return resume(this.#alreadySettled)
-      inFlight.custodian.extend(inFlight, Duration.toMillis(duration), (confirmed) =>
+      inFlight.source.leases.extend(inFlight, Duration.toMillis(duration), (confirmed) =>
         resume(confirmed ? Effect.void : this.#leaseLost)
       )
     })

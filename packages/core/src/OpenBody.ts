@@ -14,13 +14,13 @@ import { attempt } from "./internal/foreign/attempt.js"
 export const room = (delivery: Delivery<unknown, unknown>): Effect.Effect<void> =>
   Effect.suspend(() => {
     const held = inFlight(delivery)
-    return held.custodian.opened.untilRoom(held)
+    return held.source.opened.untilRoom(held)
   })
 
 /** @internal Whether `room` would not wait. */
 export const hasRoom = (delivery: Delivery<unknown, unknown>): boolean => {
-  const { custodian, outcome } = inFlight(delivery)
-  return custodian.opened.hasRoom || outcome !== undefined
+  const { outcome, source } = inFlight(delivery)
+  return source.opened.hasRoom || outcome !== undefined
 }
 
 /**
@@ -35,7 +35,7 @@ export const open = (delivery: Delivery<unknown, unknown>, text: string): Either
     open === undefined
       ? Either.right(text)
       : attempt(() => checked(open(text)), Either.left("its encoding threw an error"))
-  if (Either.isRight(opened)) held.custodian.opened.take(held, Buffer.byteLength(opened.right))
+  if (Either.isRight(opened)) held.source.opened.take(held, Buffer.byteLength(opened.right))
   return opened
 }
 

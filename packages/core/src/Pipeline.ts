@@ -5,37 +5,27 @@
  * A stage that runs or holds a delivery claims it first, and answers for it: when the stage ends early, what it claimed
  * and has not passed on is released.
  */
-import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
+import type * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Circuit from "./Circuit.js"
-import {
-  type DecodeError,
-  type Delivery,
-  HandlerDefect,
-  HandlerTimeout,
-  inFlight,
-  map as mapDelivery,
-  withBody
-} from "./Delivery.js"
+import { type DecodeError, type Delivery, inFlight, map as mapDelivery, withBody } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
-import { effectOf, policyOf, saysYes } from "./internal/foreign/answer.js"
-import { attempt } from "./internal/foreign/attempt.js"
+import { saysYes } from "./internal/foreign/answer.js"
 import { decodeStage } from "./internal/handOver/decodeStage.js"
-import { type Custodian, type InFlight, Phase } from "./internal/lease/inFlight.js"
 import { onLoop } from "./internal/observe/loopTime.js"
-import { withBatchSpan, withSpan } from "./internal/observe/span.js"
-import { type BatchAnswer, type Guard, guard, NotRun } from "./internal/once/guard.js"
+import { type Guard, guard } from "./internal/once/guard.js"
 import type { Once } from "./internal/once/terms.js"
 import { type Batch, batchStage } from "./internal/run/batchStage.js"
-import { Claims, dispatch, type Lanes, type RunFork, type Slot, type Options as Stage } from "./internal/run/stage.js"
+import { mapEffectStage } from "./internal/run/mapEffectStage.js"
+import { processBatchesStage } from "./internal/run/processBatchesStage.js"
+import { processStage } from "./internal/run/processStage.js"
+import { OwnSlots, type Slots } from "./internal/run/slots.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import * as Settlement from "./Settlement.js"
 import * as Tunable from "./Tunable.js"
@@ -135,28 +125,8 @@ export const mapEffect =
     options: ConcurrencyOptions<A> = {}
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E | E2, EX | InvalidOptions.InvalidOptions, RX | R2> =>
-    withConcurrency("Pipeline.mapEffect", f, options, concurrencyChecks, 10, undefined, (concurrency) =>
-      dispatch(self, () => {
-        const claims = new Claims()
-        const change = (body: A, delivery: Delivery<A, E>) => effectOf(f(body, delivery), "Pipeline.mapEffect")
-        return {
-          concurrency,
-          claims,
-          deliveries: one,
-          lanes: lanes(options),
-          settles: false,
-          passedOn: inFlight,
-          start: (delivery, slot: Slot<Delivery<B, E | E2>>, runFork: RunFork<R2>) =>
-            run(claims, delivery, change, runFork, {
-              failed: (cause) => {
-                inFlight(delivery).runsElsewhere ||= Exit.isSuccess(delivery.body)
-                slot.failed(withBody(delivery, Exit.failCause(cause)))
-              },
-              succeeded: (value) => slot.done(withBody(delivery, Exit.succeed(value))),
-              skipped: () => slot.failed()
-            })
-        }
-      })
+    checked("Pipeline.mapEffect", f, options, concurrencyChecks, 10, undefined, (slots) =>
+      mapEffectStage(self, f, slots, options)
     )
 
 // ---------------------------------------------------------------------------------------------------------- process
@@ -235,77 +205,8 @@ export const process =
     options: ProcessOptions<A, E | E2 | EO, Delivery<A, E>> & OnceOptions<A, B, O, EO, RO> = {}
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
-    withConcurrency("Pipeline.process", handler, options, processChecks, 10, options?.once, (concurrency, once) =>
-      dispatch(self, () => {
-        const claims = new Claims()
-        const advise = sizeAdviser(concurrency)
-        const plain = (body: A, delivery: Delivery<A, E>) => {
-          const effect = limited(effectOf(handler(body, delivery), "Pipeline.process"), options.timeout, delivery)
-          return options.span === true ? withSpan(effect, delivery.message, destination(delivery)) : effect
-        }
-        const circuit = options.circuit && Circuit.engine(options.circuit)
-        const failures = failureTreatment<A, E | E2 | EO, Delivery<A, E>>(claims, options)
-        const start = (delivery: Delivery<A, E>, slot: Slot<B | O>, runFork: RunFork<R2 | RO>): void => {
-          failures.meet(inFlight(delivery).custodian, runFork)
-          advise.begin(runFork)
-          const ran = Exit.isSuccess(delivery.body)
-          const ticket = ran ? circuit?.enter() : undefined
-          if (slot.defer !== undefined && ran && ticket === undefined) {
-            slot.defer()
-            return
-          }
-          const handle = (body: A): Effect.Effect<B | NotRun<B | O>, E2 | EO | HandlerTimeout, R2 | RO> =>
-            once === undefined
-              ? plain(body, delivery)
-              : once.around(
-                  Effect.suspend(() => plain(body, delivery)),
-                  delivery,
-                  body,
-                  runFork
-                )
-          run(claims, delivery, handle, runFork, {
-            succeeded: (value) => {
-              if (value instanceof NotRun && value.wait !== undefined) {
-                circuit?.exit(ticket, "nothing")
-                failures.wait(inFlight(delivery), value.wait, { wait: slot.wait, settled: () => slot.failed() })
-                return
-              }
-              circuit?.exit(ticket, value instanceof NotRun ? "nothing" : "well")
-              ackOf(inFlight(delivery))
-              if (value instanceof NotRun) slot.done(...value.results)
-              else slot.done(value)
-            },
-            failed: (cause) => {
-              if (ran) circuit?.exit(ticket, circuit.trips(failureOf(delivery, cause)) ? "tripped" : "well")
-              failures.treat(delivery, cause, runFork, {
-                ran,
-                settled: () => slot.failed(),
-                hold: slot.hold,
-                defer: slot.defer,
-                runAgain: () => start(delivery, slot, runFork)
-              })
-            },
-            skipped: () => {
-              circuit?.exit(ticket, "nothing")
-              slot.failed()
-            }
-          })
-        }
-        return {
-          concurrency,
-          claims,
-          deliveries: one,
-          lanes: lanes(options),
-          gate: circuit,
-          settles: true,
-          meets: (custodian, runFork) => {
-            advise.meet(custodian)
-            failures.meet(custodian, runFork)
-          },
-          foresee: once && ((delivery, runFork) => once.foresee(delivery, runFork)),
-          start
-        }
-      })
+    checked("Pipeline.process", handler, options, processChecks, 10, options?.once, (slots, once) =>
+      processStage(self, handler, slots, options, once)
     )
 
 /**
@@ -323,319 +224,6 @@ export const settle =
         })(self)
       )
     )
-
-interface Outcomes<B, E> {
-  readonly succeeded: (value: B) => void
-  readonly failed: (cause: Cause.Cause<E>) => void
-  /** Nothing is left to do: it was released before it began, or because it was interrupted. */
-  readonly skipped: () => void
-}
-
-/** Claims a delivery and runs `f` on it in a fiber of its own: the few steps that every message costs. */
-const run = <A, E, B, E2, R2>(
-  claims: Claims,
-  delivery: Delivery<A, E>,
-  f: (body: A, delivery: Delivery<A, E>) => Effect.Effect<B, E2, R2>,
-  runFork: RunFork<R2>,
-  outcomes: Outcomes<B, E | E2>
-): void => {
-  const held = inFlight(delivery)
-  if (!claims.claim(held)) {
-    outcomes.skipped()
-    return
-  }
-  if (Exit.isFailure(delivery.body)) {
-    outcomes.failed(delivery.body.cause)
-    return
-  }
-  const startedAt = held.custodian.now()
-  const body = delivery.body.value
-  const fiber = runFork(
-    Effect.suspend(() => f(body, delivery)),
-    held
-  )
-  claims.works(held, fiber)
-  fiber.addObserver((exit) => {
-    claims.rests(held)
-    const stopped = claims.stopped(fiber, exit)
-    const ran = !stopped && !(Exit.isSuccess(exit) && exit.value instanceof NotRun)
-    if (ran) held.custodian.handled(held, held.custodian.now() - startedAt, Exit.isSuccess(exit))
-    if (Exit.isSuccess(exit)) {
-      outcomes.succeeded(exit.value)
-    } else if (stopped) {
-      held.settle(Settlement.release)
-      outcomes.skipped()
-    } else {
-      outcomes.failed(ownFailure(exit.cause))
-    }
-  })
-}
-
-/** A handler that ends as interrupted of itself has failed: it must not come back as if it had been stopped. */
-const ownFailure = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
-  Cause.isInterruptedOnly(cause) ? Cause.die(new Error(interruptedFromWithin)) : cause
-
-const interruptedFromWithin =
-  "the handler ended as interrupted, and neither a stop nor a lost lease has done it: what it waits for was interrupted (a fiber that it joins, a Deferred, a cached effect), or it interrupts itself"
-
-const failureOf = <E>(delivery: Delivery<unknown, unknown>, cause: Cause.Cause<E>): RetryPolicy.Failure<E> =>
-  Option.getOrElse(
-    Cause.failureOption(cause),
-    () => new HandlerDefect({ messageId: delivery.message.id, defect: Cause.squash(cause) })
-  )
-
-const destination = (delivery: Delivery<unknown, unknown>) => inFlight(delivery).custodian.destination
-
-// A handler may have been too late: on a standard queue the delete may still succeed.
-const ackOf = (delivery: InFlight): void => {
-  if (!delivery.settle(Settlement.ack)) delivery.custodian.ackLate(delivery)
-}
-
-interface AfterFailure {
-  /** Whether a handler ran on it, and not an earlier stage has failed. */
-  readonly ran: boolean
-  readonly settled: () => void
-  readonly hold: ((millis: number) => void) | undefined
-  readonly defer: (() => void) | undefined
-  readonly runAgain: () => void
-}
-
-/** Warns, once a consumer, of what its queue cannot do for a policy. */
-const adviser = () => {
-  const said = new Set<string>()
-  return (policy: RetryPolicy.RetryPolicy<never>, custodian: Custodian, runFork: RunFork<never>): void => {
-    for (const warning of RetryPolicy.warnings(policy, custodian)) {
-      if (said.has(warning)) continue
-      said.add(warning)
-      runFork(Effect.logWarning(warning))
-    }
-  }
-}
-
-/** Warns, once, of more work at a time than the consumers that a stage has met may have in flight together. */
-const sizeAdviser = (concurrency: Tunable.Tunable, max?: number) => {
-  const met = new Set<Custodian>()
-  let begun = false
-  return {
-    meet: (custodian: Custodian): void => {
-      met.add(custodian)
-    },
-    begin: (runFork: RunFork<never>): void => {
-      if (begun || met.size === 0) return
-      begun = true
-      const all = [...met].reduce((sum, { maxInFlight }) => sum + maxInFlight, 0)
-      const names = [...met].map(({ queueName }) => queueName).join(", ")
-      const slots = concurrency.unsafeGet()
-      if (max !== undefined && max > all) {
-        const advice = `max is ${max}, and at most ${all} messages of ${names} are in flight: no batch is ever full, and each waits for its time; raise maxInFlight to twice max or more, or lower max`
-        runFork(Effect.logWarning(advice))
-      } else if (slots > all && slots < Number.MAX_SAFE_INTEGER) {
-        const advice = `concurrency is ${slots}, and at most ${all} messages of ${names} are in flight: no more handlers than that ever run; raise maxInFlight above concurrency, or lower concurrency`
-        runFork(Effect.logWarning(advice))
-      }
-    }
-  }
-}
-
-/** What a circuit gives back stays away for at least so long, in milliseconds. */
-const shortestExcuse = 1000
-
-/** Asks the policy, and does what it says, unless a circuit says that the failure is not the message's. */
-const failureTreatment = <A, E, D extends Delivery<A, unknown>>(
-  claims: Claims,
-  options: Pick<ProcessOptions<A, E, D>, "retry" | "holdLimit" | "onFailure" | "circuit">
-) => {
-  const policy = options.retry ?? RetryPolicy.standard
-  const advise = adviser()
-  const met = new Set<Custodian>()
-  const holdLimit = Duration.toMillis(options.holdLimit ?? "5 minutes")
-  const circuit = options.circuit && Circuit.engine(options.circuit)
-
-  const excuse = (held: InFlight, remaining: number | undefined, after: AfterFailure): void => {
-    const delay = remaining ?? 0
-    if (
-      after.defer !== undefined &&
-      !held.custodian.draining &&
-      delay <= holdLimit &&
-      held.custodian.now() + delay < held.custodian.keptUntil(held)
-    ) {
-      held.retriesInARow = 0
-      after.defer()
-      return
-    }
-    held.settle(remaining === undefined ? Settlement.leave : Settlement.retry(Math.max(shortestExcuse, remaining)))
-    after.settled()
-  }
-
-  /** It cannot run yet, for no fault of its own: it waits here where it may, and the policy is not asked. */
-  const wait = (
-    held: InFlight,
-    millis: number,
-    after: { readonly wait: ((millis: number) => void) | undefined; readonly settled: () => void }
-  ): void => {
-    const { custodian } = held
-    if (
-      after.wait !== undefined &&
-      !custodian.draining &&
-      millis <= holdLimit &&
-      custodian.now() + millis < custodian.keptUntil(held)
-    ) {
-      held.heldUntil = custodian.now() + millis
-      after.wait(millis)
-      return
-    }
-    held.settle(Settlement.retry(millis))
-    after.settled()
-  }
-
-  /**
-   * A consumer says what its queue can do as it starts, or with its first delivery where an operator between runs it apart;
-   * a policy that is a function says it as it is asked.
-   */
-  const meet = (custodian: Custodian, runFork: RunFork<never>): void => {
-    if (met.has(custodian)) return
-    met.add(custodian)
-    if (typeof policy !== "function") advise(policy, custodian, runFork)
-  }
-
-  const treat = (
-    delivery: D,
-    cause: Cause.Cause<E | HandlerTimeout>,
-    runFork: RunFork<never>,
-    after: AfterFailure
-  ): void => {
-    const held = inFlight(delivery)
-    held.custodian.failed(held, failureOf(delivery, cause))
-    if (circuit !== undefined && circuit.flow !== "all" && after.ran && circuit.trips(failureOf(delivery, cause))) {
-      runFork(Effect.logDebug(`handler failed while ${circuit.name} is open`, cause), inFlight(delivery))
-      excuse(held, circuit.remaining, after)
-      return
-    }
-    const decide = Effect.suspend(() => {
-      const failure = failureOf(delivery, cause)
-      const resolved = policyOf(policy, failure, delivery)
-      advise(resolved, held.custodian, runFork)
-      return RetryPolicy.decide(resolved, failure, delivery)
-    })
-    const decided = runFork(
-      // A logger reads the error, which may throw.
-      Effect.catchAllCause(Effect.logDebug("handler failed", cause), () => Effect.void).pipe(
-        Effect.zipRight(decide),
-        Effect.tap((decision) => (decision._tag === "RunAgain" ? Effect.sleep(decision.delay) : Effect.void))
-      ),
-      held
-    )
-    claims.ponders(held, decided)
-    decided.addObserver((exit) => {
-      claims.rests(held)
-      if (claims.stopped(decided, exit)) {
-        held.settle(Settlement.release)
-        return after.settled()
-      }
-      if (Exit.isFailure(exit)) held.custodian.undecided(held, Cause.squash(exit.cause))
-      const decision = Exit.isSuccess(exit) ? exit.value : Settlement.leave
-      if (decision._tag === "RunAgain") {
-        held.retries++
-        held.retriesInARow++
-        if (after.hold !== undefined) held.custodian.holds(held)
-        return after.runAgain()
-      }
-      const delay = decision._tag === "Retry" ? Duration.toMillis(decision.delay) : Number.POSITIVE_INFINITY
-      const now = held.custodian.now()
-      const mayHold = after.hold !== undefined && !held.runsElsewhere && !held.custodian.draining
-      if (mayHold && delay <= holdLimit && now + delay < held.custodian.keptUntil(held)) {
-        held.holds++
-        held.retriesInARow = 0
-        held.heldUntil = now + delay
-        return after.hold(delay)
-      }
-      held.skipped = options.onFailure === "skip"
-      held.settle(decision)
-      after.settled()
-    })
-  }
-
-  return { meet, treat, wait }
-}
-
-const limited = <B, E, R>(
-  effect: Effect.Effect<B, E, R>,
-  timeout: Duration.DurationInput | undefined,
-  delivery: Delivery<unknown, unknown> | undefined
-): Effect.Effect<B, E | HandlerTimeout, R> =>
-  timeout === undefined
-    ? effect
-    : Effect.timeoutFail(effect, {
-        duration: timeout,
-        onTimeout: () => {
-          const messageId = delivery?.message.id ?? "?"
-          const limit = Duration.format(Duration.decode(timeout))
-          return new HandlerTimeout({
-            messageId,
-            message: `the handler of message ${messageId} took more than ${limit}`
-          })
-        }
-      })
-
-/** Which deliveries wait for which. */
-const lanes = <A, E>({
-  ackAhead = false,
-  sequence = "auto"
-}: ConcurrencyOptions<A>): Lanes<Delivery<A, E>> | undefined =>
-  sequence === "none"
-    ? undefined
-    : {
-        ackAhead,
-        mixed: false,
-        of: (delivery) => {
-          const { message } = delivery
-          const { custodian } = inFlight(delivery)
-          if (typeof sequence === "function") {
-            const key = Exit.isSuccess(delivery.body) ? keyOf(sequence, delivery.body.value) : undefined
-            return key === undefined ? noLanes : [`${custodian.queueName} key ${key}`]
-          }
-          return message.group !== undefined && (custodian.ordered || sequence === "group")
-            ? [`${custodian.queueName} ${message.group}`]
-            : noLanes
-        }
-      }
-
-const noLanes: ReadonlyArray<string | undefined> = []
-
-const one = (delivery: Delivery<unknown, unknown>): ReadonlyArray<InFlight> => [inFlight(delivery)]
-
-// A key that throws, or is no text, is the handler's to find: the message is in no lane.
-const keyOf = <A>(key: (body: A) => string | undefined, body: A): string | undefined => {
-  const found: unknown = attempt(() => key(body), undefined)
-  return typeof found === "string" || typeof found === "number" ? String(found) : undefined
-}
-
-interface Limits {
-  readonly concurrency?: number | Tunable.Tunable | undefined
-  readonly timeout?: Duration.DurationInput | undefined
-  readonly holdLimit?: Duration.DurationInput | undefined
-}
-
-/** Checks what a stage was given before it is made. */
-const withConcurrency = <L extends Limits, A, E, R, A1 = never, B = never, O = never, EO = never, RO = never>(
-  stage: string,
-  handler: unknown,
-  options: L,
-  checks: InvalidOptions.Checks<NoInfer<L>>,
-  standard: number,
-  once: Once<A1, B, O, EO, RO> | undefined,
-  make: (concurrency: Tunable.Tunable, once: Guard<A1, B, O, EO, RO> | undefined) => Stream.Stream<A, E, R>
-): Stream.Stream<A, E | InvalidOptions.InvalidOptions, R | RO> =>
-  Stream.unwrap(
-    Effect.gen(function* () {
-      yield* InvalidOptions.argument("handler", handler, InvalidOptions.func)
-      yield* InvalidOptions.check(stage, options, checks)
-      const { concurrency = standard, holdLimit, timeout } = options
-      yield* InvalidOptions.warnOfBareNumbers({ timeout, holdLimit })
-      const slots = yield* Tunable.from("concurrency", concurrency, { min: 1, whole: true })
-      return make(slots, once && (yield* guard(once)))
-    })
-  )
 
 // ------------------------------------------------------------------------------------------------------------ batch
 
@@ -703,327 +291,43 @@ export const processBatches =
     options: ProcessBatchesOptions<A, E | EI | E2 | EO, Delivery<A, E>> & OnceOptions<A, B, O, EO, RO>
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
-    withConcurrency("Pipeline.processBatches", handler, options, batchesChecks, 1, options?.once, (concurrency, once) =>
-      dispatch(
-        batch(InvalidOptions.only<BatchOptions>(batchChecks, options))(self),
-        (): Stage<Batch<A, E>, B | O, R2 | RO> => {
-          const claims = new Claims()
-          const advise = sizeAdviser(concurrency, options.max)
-          const sequenced = lanes<A, E>(options)
-          const laneOf = (delivery: Delivery<A, E>) => sequenced?.of(delivery)[0]
-          const circuit = options.circuit && Circuit.engine(options.circuit)
-          const failures = failureTreatment<A, E | EI | E2 | EO, Delivery<A, E>>(claims, options)
-
-          const work = (
-            deliveries: ReadonlyArray<Delivery<A, E>>,
-            runFork: RunFork<R2 | RO>,
-            ends: Ends<B | O, Delivery<A, E>>
-          ): void => {
-            const { afterAcks, failed: ended, held, settled } = ends
-            // What is to run again does so together, once the policy has spoken on all: a batch takes one slot.
-            const treat = (failed: Followers<Delivery<A, E>, E | EI | E2 | EO | HandlerTimeout>) => {
-              const again: Array<Delivery<A, E>> = []
-              let undecided = failed.size
-              const decided = () => {
-                if (--undecided === 0 && again.length > 0) afterAcks(again, () => work(again, runFork, ends))
-              }
-              failed.forEach((delivery, cause, followers) =>
-                failures.treat(delivery, cause, runFork, {
-                  ran: Exit.isSuccess(delivery.body),
-                  hold:
-                    held === undefined || laneOf(delivery) === undefined
-                      ? undefined
-                      : () => {
-                          for (const each of [delivery, ...followers]) held(inFlight(each))
-                          decided()
-                        },
-                  defer: undefined,
-                  runAgain: () => {
-                    again.push(delivery, ...followers)
-                    decided()
-                  },
-                  settled: () => {
-                    for (const follower of followers) {
-                      inFlight(follower).settle(Settlement.release)
-                      ended()
-                    }
-                    ended()
-                    decided()
-                  }
-                })
-              )
-            }
-            const sound: Array<{ readonly delivery: Delivery<A, E>; readonly body: A }> = []
-            const unsound = new Followers<Delivery<A, E>, E | EI | E2 | EO | HandlerTimeout>(laneOf)
-            const waiting = new Set<string>()
-            for (const delivery of deliveries) {
-              const lane = laneOf(delivery)
-              const { custodian, heldUntil } = inFlight(delivery)
-              if (!claims.claim(inFlight(delivery))) settled()
-              else if (held && (heldUntil > custodian.now() || (lane !== undefined && waiting.has(lane)))) {
-                if (lane !== undefined) waiting.add(lane)
-                held(inFlight(delivery))
-              } else if (unsound.follows(delivery)) continue
-              else if (Exit.isFailure(delivery.body)) unsound.fails(delivery, delivery.body.cause)
-              else sound.push({ delivery, body: delivery.body.value })
-            }
-            treat(unsound)
-            // What the policy has just given back may have taken others of its group with it.
-            const begun = sound.filter(({ delivery }) => inFlight(delivery).phase < Phase.Settling)
-            for (let i = begun.length; i < sound.length; i++) settled()
-            if (begun.length === 0) return
-            const asked = begun.map(({ delivery }) => delivery)
-            let well = false
-            const run = (which: ReadonlyArray<number>) => {
-              const items = which.flatMap((i) => begun[i] ?? [])
-              const deliveries = items.map(({ delivery }) => delivery)
-              const [first] = deliveries
-              const effect = limited(
-                Effect.suspend(() =>
-                  effectOf(
-                    handler(
-                      items.map(({ body }) => body),
-                      deliveries
-                    ),
-                    "Pipeline.processBatches"
-                  )
-                ),
-                options.timeout,
-                first
-              )
-              const traced =
-                options.span === true && first !== undefined
-                  ? withBatchSpan(
-                      effect,
-                      deliveries.map(({ message }) => message),
-                      destination(first)
-                    )
-                  : effect
-              return Effect.map(Effect.exit(traced), (exit) => {
-                well = Exit.isSuccess(exit)
-                // The answer is the user's, and reading it may throw.
-                return items.map((_, i) =>
-                  attempt(() => resultOf(exit, i, items.length), Exit.die(new TypeError(noResults)))
-                )
-              })
-            }
-            const answered: Effect.Effect<
-              ReadonlyArray<BatchAnswer<B, O, E | EI | E2 | EO | HandlerTimeout>>,
-              never,
-              R2 | RO
-            > = once === undefined
-              ? run(begun.map((_, i) => i))
-              : once.aroundBatch(
-                  run,
-                  begun.map((item) => ({ ...item, lane: laneOf(item.delivery) })),
-                  runFork
-                )
-            const ticket = circuit?.enter()
-            runBatch(claims, asked, answered, runFork, (exit, stopped, millis) => {
-              const results = asked.map(
-                (_, i): BatchAnswer<B, O, E | EI | E2 | EO | HandlerTimeout> =>
-                  Exit.isFailure(exit) ? Exit.failCause(exit.cause) : (exit.value[i] ?? Exit.interrupt(FiberId.none))
-              )
-              asked.forEach((delivery, i) => {
-                const result = results[i]
-                if (stopped || (result?._tag === "Success" && result.value instanceof NotRun)) return
-                inFlight(delivery).custodian.handled(inFlight(delivery), millis, well)
-              })
-              circuit?.exit(ticket, stopped ? "nothing" : verdictOf(circuit, asked, results))
-              const failed = new Followers<Delivery<A, E>, E | EI | E2 | EO | HandlerTimeout>(laneOf)
-              asked.forEach((delivery, i) => {
-                if (failed.follows(delivery)) return
-                const result = results[i] ?? Exit.interrupt(FiberId.none)
-                if (stopped) {
-                  inFlight(delivery).settle(Settlement.release)
-                  ended()
-                } else if (Exit.isFailure(result)) {
-                  failed.fails(delivery, ownFailure(result.cause))
-                } else if (result.value instanceof NotRun && result.value.wait !== undefined) {
-                  const wait = held && (() => held(inFlight(delivery)))
-                  failures.wait(inFlight(delivery), result.value.wait, { wait, settled: ended })
-                } else {
-                  ackOf(inFlight(delivery))
-                  settled(...(result.value instanceof NotRun ? result.value.results : result.value))
-                }
-              })
-              treat(failed)
-            })
-          }
-
-          return {
-            concurrency,
-            claims,
-            deliveries: ({ deliveries }) => deliveries.map(inFlight),
-            gate: circuit,
-            lanes: sequenced && { ...sequenced, mixed: true, of: ({ deliveries }) => deliveries.map(laneOf) },
-            settles: true,
-            meets: (custodian, runFork) => {
-              advise.meet(custodian)
-              failures.meet(custodian, runFork)
-            },
-            foresee:
-              once &&
-              (({ deliveries }, runFork) => {
-                for (const delivery of deliveries) once.foresee(delivery, runFork)
-              }),
-            start: ({ deliveries }, slot: Slot<B | O>, runFork: RunFork<R2 | RO>) => {
-              for (const delivery of deliveries) failures.meet(inFlight(delivery).custodian, runFork)
-              advise.begin(runFork)
-              const results: Array<B | O> = []
-              const hold = slot.hold ?? slot.wait
-              const held: Array<InFlight> = []
-              let left = deliveries.length
-              let failed = false
-              const settled = (...more: ReadonlyArray<B | O>) => {
-                results.push(...more)
-                if (--left > 0) return
-                const again = held.filter(({ phase }) => phase < Phase.Settling)
-                const [first] = again
-                if (first !== undefined && hold !== undefined) {
-                  const now = first.custodian.now()
-                  const next = Math.min(...again.flatMap(({ heldUntil }) => (heldUntil > now ? heldUntil : [])))
-                  hold(next === Number.POSITIVE_INFINITY ? 0 : next - now, ...results)
-                } else if (failed || held.length > 0) slot.failed(...results)
-                else slot.done(...results)
-              }
-              const afterAcks: Ends<B | O, Delivery<A, E>>["afterAcks"] = (again, run) => {
-                const own = new Set(again.map(laneOf))
-                let unconfirmed = 1
-                const confirmed = () => {
-                  if (--unconfirmed === 0) run()
-                }
-                for (const delivery of sequenced === undefined || sequenced.ackAhead ? [] : deliveries) {
-                  const lane = laneOf(delivery)
-                  if (lane === undefined || !own.has(lane) || inFlight(delivery).phase !== Phase.Settling) continue
-                  unconfirmed++
-                  inFlight(delivery).onEnded(confirmed)
-                }
-                confirmed()
-              }
-              const ends: Ends<B | O, Delivery<A, E>> = {
-                afterAcks,
-                settled,
-                failed: () => {
-                  failed = true
-                  settled()
-                },
-                held:
-                  hold &&
-                  ((delivery) => {
-                    held.push(delivery)
-                    settled()
-                  })
-              }
-              afterAcks(
-                deliveries.filter((delivery) => inFlight(delivery).phase < Phase.Settling),
-                () => work(deliveries, runFork, ends)
-              )
-            }
-          }
-        }
+    checked("Pipeline.processBatches", handler, options, batchesChecks, 1, options?.once, (slots, once) => {
+      const batches = batch(InvalidOptions.only<BatchOptions>(batchChecks, options))(self)
+      return processBatchesStage<A, E, B, O, E | EI | E2 | EO, R2 | RO, EX | InvalidOptions.InvalidOptions, RX>(
+        batches,
+        handler,
+        slots,
+        options.max,
+        options,
+        once
       )
-    )
+    })
 
-/** Told once for each delivery of a batch: how it leaves the slot. */
-interface Ends<in B, in D> {
-  /**
-   * Runs once the deletes of what these follow in their lanes are confirmed (invariant 5): what succeeded in the same batch
-   * is in front of what of it runs again.
-   */
-  readonly afterAcks: (again: ReadonlyArray<D>, run: () => void) => void
-  readonly settled: (...results: ReadonlyArray<B>) => void
-  /** What is behind it in its lane waits for its end. */
-  readonly failed: () => void
-  /** It stays in its lane and runs again. */
-  readonly held: ((delivery: InFlight) => void) | undefined
+// ---------------------------------------------------------------------------------------------------------- options
+
+interface Limits {
+  readonly concurrency?: number | Tunable.Tunable | undefined
+  readonly timeout?: Duration.DurationInput | undefined
+  readonly holdLimit?: Duration.DurationInput | undefined
 }
 
-/** What failed in a batch, and what follows it in its lane and so must wait. */
-class Followers<D, E> {
-  readonly #laneOf: (delivery: D) => string | undefined
-  readonly #failed: Array<{ readonly delivery: D; readonly cause: Cause.Cause<E>; readonly followers: Array<D> }> = []
-  readonly #byLane = new Map<string, Array<D>>()
-
-  constructor(laneOf: (delivery: D) => string | undefined) {
-    this.#laneOf = laneOf
-  }
-
-  get size(): number {
-    return this.#failed.length
-  }
-
-  follows(delivery: D): boolean {
-    const lane = this.#laneOf(delivery)
-    const followers = lane === undefined ? undefined : this.#byLane.get(lane)
-    followers?.push(delivery)
-    return followers !== undefined
-  }
-
-  fails(delivery: D, cause: Cause.Cause<E>): void {
-    const followers: Array<D> = []
-    this.#failed.push({ delivery, cause, followers })
-    const lane = this.#laneOf(delivery)
-    if (lane !== undefined) this.#byLane.set(lane, followers)
-  }
-
-  forEach(f: (delivery: D, cause: Cause.Cause<E>, followers: ReadonlyArray<D>) => void): void {
-    for (const { cause, delivery, followers } of this.#failed) f(delivery, cause, followers)
-  }
-}
-
-const noResults =
-  "a batch handler answered with something else than an Either for each message: write `Either.right(result)` or `Either.left(error)`, or answer with nothing to ack them all"
-
-/** What a batch handler's answer says of its i-th message: at most one result. */
-const resultOf = <B, EI, E>(
-  exit: Exit.Exit<ReadonlyArray<Either.Either<B, EI>> | void, E>,
-  i: number,
-  asked: number
-): Exit.Exit<ReadonlyArray<B>, E | EI> => {
-  if (Exit.isFailure(exit)) return Exit.failCause(exit.cause)
-  const answer = exit.value
-  if (answer === undefined) return Exit.succeed([])
-  if (!Array.isArray(answer)) return Exit.die(new TypeError(noResults))
-  const result: Either.Either<B, EI> | undefined = answer[i]
-  if (result === undefined) {
-    return Exit.die(new Error(`a batch handler answered with ${answer.length} results for ${asked} messages`))
-  }
-  // Plain JavaScript may have answered with anything.
-  if (!Either.isEither(result)) return Exit.die(new TypeError(noResults))
-  return Either.isLeft(result) ? Exit.fail(result.left) : Exit.succeed([result.right])
-}
-
-/** A batch is one run: it has tripped where any message of it has. */
-const verdictOf = <E>(
-  circuit: Circuit.Engine<RetryPolicy.Failure<E>>,
-  deliveries: ReadonlyArray<Delivery<unknown, unknown>>,
-  results: ReadonlyArray<Exit.Exit<unknown, E | HandlerTimeout>>
-): Circuit.Verdict => {
-  for (const [i, delivery] of deliveries.entries()) {
-    const result = results[i]
-    if (result === undefined || Exit.isSuccess(result)) continue
-    if (circuit.trips(failureOf(delivery, result.cause))) return "tripped"
-  }
-  return "well"
-}
-
-const runBatch = <A, E, R>(
-  claims: Claims,
-  deliveries: ReadonlyArray<Delivery<unknown, unknown>>,
-  effect: Effect.Effect<A, E, R>,
-  runFork: RunFork<R>,
-  onExit: (exit: Exit.Exit<A, E>, stopped: boolean, millis: number) => void
-): void => {
-  const held = deliveries.map(inFlight)
-  const [first] = held
-  if (first === undefined) return
-  const startedAt = first.custodian.now()
-  const fiber = runFork(effect, first, true)
-  for (const delivery of held) claims.works(delivery, fiber)
-  fiber.addObserver((exit) => {
-    const stopped = claims.stopped(fiber, exit)
-    for (const delivery of held) claims.rests(delivery)
-    onExit(exit, stopped, first.custodian.now() - startedAt)
-  })
-}
+/** Checks what a stage was given, and makes it: `slots` are those of one run of it. */
+const checked = <L extends Limits, A, E, R, A1 = never, B = never, O = never, EO = never, RO = never>(
+  stage: string,
+  handler: unknown,
+  options: L,
+  checks: InvalidOptions.Checks<NoInfer<L>>,
+  standard: number,
+  once: Once<A1, B, O, EO, RO> | undefined,
+  make: (slots: () => Slots, once: Guard<A1, B, O, EO, RO> | undefined) => Stream.Stream<A, E, R>
+): Stream.Stream<A, E | InvalidOptions.InvalidOptions, R | RO> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      yield* InvalidOptions.argument("handler", handler, InvalidOptions.func)
+      yield* InvalidOptions.check(stage, options, checks)
+      const { concurrency = standard, holdLimit, timeout } = options
+      yield* InvalidOptions.warnOfBareNumbers({ timeout, holdLimit })
+      const tunable = yield* Tunable.from("concurrency", concurrency, { min: 1, whole: true })
+      return make(() => new OwnSlots(tunable), once && (yield* guard(once)))
+    })
+  )

@@ -16,7 +16,7 @@ import * as Struct from "effect/Struct"
 import type { TagOf } from "./Circuit.js"
 import { DecodeError, type Delivery, type HandlerDefect, type HandlerTimeout, inFlight } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
-import type { Custodian } from "./internal/lease/inFlight.js"
+import type { QueueFacts } from "./internal/lease/source.js"
 import { KeyReused } from "./internal/once/terms.js"
 import * as Reason from "./Reason.js"
 import * as Settlement from "./Settlement.js"
@@ -115,7 +115,7 @@ export const redeliver = <E = unknown>(
       delivery.attempt >= (options.attempts ?? Number.POSITIVE_INFINITY)
         ? Effect.succeedNone
         : Effect.map(
-            delayAt(schedule, failure, delivery.attempt - inFlight(delivery).retries),
+            delayAt(schedule, failure, delivery.attempt - (inFlight(delivery).tries?.inPlace ?? 0)),
             Option.map((delay) => Settlement.retry(delay))
           ),
     { attempts: options.attempts ?? 1, deadLetters: false }
@@ -133,7 +133,7 @@ export const inPlace = <E = unknown>(schedule: Schedule.Schedule<unknown, E>): R
     Exit.isFailure(delivery.body)
       ? Effect.succeedNone
       : Effect.map(
-          delayAt(schedule, failure, inFlight(delivery).retriesInARow + 1),
+          delayAt(schedule, failure, (inFlight(delivery).tries?.inARow ?? 0) + 1),
           Option.map((delay): Decision => ({ _tag: "RunAgain", delay }))
         )
   )
@@ -263,16 +263,16 @@ const read = (decision: Decision): Decision => {
 }
 
 /** @internal What the queue that a consumer takes from cannot do for a policy. */
-export const warnings = (policy: RetryPolicy<never>, { deadLetters, maxAttempts, queueName }: Custodian) => {
+export const warnings = (policy: RetryPolicy<never>, { deadLetters, maxAttempts, name }: QueueFacts) => {
   const warnings: Array<string> = []
   if (maxAttempts !== undefined && maxAttempts <= policy.attempts) {
     warnings.push(
-      `the retry policy makes ${policy.attempts} attempts, and ${queueName} takes a message away after ${maxAttempts}, those counted that a restart or a lost answer has used up: raise its limit (SQS: maxReceiveCount) well above ${policy.attempts}, or lower the policy's \`attempts\``
+      `the retry policy makes ${policy.attempts} attempts, and ${name} takes a message away after ${maxAttempts}, those counted that a restart or a lost answer has used up: raise its limit (SQS: maxReceiveCount) well above ${policy.attempts}, or lower the policy's \`attempts\``
     )
   }
   if (policy.deadLetters && !deadLetters) {
     warnings.push(
-      `the retry policy dead-letters, and ${queueName} has no place for dead letters: what fails for good comes again until its retention is over. Give the queue one (SQS: a redrive policy), or let the policy end otherwise, as with RetryPolicy.discard`
+      `the retry policy dead-letters, and ${name} has no place for dead letters: what fails for good comes again until its retention is over. Give the queue one (SQS: a redrive policy), or let the policy end otherwise, as with RetryPolicy.discard`
     )
   }
   return warnings

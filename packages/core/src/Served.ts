@@ -153,7 +153,7 @@ const run = <E, E2, R>(
           })
         )
       ),
-      Effect.locally(companions, others)
+      (self) => companions.locally(self, others)
     )
     const running =
       options.restart === undefined

@@ -4,8 +4,8 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberRef from "effect/FiberRef"
 import type * as Scope from "effect/Scope"
+import * as Local from "../effect/local.js"
 
 export interface Companion<Report> {
   readonly drain: (deadline: Duration.Duration) => Effect.Effect<Report>
@@ -19,13 +19,13 @@ export interface Report {
 }
 
 /** Those of the pipeline in which a fiber runs; none where nobody stops it as a whole. */
-export const companions: FiberRef.FiberRef<Set<Companion<Report>> | undefined> = FiberRef.unsafeMake<
+export const companions: Local.Local<Set<Companion<Report>> | undefined> = Local.make<
   Set<Companion<Report>> | undefined
 >(undefined)
 
 /** One more, until its scope is closed. */
 export const join = (companion: Companion<Report>): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.flatMap(FiberRef.get(companions), (all) =>
+  Effect.flatMap(companions.get, (all) =>
     all === undefined
       ? Effect.void
       : Effect.asVoid(

@@ -1,17 +1,15 @@
-import * as FiberRef from "effect/FiberRef"
-import type { Tunable } from "../../Tunable.js"
-import type { Custodian } from "../lease/inFlight.js"
-
 /** What the stages downstream of a consumer have to say to it as its stream starts, before anything is received. */
-export interface Introduction {
-  /** Of the stage that settles. */
-  readonly meet: (custodian: Custodian) => void
+import type { Tunable } from "../../Tunable.js"
+import * as Local from "../effect/local.js"
+import type { InFlight } from "../lease/inFlight.js"
+import type { Source } from "../lease/source.js"
+
+export interface Downstream {
+  /** Of the stage that settles: the consumer starts. */
+  readonly onStart: (source: Source<InFlight>) => void
   /** The slots of each stage, the first one first. */
   readonly slots: ReadonlyArray<Tunable>
 }
 
 /** A stage runs its upstream with what it adds to this. */
-export const introduction: FiberRef.FiberRef<Introduction> = FiberRef.unsafeMake<Introduction>({
-  meet: () => {},
-  slots: []
-})
+export const downstream: Local.Local<Downstream> = Local.make<Downstream>({ onStart: () => {}, slots: [] })

@@ -1,5 +1,10 @@
 import * as Effect from "effect/Effect"
-import type { InFlight } from "../lease/inFlight.js"
+
+/** What has a body, and an end. */
+interface Ending {
+  readonly outcome: unknown
+  readonly onEnded: (f: () => void) => void
+}
 
 /**
  * The bytes of bodies that were opened or fetched and whose deliveries have not ended: a consumer's `maxOpenedBytes`. One
@@ -26,7 +31,7 @@ export class OpenedBodies {
   }
 
   /** The body of this delivery is open from now until it ends. */
-  take(delivery: InFlight, bytes: number): void {
+  take(delivery: Ending, bytes: number): void {
     this.#bytes += bytes
     delivery.onEnded(() => {
       this.#bytes -= bytes
@@ -35,7 +40,7 @@ export class OpenedBodies {
   }
 
   /** Waits until another may be opened, or this one has ended meanwhile. */
-  untilRoom(delivery: InFlight): Effect.Effect<void> {
+  untilRoom(delivery: Ending): Effect.Effect<void> {
     return Effect.suspend(() =>
       this.hasRoom || delivery.outcome !== undefined
         ? Effect.void
@@ -45,7 +50,7 @@ export class OpenedBodies {
 
   #saidFull = false
 
-  #untilSomeEnd(delivery: InFlight): Effect.Effect<void> {
+  #untilSomeEnd(delivery: Ending): Effect.Effect<void> {
     return Effect.async<void>((resume) => {
       // It may have lost its turn since it looked.
       if (this.hasRoom || delivery.outcome !== undefined) return resume(Effect.void)

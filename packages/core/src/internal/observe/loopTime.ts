@@ -2,8 +2,6 @@
  * Who holds the event loop. While the JavaScript of one message runs no lease is extended, of this message or any other, and
  * nothing else of the process gets its turn: what takes long at a stretch is told to the consumer.
  */
-import type * as Fiber from "effect/Fiber"
-import type * as Scheduler from "effect/Scheduler"
 import type { InFlight } from "../lease/inFlight.js"
 
 /** How long a stretch may take untold, in milliseconds: half of a lease, and no more than this. */
@@ -14,37 +12,16 @@ let inside = 0
 
 /** Does what one message asks of the thread at once, and tells its consumer where that took long. */
 export const onLoop = <A>(held: InFlight, what: string, work: () => A): A => {
-  const { custodian } = held
+  const { clock, queue, reports } = held.source
   const outside = inside
   inside = 0
-  const startedAt = custodian.now()
+  const startedAt = clock.now()
   try {
     return work()
   } finally {
-    const millis = custodian.now() - startedAt
+    const millis = clock.now() - startedAt
     const own = millis - inside
     inside = outside + millis
-    if (own > longestStretch(custodian.leaseMillis)) custodian.heldLoop(held, what, own)
-  }
-}
-
-/** Measures each turn that a fiber takes after the first, and those of the fibers that it forks, as its message's. */
-export class Turns implements Scheduler.Scheduler {
-  readonly #held: InFlight
-  readonly #what: string
-  readonly #scheduler: Scheduler.Scheduler
-
-  constructor(held: InFlight, what: string, scheduler: Scheduler.Scheduler) {
-    this.#held = held
-    this.#what = what
-    this.#scheduler = scheduler
-  }
-
-  shouldYield(fiber: Fiber.RuntimeFiber<unknown, unknown>): number | false {
-    return this.#scheduler.shouldYield(fiber)
-  }
-
-  scheduleTask(task: Scheduler.Task, priority: number, fiber?: Fiber.RuntimeFiber<unknown, unknown>): void {
-    this.#scheduler.scheduleTask(() => onLoop(this.#held, this.#what, task), priority, fiber)
+    if (own > longestStretch(queue.leaseMillis)) reports.heldLoop(held, what, own)
   }
 }

@@ -1,13 +1,12 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import { type Delivery, inFlight } from "../../Delivery.js"
-
 import type { Begun, Claim, IdempotencyStoreError, Known } from "../../IdempotencyStore.js"
-import { type Follower, type InFlight, Phase } from "../lease/inFlight.js"
+import { together } from "../effect/together.js"
+import type { Follower, InFlight } from "../lease/inFlight.js"
 import { Calls } from "./calls.js"
 import type { Fork } from "./gather.js"
 import { owners } from "./owners.js"
@@ -56,7 +55,7 @@ class Session<B> implements Follower {
   }
 
   get #left(): Duration.Duration {
-    return Duration.millis(Math.max(1, Math.ceil(this.held.deadline - this.held.custodian.now())))
+    return Duration.millis(Math.max(1, Math.ceil(this.held.deadline - this.held.source.clock.now())))
   }
 
   get #claimed(): boolean {
@@ -95,7 +94,7 @@ class Session<B> implements Follower {
       this.#extending = false
       if (!this.#claimed || this.sealed || this.held.outcome !== undefined) return
       if (Exit.isFailure(exit)) {
-        this.held.custodian.once("storeErrors")
+        this.held.source.reports.once("storeErrors")
         this.fork(Effect.sleep(extendPause)).addObserver(() => this.leaseExtended())
       } else if (!exit.value) this.#lost()
     })
@@ -163,7 +162,7 @@ export class Guard<A, B, O, E, R> {
 
   /** Claims for what waits for a slot, alongside what runs. Nothing that waits for another message may be among it. */
   foresee(delivery: Delivery<A, unknown>, fork: Fork): void {
-    if (Exit.isFailure(delivery.body) || inFlight(delivery).phase >= Phase.Settling) return
+    if (Exit.isFailure(delivery.body) || inFlight(delivery).isSettling) return
     try {
       const session = this.#session(delivery, delivery.body.value, fork)
       if (session.begun === undefined && session.handled === undefined) session.begin(() => {})
@@ -273,7 +272,7 @@ export class Guard<A, B, O, E, R> {
     if (handled !== undefined) return Effect.as(this.#seal(session, handled), new NotRun<B | O>(handled))
     return Effect.matchEffect(session.turn, {
       onFailure: (error): Effect.Effect<undefined, E> => {
-        session.held.custodian.once("storeErrors")
+        session.held.source.reports.once("storeErrors")
         if (this.#once.whenStoreFails === "run") return Effect.succeed(undefined)
         session.letGo()
         return this.#once.fail(error)
@@ -286,15 +285,15 @@ export class Guard<A, B, O, E, R> {
   #known(session: Session<B>, known: Known): Effect.Effect<NotRun<O>, E, R> {
     const { claim, fingerprint, held } = session
     if (known.fingerprint !== undefined && fingerprint !== undefined && known.fingerprint !== fingerprint) {
-      held.custodian.once("keysReused")
+      held.source.reports.once("keysReused")
       return this.#once.fail(keyReused(claim.key))
     }
     if (known._tag === "Busy") {
-      held.custodian.once("waitedForClaim")
+      held.source.reports.once("waitedForClaim")
       const left = Math.ceil(Duration.toMillis(known.endsIn))
       return Effect.succeed(new NotRun<O>([], Math.max(shortestWait, Math.min(left, longestWait))))
     }
-    held.custodian.once("doneAlready")
+    held.source.reports.once("doneAlready")
     return Effect.map(kept(this.#once, claim.key, known.result), (result) => new NotRun(Option.toArray(result)))
   }
 
@@ -309,7 +308,7 @@ export class Guard<A, B, O, E, R> {
         session.sealed = true
       }),
       Effect.catchAll((error) => {
-        held.custodian.once("storeErrors")
+        held.source.reports.once("storeErrors")
         return whenStoreFails === "run" ? Effect.void : this.#once.fail(error)
       })
     )
@@ -318,15 +317,6 @@ export class Guard<A, B, O, E, R> {
 
 /** What became of one delivery of a batch. */
 export type BatchAnswer<B, O, E> = Exit.Exit<ReadonlyArray<B> | NotRun<B | O>, E>
-
-// Not a concurrent `forEach`: one that is interrupted at the wrong moment never ends (Effect 3.22).
-const together = <A, E, R>(
-  effects: ReadonlyArray<Effect.Effect<A, E, R>>
-): Effect.Effect<ReadonlyArray<Exit.Exit<A, E>>, never, R> =>
-  Effect.flatMap(
-    Effect.forEach(effects, (effect) => Effect.fork(effect)),
-    (fibers) => Effect.forEach(fibers, Fiber.await)
-  )
 
 /** One guard for a stage's run. */
 export const guard = <A, B, O, E, R>(once: Once<A, B, O, E, R>): Effect.Effect<Guard<A, B, O, E, R>, never, R> =>

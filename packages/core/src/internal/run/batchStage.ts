@@ -1,3 +1,4 @@
+/** Gathers deliveries into batches by count, bytes and time; it claims what it holds. */
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -5,7 +6,8 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { type Delivery, inFlight } from "../../Delivery.js"
 import { Steady } from "../lease/steady.js"
-import { Claims } from "./stage.js"
+import { Claims } from "./claims.js"
+import { Signal } from "./signal.js"
 
 export interface Batch<out A, out E = never> {
   /** At least one. */
@@ -35,10 +37,10 @@ class Filling<A, E, EX> {
   #end: Exit.Exit<never, Option.Option<EX>> | undefined
   /** What has come and has no place in a batch yet. */
   #waiting: ReadonlyArray<Delivery<A, E>> = []
-  /** Counts what its reader would want to know. */
-  #changes = 0
-  #wakeReader: (() => void) | undefined
-  #wakeDriver: (() => void) | undefined
+  /** For the reader: there is more in it, or its end. */
+  readonly #changed = new Signal()
+  /** For the driver: a batch has been taken. */
+  readonly #taken = new Signal()
 
   constructor(limits: Limits, now: () => number) {
     this.#limits = limits
@@ -60,7 +62,7 @@ class Filling<A, E, EX> {
     this.#deliveries.push(delivery)
     this.#bytes += bytes
     if (this.#deliveries.length >= this.#limits.max && this.#ready === undefined) this.#ready = this.#close("count")
-    this.#changed()
+    this.#changed.wake()
   }
 
   #full(): boolean {
@@ -70,13 +72,13 @@ class Filling<A, E, EX> {
   #feed(deliveries: ReadonlyArray<Delivery<A, E>>, from: number): Effect.Effect<void> {
     return Effect.suspend(() => {
       const [first] = deliveries
-      if (first !== undefined) inFlight(first).custodian.wants(this.#limits.max)
+      if (first !== undefined) inFlight(first).source.demand.wants(this.#limits.max)
       for (let i = from; i < deliveries.length; i++) {
         if (this.#full()) {
           // What waits here for its turn is not forgotten.
           this.#waiting = deliveries.slice(i)
           for (const waiting of this.#waiting) inFlight(waiting).awaited = true
-          return Effect.zipRight(this.#untilTaken, this.#feed(deliveries, i))
+          return Effect.zipRight(this.#taken.wait, this.#feed(deliveries, i))
         }
         this.#add(deliveries[i] as Delivery<A, E>)
       }
@@ -85,37 +87,13 @@ class Filling<A, E, EX> {
     })
   }
 
-  // A fiber may lose its turn after it has looked and before it waits here, so it looks again.
-  readonly #untilTaken = Effect.async<void>((resume) => {
-    if (!this.#full()) return resume(Effect.void)
-    this.#wakeDriver = () => {
-      this.#wakeDriver = undefined
-      resume(Effect.void)
-    }
-  })
-
-  #untilChanged(seen: number): Effect.Effect<void> {
-    return Effect.async<void>((resume) => {
-      if (this.#changes !== seen) return resume(Effect.void)
-      this.#wakeReader = () => {
-        this.#wakeReader = undefined
-        resume(Effect.void)
-      }
-    })
-  }
-
-  #changed(): void {
-    this.#changes++
-    this.#wakeReader?.()
-  }
-
   drive(pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>): Effect.Effect<void> {
     return Effect.forever(Effect.flatMap(pull, (chunk) => this.#feed(Chunk.toReadonlyArray(chunk), 0))).pipe(
       Effect.exit,
       Effect.flatMap((exit) =>
         Effect.sync(() => {
           this.#end = exit
-          this.#changed()
+          this.#changed.wake()
         })
       )
     )
@@ -125,17 +103,16 @@ class Filling<A, E, EX> {
     const batch = this.#take()
     if (batch !== undefined) {
       for (const delivery of batch.deliveries) inFlight(delivery).passOn()
-      this.#wakeDriver?.()
+      this.#taken.wake()
       return Effect.succeed(Chunk.of(batch))
     }
     if (this.#end !== undefined) {
       this.#told = true
       return this.#end
     }
-    const changed = this.#untilChanged(this.#changes)
-    if (this.#deliveries.length === 0) return Effect.zipRight(changed, this.pull)
+    if (this.#deliveries.length === 0) return Effect.zipRight(this.#changed.wait, this.pull)
     const left = this.#openedAt + this.#limits.within - this.#now()
-    return Effect.zipRight(Effect.raceFirst(changed, Effect.sleep(left)), this.pull)
+    return Effect.zipRight(Effect.raceFirst(this.#changed.wait, Effect.sleep(left)), this.pull)
   })
 
   #take(): Batch<A, E> | undefined {

@@ -1,0 +1,122 @@
+/**
+ * The deliveries that a stage answers for, and the fibers that work on them. What it still has when it ends goes back.
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type * as FiberId from "effect/FiberId"
+import * as Settlement from "../../Settlement.js"
+import { interrupt } from "../effect/fork.js"
+import { together } from "../effect/together.js"
+import type { InFlight, Owner } from "../lease/inFlight.js"
+import type { Source } from "../lease/source.js"
+
+export class Claims implements Owner {
+  closed = false
+  readonly held = new Set<InFlight>()
+  readonly #waiting = new Set<InFlight>()
+  readonly #working = new Map<InFlight, Fiber.RuntimeFiber<unknown, unknown>>()
+  readonly #stopped = new WeakSet<Fiber.RuntimeFiber<unknown, unknown>>()
+
+  /** How long what it interrupts may take to end: as long as the most patient of its consumers says. */
+  patience: Duration.Duration = Duration.zero
+  #latest: Source<InFlight> | undefined
+
+  claim(delivery: InFlight): boolean {
+    if (!delivery.claim(this)) return false
+    if (delivery.source !== this.#latest) {
+      this.#latest = delivery.source
+      this.patience = Duration.max(this.patience, delivery.source.draining.flushWithin)
+    }
+    this.held.add(delivery)
+    return true
+  }
+
+  left(delivery: InFlight): void {
+    this.held.delete(delivery)
+    this.#waiting.delete(delivery)
+  }
+
+  /** It waits its turn in a lane, or runs no more until its retry. */
+  waitsFromNow(delivery: InFlight): void {
+    this.#waiting.add(delivery)
+  }
+
+  waits(delivery: InFlight): boolean {
+    return this.#waiting.has(delivery)
+  }
+
+  /** A handler runs on it in this fiber. */
+  runs(delivery: InFlight, fiber: Fiber.RuntimeFiber<unknown, unknown>): void {
+    const { receivedAt, source } = delivery
+    const { observer } = source
+    delivery.startedAt = source.clock.now()
+    delivery.startedWith = ++observer.running
+    if (delivery.attempt === delivery.message.attempt) observer.waited.add(delivery.startedAt - receivedAt)
+    this.#working.set(delivery, fiber)
+  }
+
+  /** No handler runs on it: its policy decides in this fiber. That ends like a handler, should it be interrupted. */
+  decides(delivery: InFlight, fiber: Fiber.RuntimeFiber<unknown, unknown>): void {
+    this.#working.set(delivery, fiber)
+  }
+
+  /** That fiber has ended. */
+  rests(delivery: InFlight): void {
+    if (delivery.startedAt !== undefined) delivery.source.observer.running--
+    delivery.startedAt = undefined
+    this.#working.delete(delivery)
+  }
+
+  interrupt(delivery: InFlight): void {
+    if (!this.#stop(delivery)) delivery.settle(Settlement.release)
+  }
+
+  lose(delivery: InFlight): void {
+    this.#stop(delivery, Settlement.leaseLostId)
+  }
+
+  #stop(delivery: InFlight, by?: FiberId.FiberId): boolean {
+    const fiber = this.#working.get(delivery)
+    if (fiber === undefined) return false
+    this.#stopped.add(fiber)
+    interrupt(fiber, by)
+    return true
+  }
+
+  /** Whether it ended because it was told to, by a stop or a lost lease, and not as interrupted by its own doing. */
+  stopped<A, E>(fiber: Fiber.RuntimeFiber<A, E>, exit: Exit.Exit<A, E>): boolean {
+    return Exit.isFailure(exit) && Cause.isInterrupted(exit.cause) && this.#stopped.has(fiber)
+  }
+
+  interruptAll(): void {
+    for (const delivery of [...this.held]) this.interrupt(delivery)
+  }
+
+  /** What does not end though it was interrupted is waited for no longer. */
+  abandonWorking(): void {
+    for (const delivery of [...this.#working.keys()]) delivery.source.draining.abandon(delivery)
+  }
+
+  #bySource(): Map<Source<InFlight>, Array<InFlight>> {
+    const sources = new Map<Source<InFlight>, Array<InFlight>>()
+    for (const delivery of this.held) {
+      const deliveries = sources.get(delivery.source)
+      if (deliveries === undefined) sources.set(delivery.source, [delivery])
+      else deliveries.push(delivery)
+    }
+    return sources
+  }
+
+  /** What is released comes straight back to a receive that is still open, so receives end first. */
+  readonly stopReceiving: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.asVoid(together([...this.#bySource().keys()].map(({ demand }) => demand.stop)))
+  )
+
+  /** Waits until all that is held has ended, for the time that its consumers allow. */
+  readonly settled: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.asVoid(together([...this.#bySource()].map(([{ draining }, deliveries]) => draining.settled(deliveries))))
+  )
+}

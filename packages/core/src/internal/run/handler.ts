@@ -1,0 +1,98 @@
+/** One run of a handler on one delivery: the few steps that every message costs. */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import { type Delivery, HandlerDefect, HandlerTimeout, inFlight } from "../../Delivery.js"
+import type * as RetryPolicy from "../../RetryPolicy.js"
+import * as Settlement from "../../Settlement.js"
+import type { RunFork } from "../effect/fork.js"
+import type { InFlight } from "../lease/inFlight.js"
+import { NotRun } from "../once/guard.js"
+import type { Claims } from "./claims.js"
+
+export interface Outcomes<B, E> {
+  readonly succeeded: (value: B) => void
+  readonly failed: (cause: Cause.Cause<E>) => void
+  /** Nothing is left to do: it was released before it began, or because it was interrupted. */
+  readonly skipped: () => void
+}
+
+/** Claims a delivery and runs `f` on it in a fiber of its own. */
+export const run = <A, E, B, E2, R2>(
+  claims: Claims,
+  delivery: Delivery<A, E>,
+  f: (body: A, delivery: Delivery<A, E>) => Effect.Effect<B, E2, R2>,
+  runFork: RunFork<R2>,
+  outcomes: Outcomes<B, E | E2>
+): void => {
+  const held = inFlight(delivery)
+  if (!claims.claim(held)) {
+    outcomes.skipped()
+    return
+  }
+  if (Exit.isFailure(delivery.body)) {
+    outcomes.failed(delivery.body.cause)
+    return
+  }
+  const { clock, reports } = held.source
+  const startedAt = clock.now()
+  const body = delivery.body.value
+  const fiber = runFork(
+    Effect.suspend(() => f(body, delivery)),
+    held
+  )
+  claims.runs(held, fiber)
+  fiber.addObserver((exit) => {
+    claims.rests(held)
+    const stopped = claims.stopped(fiber, exit)
+    const ran = !stopped && !(Exit.isSuccess(exit) && exit.value instanceof NotRun)
+    if (ran) reports.handled(held, clock.now() - startedAt, Exit.isSuccess(exit))
+    if (Exit.isSuccess(exit)) {
+      outcomes.succeeded(exit.value)
+    } else if (stopped) {
+      held.settle(Settlement.release)
+      outcomes.skipped()
+    } else {
+      outcomes.failed(ownFailure(exit.cause))
+    }
+  })
+}
+
+/** A handler that ends as interrupted of itself has failed: it must not come back as if it had been stopped. */
+export const ownFailure = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
+  Cause.isInterruptedOnly(cause) ? Cause.die(new Error(interruptedFromWithin)) : cause
+
+const interruptedFromWithin =
+  "the handler ended as interrupted, and neither a stop nor a lost lease has done it: what it waits for was interrupted (a fiber that it joins, a Deferred, a cached effect), or it interrupts itself"
+
+export const failureOf = <E>(delivery: Delivery<unknown, unknown>, cause: Cause.Cause<E>): RetryPolicy.Failure<E> =>
+  Option.getOrElse(
+    Cause.failureOption(cause),
+    () => new HandlerDefect({ messageId: delivery.message.id, defect: Cause.squash(cause) })
+  )
+
+/** A handler may have been too late: on a standard queue the delete may still succeed. */
+export const ack = (delivery: InFlight): void => {
+  if (!delivery.settle(Settlement.ack)) delivery.source.settlements.ackLate(delivery)
+}
+
+export const limited = <B, E, R>(
+  effect: Effect.Effect<B, E, R>,
+  timeout: Duration.DurationInput | undefined,
+  delivery: Delivery<unknown, unknown> | undefined
+): Effect.Effect<B, E | HandlerTimeout, R> =>
+  timeout === undefined
+    ? effect
+    : Effect.timeoutFail(effect, {
+        duration: timeout,
+        onTimeout: () => {
+          const messageId = delivery?.message.id ?? "?"
+          const limit = Duration.format(Duration.decode(timeout))
+          return new HandlerTimeout({
+            messageId,
+            message: `the handler of message ${messageId} took more than ${limit}`
+          })
+        }
+      })

@@ -1,0 +1,151 @@
+/**
+ * The lanes of a stage: an item waits there until what is before it in each of its lanes has ended. What waits is claimed,
+ * so that a drain gives it back; what is more than a lane's share of the permits, or would be held up for another's sake,
+ * goes back at once.
+ */
+import * as Sequencer from "../../Sequencer.js"
+import type { InFlight } from "../lease/inFlight.js"
+import type { Claims } from "./claims.js"
+
+/** What keeps the items of a group in order. */
+export interface LaneRules<in In> {
+  /**
+   * The lane of each of an item's deliveries, in their order: one item of a lane runs at a time. None: it waits for
+   * nobody.
+   */
+  readonly of: (item: In) => ReadonlyArray<string | undefined>
+  /** Whether an item may be in several lanes. */
+  readonly mixed: boolean
+  /** Begin with the next before the settlement of the one before is confirmed. */
+  readonly ackAhead: boolean
+}
+
+/** What they need of the stage that they are in. */
+export interface Host<in In> {
+  readonly claims: Claims
+  readonly deliveries: (item: In) => ReadonlyArray<InFlight>
+  /** Whether every item waits here for its turn, in a lane or not: a gate may keep it waiting. */
+  readonly all: boolean
+  /** It is the first in all its lanes. */
+  readonly onReady: (item: In) => void
+  /** All of it has ended. */
+  readonly onEnded: (item: In) => void
+  /** Whether it is to run again after a while. */
+  readonly isHeld: (item: In) => boolean
+}
+
+const noLanes: ReadonlyArray<string | undefined> = []
+
+export class Lanes<In> {
+  readonly #rules: LaneRules<In> | undefined
+  readonly #host: Host<In>
+  readonly #sequencer: Sequencer.Sequencer<In> | undefined
+  /** Deliveries in flight, by lane. */
+  readonly #perLane = new Map<string, number>()
+
+  constructor(rules: LaneRules<In> | undefined, host: Host<In>) {
+    this.#rules = rules
+    this.#host = host
+    this.#sequencer =
+      rules &&
+      Sequencer.make<In>({
+        onReady: host.onReady,
+        mayRun: (item) => host.deliveries(item).some((delivery) => !delivery.isSettling)
+      })
+  }
+
+  /** Items in all lanes. */
+  get size(): number {
+    return this.#sequencer?.size() ?? 0
+  }
+
+  has(item: In): boolean {
+    return this.#sequencer?.has(item) === true
+  }
+
+  /** Takes it out of its lanes; what was behind it moves up. */
+  remove(item: In): void {
+    this.#sequencer?.remove(item)
+  }
+
+  /** Puts an item into its lanes, where it waits its turn. False where it has none. */
+  admit(item: In): boolean {
+    const { all, claims, deliveries, onEnded } = this.#host
+    const rules = this.#rules
+    const laneOf = rules?.of(item) ?? noLanes
+    if (!all && laneOf.every((lane) => lane === undefined)) return false
+    /** Deliveries of the item that have not ended, by lane. */
+    const left = new Map<string, number>()
+    let staying = 0
+    deliveries(item).forEach((delivery, i) => {
+      // Released meanwhile, or more than its share: one group must not take all permits.
+      if (!claims.claim(delivery)) return
+      const lane = laneOf[i]
+      if (lane !== undefined && this.#overflows(lane, delivery)) {
+        goBack(delivery)
+        return
+      }
+      staying++
+      claims.waitsFromNow(delivery)
+      delivery.urgent = lane !== undefined && rules?.ackAhead === false
+      if (lane !== undefined) {
+        delivery.source.lanes.join(delivery, lane)
+        left.set(lane, (left.get(lane) ?? 0) + 1)
+        this.#perLane.set(lane, (this.#perLane.get(lane) ?? 0) + 1)
+      }
+      delivery.onEnded(() => {
+        const ofLane = lane === undefined ? undefined : this.#ends(lane, left)
+        if (--staying === 0) onEnded(item)
+        else if (lane !== undefined && ofLane === 0) this.#sequencer?.leave(lane, item)
+      })
+    })
+    if (staying === 0) return true
+    if (left.size > 0) this.#sequencer?.add([...left.keys()], item)
+    if (rules?.mixed === true) for (const lane of left.keys()) if (this.#isHeldUp(lane)) this.#uncouple(lane)
+    return left.size > 0
+  }
+
+  /** It has failed and is to run again after a while: its lanes wait for it. */
+  hold(item: In): void {
+    const rules = this.#rules
+    const laneOf = rules?.of(item) ?? noLanes
+    this.#host.deliveries(item).forEach((delivery, i) => {
+      if (delivery.isSettling || delivery.heldUntil <= delivery.source.clock.now()) return
+      const lane = laneOf[i]
+      if (rules?.mixed === true && lane !== undefined) this.#uncouple(lane)
+      delivery.source.lanes.hold(delivery)
+    })
+  }
+
+  #isHeldUp(lane: string): boolean {
+    const [first] = this.#sequencer?.in(lane) ?? []
+    return first !== undefined && this.#host.isHeld(first)
+  }
+
+  /** What waits behind a held item, and is in an item together with others, would hold those up: it goes back. */
+  #uncouple(lane: string): void {
+    const [, ...behind] = this.#sequencer?.in(lane) ?? []
+    for (const item of behind) {
+      const laneOf = this.#rules?.of(item) ?? noLanes
+      const inItem = this.#host.deliveries(item).map((delivery, i) => ({ delivery, isInLane: laneOf[i] === lane }))
+      if (!inItem.some(({ delivery, isInLane }) => !isInLane && !delivery.isSettling)) continue
+      for (const { delivery, isInLane } of inItem) if (isInLane) goBack(delivery)
+    }
+  }
+
+  /** How many of the item are left in the lane. */
+  #ends(lane: string, left: Map<string, number>): number {
+    const all = (this.#perLane.get(lane) ?? 1) - 1
+    if (all === 0) this.#perLane.delete(lane)
+    else this.#perLane.set(lane, all)
+    const ofItem = (left.get(lane) ?? 1) - 1
+    left.set(lane, ofItem)
+    return ofItem
+  }
+
+  #overflows(lane: string, { source }: InFlight): boolean {
+    return (this.#perLane.get(lane) ?? 0) >= Math.ceil(source.demand.maxInFlight / 2)
+  }
+}
+
+const goBack = (delivery: InFlight) => delivery.settle(delivery.source.settlements.overflow(delivery))

@@ -1,0 +1,39 @@
+/** The stage behind `mapEffect`: runs an effect on each delivery, and passes it on with what that gives. */
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Stream from "effect/Stream"
+import { type Delivery, inFlight, withBody } from "../../Delivery.js"
+import { effectOf } from "../foreign/answer.js"
+import { Claims } from "./claims.js"
+import { run } from "./handler.js"
+import { laneRules, type Sequence } from "./laneRules.js"
+import type { Slots } from "./slots.js"
+import { dispatch } from "./stage.js"
+
+export const mapEffectStage = <A, E, B, E2, R2, EX, RX>(
+  self: Stream.Stream<Delivery<A, E>, EX, RX>,
+  f: (body: A, delivery: Delivery<A, E>) => Effect.Effect<B, E2, R2>,
+  makeSlots: () => Slots,
+  sequence: Sequence<A>
+): Stream.Stream<Delivery<B, E | E2>, EX, RX | R2> =>
+  dispatch<Delivery<A, E>, Delivery<B, E | E2>, EX, RX, R2>(self, () => {
+    const claims = new Claims()
+    const change = (body: A, delivery: Delivery<A, E>) => effectOf(f(body, delivery), "Pipeline.mapEffect")
+    return {
+      slots: makeSlots(),
+      claims,
+      deliveries: (delivery) => [inFlight(delivery)],
+      lanes: laneRules(sequence),
+      settles: false,
+      passedOn: inFlight,
+      start: (delivery, slot, runFork) =>
+        run(claims, delivery, change, runFork, {
+          failed: (cause) => {
+            if (Exit.isSuccess(delivery.body)) inFlight(delivery).failures.runsElsewhere = true
+            slot.failed(withBody(delivery, Exit.failCause(cause)))
+          },
+          succeeded: (value) => slot.done(withBody(delivery, Exit.succeed(value))),
+          skipped: () => slot.failed()
+        })
+    }
+  })

@@ -1,0 +1,58 @@
+/** What has come of a stage's work and is not taken yet, for the one who reads it. */
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import { Signal } from "./signal.js"
+
+export class Results<A, E> {
+  readonly #onTaken: (results: ReadonlyArray<A>) => void
+  readonly #signal = new Signal()
+  #results: Array<A> = []
+  #end: Exit.Exit<never, Option.Option<E>> | undefined
+  /** The reader knows of the end: it has taken all that came before. */
+  #told = false
+
+  constructor(onTaken: (results: ReadonlyArray<A>) => void) {
+    this.#onTaken = onTaken
+  }
+
+  get length(): number {
+    return this.#results.length
+  }
+
+  push(results: ReadonlyArray<A>): void {
+    if (results.length === 0) return
+    this.#results.push(...results)
+    this.#signal.wake()
+  }
+
+  end(exit: Exit.Exit<never, Option.Option<E>>): void {
+    this.#end = exit
+    this.#signal.wake()
+  }
+
+  /** Whether all have been taken, and the reader has been told that the upstream ended, and not for an error. */
+  get isDone(): boolean {
+    return (
+      this.#told &&
+      this.#end !== undefined &&
+      Exit.isFailure(this.#end) &&
+      this.#end.cause._tag === "Fail" &&
+      Option.isNone(this.#end.cause.error) &&
+      this.#results.length === 0
+    )
+  }
+
+  readonly pull: Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> = Effect.suspend(() => {
+    if (this.#results.length > 0) {
+      const results = this.#results
+      this.#results = []
+      this.#onTaken(results)
+      return Effect.succeed(Chunk.unsafeFromArray(results))
+    }
+    if (this.#end === undefined) return Effect.zipRight(this.#signal.wait, this.pull)
+    this.#told = true
+    return this.#end
+  })
+}
