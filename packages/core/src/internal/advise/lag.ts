@@ -3,10 +3,11 @@ import type * as Backlog from "../../Backlog.js"
 import * as Figures from "../../Figures.js"
 import * as Histogram from "../../Histogram.js"
 import { callTime } from "./calls.js"
-import { type Quick, quickest } from "./company.js"
-import { enough, type Known, type Limits, millisOf, sumOf } from "./known.js"
+import { type Quick, quickest } from "./concurrency.js"
+import type { Known, Limits } from "./known.js"
 import { joined, usualTime } from "./norm.js"
 import { type Pace, paceOf } from "./pace.js"
+import { enough, millisOf, sumOf } from "./readings.js"
 import { boundedStages, busiestOf, idleOf, runsOf, slotsOf, slotTimeOf } from "./slots.js"
 import { type Stuck, stuckGroups } from "./stuck.js"
 
@@ -28,7 +29,7 @@ export interface Lag extends Known, Limits, Pace {
   readonly bounded: boolean
   readonly running: number
   readonly waiting: number
-  /** The stage that has these slots; several have some, and what is known of handlers by their company is of all together. */
+  /** The stage that has these slots; several have some, and what is known of handlers by how many run is of all together. */
   readonly stage: number | undefined
   readonly several: boolean
   /** Groups whose head does not get done, and slots that such heads keep; `running` is without them. */

@@ -5,7 +5,7 @@
  */
 import * as Figures from "../../Figures.js"
 import * as Histogram from "../../Histogram.js"
-import { enough, sumOf } from "./known.js"
+import { enough, sumOf } from "./readings.js"
 
 /** Whether what came was received at once. Where nothing came, nobody knows. */
 export const isWell = ({ handler, pausedFor, queued, seconds, stats }: Figures.Interval): boolean => {

@@ -13,8 +13,9 @@ import type * as Backlog from "../../Backlog.js"
 import type * as Figures from "../../Figures.js"
 import * as Histogram from "../../Histogram.js"
 import { median, theilSen } from "../data/slope.js"
-import { done, enough, type Known, sumOf, total } from "./known.js"
+import type { Known } from "./known.js"
 import { isWell, usualArrivals } from "./norm.js"
+import { done, enough, sumOf, total } from "./readings.js"
 
 export interface Pace {
   readonly visible: number

@@ -4,7 +4,7 @@
  * where more gave no more, and none goes back and forth.
  */
 import type * as Figures from "../../Figures.js"
-import { sumOf } from "./known.js"
+import { sumOf } from "./readings.js"
 
 export interface Probe {
   readonly at: number

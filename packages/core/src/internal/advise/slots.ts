@@ -1,7 +1,7 @@
 /** The slots of a consumer: how many there are, how many work, and which stage holds the others up. */
 import type * as Backlog from "../../Backlog.js"
 import type * as Figures from "../../Figures.js"
-import { done, enough, millisOf, sumOf } from "./known.js"
+import { done, enough, millisOf, sumOf } from "./readings.js"
 
 /** Stages that have a bound: one without has as many slots as it gets messages. */
 export const boundedStages = ({ seconds, stages, stats }: Figures.Interval): ReadonlyArray<number> =>

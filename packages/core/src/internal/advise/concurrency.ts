@@ -1,6 +1,6 @@
 /** What a handler takes by how many run beside it. */
 import type * as Figures from "../../Figures.js"
-import { enough } from "./known.js"
+import { enough } from "./readings.js"
 
 export interface Quick {
   readonly time: number
@@ -18,24 +18,24 @@ export const quickest = (levels: ReadonlyArray<Figures.AtRunning>, running: numb
   let quick: Quick | undefined
   let handlers = 0
   let time = 0
-  let company = 0
+  let concurrency = 0
   const consider = () => {
     if (handlers < enough / 2) return
     const mean = time / handlers
     // Few handlers may be quick by chance: at worst they vary as waiting times do, and this is the least of many means.
     const atMost = mean * (1 + 2.5 / Math.sqrt(handlers))
-    if (quick === undefined || atMost < quick.atMost) quick = { time: mean, running: company / handlers, atMost }
+    if (quick === undefined || atMost < quick.atMost) quick = { time: mean, running: concurrency / handlers, atMost }
   }
   for (const [i, level] of levels.entries()) {
     if (level.running > running / 1.5) break
     handlers += level.handlers
     time += level.time
-    company += level.running * level.handlers
+    concurrency += level.running * level.handlers
     consider()
     // The levels up to here begin anew with each doubling, so that those far below do not hide these.
     const next = levels[i + 1]
     if (next !== undefined && Math.floor(Math.log2(next.running)) !== Math.floor(Math.log2(level.running))) {
-      if (handlers >= 100) handlers = time = company = 0
+      if (handlers >= 100) handlers = time = concurrency = 0
     }
   }
   return quick

@@ -1,0 +1,79 @@
+/** What the figures say about single causes, each as a number that the attribution weighs. */
+import type * as Figures from "../../Figures.js"
+import * as Histogram from "../../Histogram.js"
+import { receiveTime } from "./calls.js"
+import type { Lag } from "./lag.js"
+import { millisOf, ramp } from "./readings.js"
+
+export const cpuBound = ({ load }: Lag): number =>
+  load === undefined ? 0 : Math.max(ramp(load.utilization, 0.8, 0.95), ramp(load.delay, 30, 150))
+
+/** Of all calls, those that were throttled. */
+export const throttledShare = ({ now: { failedCalls, stats } }: Lag): number =>
+  failedCalls.throttled / Math.max(1, stats.polls + stats.settleCalls + stats.extendCalls)
+
+export const failedShare = ({ now, runs }: Lag): number => now.stats.failed / Math.max(1, runs)
+
+/** What ended by a lost lease, of all that ended. */
+export const lostShare = ({ now: { settled, stats } }: Lag): number =>
+  (stats.lost + stats.ackedLate) / Math.max(1, settled.count)
+
+/** Messages that a receive brings that brings any. */
+export const brought = ({ now: { stats } }: Lag): number | undefined => {
+  const receives = stats.polls - stats.emptyPolls - stats.receiveErrors
+  return receives <= 0 ? undefined : stats.received / receives
+}
+
+/** Which part of its permits it needs to hold what it holds for as long as it does, receives under way included. */
+export const occupancy = ({ now }: Lag): number => {
+  const { maxInFlight, received } = now.stats
+  const held = (Histogram.mean(now.settled) ?? 0) + (receiveTime(now) ?? 0)
+  return Math.max(now.fullFor / millisOf(now), (received * held) / millisOf(now) / maxInFlight)
+}
+
+/** How many groups had something in flight, on average, as the intervals ended. */
+export const activeGroups = ({ recent }: Lag): number =>
+  recent.reduce((sum, { groupsInFlight }) => sum + groupsInFlight, 0) / Math.max(1, recent.length)
+
+/** Messages of one id that failed again and again. */
+export const repeated = ({ now }: Lag): ReadonlyArray<{ readonly messageId: string; readonly failures: number }> => {
+  const counts = new Map<string, number>()
+  for (const { messageId } of now.recentFailures) counts.set(messageId, (counts.get(messageId) ?? 0) + 1)
+  return [...counts]
+    .map(([messageId, failures]) => ({ messageId, failures }))
+    .filter(({ failures }) => failures >= 3)
+    .sort((a, b) => b.failures - a.failures)
+}
+
+/** From the end of a handler to the confirmed ack, its wait for others of its batch included. */
+export const ackTime = ({ now }: Lag): number =>
+  Math.max(
+    0,
+    (Histogram.mean(now.settled) ?? 0) - (Histogram.mean(now.waited) ?? 0) - (Histogram.mean(now.handler) ?? 0)
+  )
+
+/** In how many of the intervals calls waited for a connection: of those in which calls were made, not paused ones. */
+export const connectionsFull = (recent: ReadonlyArray<Figures.Interval>): number => {
+  const calling = recent.filter((interval) => interval.pausedFor < millisOf(interval) / 2)
+  return (
+    calling.filter(
+      ({ connections }) => connections !== undefined && connections.waiting > 0 && connections.open >= connections.max
+    ).length / Math.max(1, calling.length)
+  )
+}
+
+/** How near the queue is to what it allows in flight. */
+export const windowFull = ({ inFlightLimit, now, samples }: Lag): number => {
+  const recent = samples.filter(({ at }) => at >= now.from - 1)
+  const inFlight = recent.reduce((sum, sample) => sum + sample.inFlight, 0) / Math.max(1, recent.length)
+  return ramp(inFlight / inFlightLimit, 0.85, 0.95)
+}
+
+export const hottestShare = ({ recent, stuck }: Lag): number =>
+  recent
+    .flatMap(({ groups }) => groups)
+    .filter(({ group }) => !stuck.some((other) => other.group === group))
+    .reduce((most, { share }) => Math.max(most, share), 0)
+
+/** Where leases are lost, work is done twice, and nobody knows what it takes once: 1 where none is. */
+export const onceOnly = (lag: Lag): number => 1 - ramp(lostShare(lag), 0.03, 0.15)

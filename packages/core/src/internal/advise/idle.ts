@@ -1,0 +1,78 @@
+/** Why slots stand idle though messages wait. */
+import * as Histogram from "../../Histogram.js"
+import {
+  ackTime,
+  activeGroups,
+  brought,
+  connectionsFull,
+  failedShare,
+  hottestShare,
+  occupancy,
+  throttledShare,
+  windowFull
+} from "./evidence.js"
+import type { Cause } from "./finding.js"
+import type { Lag } from "./lag.js"
+import { clamp, millisOf, ramp } from "./readings.js"
+
+/** Of a message's time with the calls that receive and ack it, the calls' part; all, where permits would do without it. */
+const ofCalls = ({ callTime, handlerTime = 0, now }: Lag, enough: number): number => {
+  const part = callTime / Math.max(1, callTime + handlerTime)
+  const wouldDo = ramp(part, 0.1, 0.4) * ramp(now.stats.maxInFlight / Math.max(1, enough), 1, 1.3)
+  return ramp(callTime, 30, 100) * (part + (1 - part) * wouldDo)
+}
+
+/** Shares out idle slots, the surest cause first; each takes a part of what those before it have left. */
+export const idleCauses = (lag: Lag, best: number, enough: number): Array<readonly [Cause, number]> => {
+  const { now, recent, slots, stuck } = lag
+  const { maxInFlight } = now.stats
+  const { ordered } = now.settings
+  const idle = Math.max(0.01, lag.idle / slots)
+  const partOfIdle = (millis: number) => clamp(millis / millisOf(now) / idle)
+  const full = ramp(occupancy(lag), 0.5, 0.75)
+  const shut = recent.filter(({ stages }) =>
+    stages.some(({ circuit }) => circuit !== undefined && circuit !== "all")
+  ).length
+  // Messages wait in the queue and it gives none, or they wait here for their turn.
+  const answered = Math.max(1, now.stats.polls - now.stats.receiveErrors)
+  const withheld = (1 - full) * (1 - now.fullReceives / answered)
+  const waiting = (Histogram.mean(now.waited) ?? 0) * now.waited.count
+  // On a queue without order they wait for others too, as in a batch; at a stage only for a lane.
+  const inLanes = ramp((ordered ? waiting / millisOf(now) : lag.waiting) / maxInFlight, 0.1, 0.4)
+  const groups = Math.max(0, activeGroups(lag) - stuck.length)
+  const few = ordered ? 1 - ramp(groups / Math.min(slots, maxInFlight), 0.8, 1) : 1
+  const hottest = hottestShare(lag)
+  const calls = ofCalls(lag, enough)
+  // Whether the turns of one group are taken all the time.
+  const hot = ramp((hottest * now.stats.received * (best + ackTime(lag))) / millisOf(now), 0.4, 0.8)
+  const confirming = 2 * (Histogram.mean(now.calls.ack) ?? 0)
+  const held = ramp((ackTime(lag) - confirming) / Math.max(1, Histogram.mean(now.settled) ?? 0), 0.2, 0.6)
+  const ofStuck = stuck.reduce((sum, { inFlight }) => sum + inFlight, 0) / maxInFlight
+  const failing =
+    now.failedCalls.transient / Math.max(1, now.stats.polls + now.stats.settleCalls + now.stats.extendCalls)
+  const short = (brought(lag) ?? now.settings.batchSize) < 0.7 * now.settings.batchSize
+  return [
+    ["CircuitOpen", shut / Math.max(1, recent.length)],
+    // A poller that was refused begins anew with one call at a time: what comes in after it is held up too.
+    [
+      "Throttled",
+      Math.max(partOfIdle(now.throttledFor), full * clamp(2 * throttledShare(lag)), ramp(throttledShare(lag), 0.1, 0.4))
+    ],
+    [
+      "RateLimited",
+      now.settings.rate === undefined ? 0 : ramp(now.stats.received / now.seconds / now.settings.rate, 0.8, 0.9)
+    ],
+    ["InFlightWindowFull", windowFull(lag)],
+    [
+      "StuckGroup",
+      stuck.length === 0 ? 0 : Math.max(ramp(ofStuck, 0.3, 0.9), withheld * (hottest >= 0.3 && groups >= 1 ? 0.5 : 1))
+    ],
+    ["HotGroup", few * Math.max(ordered ? hot : 0, Math.max(inLanes, ordered ? withheld : 0) * (1 - calls))],
+    // Permits of what failed and is held for its turn again.
+    ["Retries", full * ramp(failedShare(lag), 0.05, 0.3) * held],
+    ["SlowCalls", Math.max(partOfIdle(now.failingFor), ramp(failing, 0.1, 0.4))],
+    ["ConnectionsExhausted", ramp(connectionsFull(recent), 0, 0.3)],
+    ["SlowCalls", calls],
+    ["IntakeTooSmall", short ? 1 : full]
+  ]
+}

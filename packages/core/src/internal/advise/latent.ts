@@ -1,0 +1,35 @@
+/** What would hold the consumer up next. */
+import * as Histogram from "../../Histogram.js"
+import { ackTime, connectionsFull, hottestShare, onceOnly } from "./evidence.js"
+import type { Cause } from "./finding.js"
+import type { Lag } from "./lag.js"
+import { ramp } from "./readings.js"
+
+/**
+ * What would hold the consumer up next, were the rest mended: with what comes, and by what is known of it, the slots
+ * that it would fall short by.
+ */
+export const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray<readonly [Cause, number]> => {
+  const { now, slots } = lag
+  const needed = (sustained * best) / 1000
+  /** The part of what comes that is above so much, once it is clearly so. */
+  const above = (demand: number, most: number) =>
+    demand <= most ? 0 : (1 - most / demand) * ramp(demand / most, 1, 1.2)
+  const chain = best + ackTime(lag)
+  const receiving = lag.callTime - (Histogram.mean(now.calls.ack) ?? 0)
+  const permits = (sustained * (chain + receiving)) / 1000
+  const short = needed * above(permits, now.stats.maxInFlight)
+  const calls = ramp(lag.callTime, 30, 100) * (1 - best / Math.max(1, best + lag.callTime))
+  // A call that waits for a connection takes long for that.
+  const waits = ramp(connectionsFull(lag.recent), 0, 0.4)
+  const hottest = hottestShare(lag)
+  const ofHottest = now.settings.ordered ? hottest * above((hottest * sustained * chain) / 1000, 1) : 0
+  return [
+    ["RateLimited", now.settings.rate === undefined ? 0 : needed * above(sustained, now.settings.rate)],
+    ["TooFewSlots", needed * above(needed, slots) * onceOnly(lag)],
+    ["SlowCalls", short * calls * (1 - waits)],
+    ["ConnectionsExhausted", short * calls * waits],
+    ["IntakeTooSmall", short * (1 - calls)],
+    ["HotGroup", needed * ofHottest]
+  ]
+}

@@ -1,0 +1,60 @@
+/** How much longer handlers take than they did, and why: time has passed, or more run at once. */
+import { quickest } from "./concurrency.js"
+import { type Lag, meanTime } from "./lag.js"
+import { asManyBy } from "./probes.js"
+import { ramp } from "./readings.js"
+
+/** What handlers took as a rule that had about so many beside them. */
+const usualAt = ({ well }: Lag, running: number): number | undefined => {
+  const alike = well
+    .flatMap(({ byRunning }) => byRunning)
+    .filter((level) => level.running >= 0.7 * running && level.running <= 1.5 * running)
+  const handlers = alike.reduce((sum, level) => sum + level.handlers, 0)
+  return handlers < 8 ? undefined : alike.reduce((sum, level) => sum + level.time, 0) / handlers
+}
+
+/** What concurrency adds to what time explains: the quickest of many means is quick by chance too, so only what is plain. */
+const beside = (overQuick: number, byTime: number): number =>
+  byTime > 1 && overQuick < 1.5 * byTime ? 1 : Math.max(1, overQuick / byTime)
+
+/** How much longer a handler takes now than before: by time passed, and by how many run beside it. */
+export const stretched = (lag: Lag): { readonly byTime: number; readonly byConcurrency: number } => {
+  const { handlerTime, norm, now, perSlot, quick, running, several, usualTime } = lag
+  const none = { byTime: 1, byConcurrency: 1 }
+  if (handlerTime === undefined) return none
+  const { error, mean } = meanTime(now.handler)
+  const surely = handlerTime * Math.max(1 - (2 * error) / Math.max(mean, 1e-9), 0.5)
+  const overUsual = usualTime === undefined || surely < 1.15 * usualTime ? 1 : handlerTime / usualTime
+  const overQuick = quick === undefined || surely < 1.15 * quick.atMost ? 1 : handlerTime / quick.time
+  if (norm === undefined || usualTime === undefined) return { byTime: 1, byConcurrency: overQuick }
+  if (overUsual === 1 && overQuick === 1) return none
+  // The same concurrency before and now tells the two apart at once.
+  const then = several ? undefined : usualAt(lag, running * perSlot)
+  if (then !== undefined) {
+    const byTime = Math.min(overUsual, surely < 1.15 * then ? 1 : handlerTime / then)
+    return { byTime, byConcurrency: beside(overQuick, byTime) }
+  }
+  // Otherwise by the rate. A downstream that is full gives as much to many as it gave to few, or to more; one that gives
+  // less than it did as a rule has changed.
+  const before = norm.stats.handled / norm.seconds
+  const rate = now.stats.handled / now.seconds
+  const chance = 1 / Math.sqrt(Math.max(1, now.stats.handled))
+  if (rate < (0.97 - chance) * before) return { byTime: overUsual, byConcurrency: beside(overQuick, overUsual) }
+  // So does concurrency that changes meanwhile.
+  const near = several ? undefined : quickest(now.byRunning, running * perSlot)
+  if (near !== undefined && near.time >= 0.85 * handlerTime) return { byTime: overUsual, byConcurrency: 1 }
+  return { byTime: 1, byConcurrency: Math.max(overQuick, overUsual) }
+}
+
+/** Whether more at once only make each slower: 1 where the time grows as they do, 0 where it does not. */
+export const saturation = (
+  { handlerTime, perSlot, probes, quick, running, several }: Lag,
+  byConcurrency: number
+): number =>
+  asManyBy(probes, running) !== undefined
+    ? 1
+    : several
+      ? ramp(byConcurrency, 1.2, 1.8)
+      : quick === undefined || handlerTime === undefined || byConcurrency <= 1 || running * perSlot <= quick.running
+        ? 0
+        : ramp(Math.log(byConcurrency) / Math.log((running * perSlot) / quick.running), 0.3, 0.7)
