@@ -24,6 +24,7 @@ const withoutNotice = {
 export default defineWorkspace([
   project("core", "packages/core"),
   project("sqs", "packages/sqs", withoutNotice),
+  project("http", "packages/http"),
   project("dashboard", "packages/dashboard"),
   project("sql", "packages/sql"),
   project("redis", "packages/redis"),

@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const lowestPeers = process.env["PEERS"] === "lowest"
-const packages = ["core", "sqs", "dashboard", "sql", "redis", "dynamodb"]
+const packages = ["core", "sqs", "http", "dashboard", "sql", "redis", "dynamodb"]
 
 interface Manifest {
   readonly version: string
@@ -48,7 +48,37 @@ vi.setConfig({ testTimeout: 180_000, hookTimeout: 300_000 })
 
 let temporary = ""
 let consumer = ""
+/** A project with nothing but what a consumer and a producer need. */
+let bare = ""
 const tarballs: Record<string, string> = {}
+
+const quiet = ["--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+
+/** The peers that npm installs for a newcomer, or all, at the versions of this repository, or the lowest. */
+const peersOf = async (folders: ReadonlyArray<string>, which: "all" | "required"): Promise<Record<string, string>> => {
+  const peers: Record<string, string> = {}
+  for (const folder of folders) {
+    const { peerDependencies, peerDependenciesMeta } = await manifest(join(root, "packages", folder))
+    for (const [name, range] of Object.entries(peerDependencies)) {
+      if (which === "required" && peerDependenciesMeta?.[name]?.optional === true) continue
+      peers[name] = lowestPeers
+        ? range.replace(/^[\^~]|^>=/, "")
+        : (await manifest(join(root, "node_modules", name))).version
+    }
+  }
+  return peers
+}
+
+/** Makes of a folder a project with packages of ours, as packed, and their peers. */
+const install = async (folder: string, names: ReadonlyArray<string>, peers: Record<string, string>) => {
+  const own = names.map((name) => [`@millrace/${name}`, `file:${tarballs[name]}`])
+  await writeFile(
+    join(folder, "package.json"),
+    JSON.stringify({ private: true, type: "module", dependencies: { ...Object.fromEntries(own), ...peers } })
+  )
+  // The lowest peers would not suit the newest of their own peers, which npm would add; none of those is needed.
+  await run(folder, "npm", "install", ...quiet, ...(lowestPeers ? ["--legacy-peer-deps"] : []))
+}
 
 beforeAll(async () => {
   temporary = await mkdtemp(join(tmpdir(), "millrace-packaging-"))
@@ -60,25 +90,11 @@ beforeAll(async () => {
     tarballs[name] = join(temporary, `millrace-${name}-${(await manifest(folder)).version}.tgz`)
   }
 
-  // The peers are installed as npm chooses them for a newcomer, but at the versions of this repository, or the lowest.
-  const peers: Record<string, string> = {}
-  for (const folder of packages) {
-    const { peerDependencies } = await manifest(join(root, "packages", folder))
-    for (const [name, range] of Object.entries(peerDependencies)) {
-      peers[name] = lowestPeers
-        ? range.replace(/^[\^~]|^>=/, "")
-        : (await manifest(join(root, "node_modules", name))).version
-    }
-  }
   await cp(join(root, "test/packaging/consumer"), consumer, { recursive: true })
-  const own = packages.map((name) => [`@millrace/${name}`, `file:${tarballs[name]}`])
-  await writeFile(
-    join(consumer, "package.json"),
-    JSON.stringify({ private: true, type: "module", dependencies: { ...Object.fromEntries(own), ...peers } })
-  )
-  const quiet = ["--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-  // The lowest peers would not suit the newest of their own peers, which npm would add; none of those is needed.
-  await run(consumer, "npm", "install", ...quiet, ...(lowestPeers ? ["--legacy-peer-deps"] : []))
+  await install(consumer, packages, await peersOf(packages, "all"))
+  bare = join(temporary, "bare")
+  await cp(join(root, "test/packaging/consumer"), bare, { recursive: true })
+  await install(bare, ["core", "sqs"], await peersOf(["core", "sqs"], "required"))
 })
 
 afterAll(() => rm(temporary, { recursive: true, force: true }))
@@ -141,12 +157,57 @@ describe.each(packages)("the tarball of %s", (name) => {
       .map((file) => file.replaceAll("\\", "/"))
       .filter((file) => /(^|\/)internal\/.*\.js$/.test(file) || file === "bin.js")
       .map((file) => `@millrace/${name}/${file.replace(/\.js$/, "")}`)
-    expect(hidden).not.toEqual([])
+    if (name !== "http") expect(hidden).not.toEqual([])
     const refused = `for (const path of ${JSON.stringify(hidden)})
         await import(path).then(() => console.log(path), (error) => {
           if (error.code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error
         })`
     expect(await run(consumer, process.execPath, "--input-type=module", "--eval", refused)).toBe("")
+  })
+})
+
+describe("a project that only consumes and produces", () => {
+  it("gets no HTTP server, nor another package that only some modules need", async () => {
+    const scopes = ["@effect", "@aws-sdk"]
+    const present = await Promise.all(
+      scopes.map((scope) => readdir(join(bare, "node_modules", scope)).catch(() => [] as ReadonlyArray<string>))
+    )
+    expect(present.flat().filter((name) => /^(platform|client-(?!sqs$))/.test(name))).toEqual([])
+  })
+
+  it("type-checks and runs, and so does the emulator's command", async () => {
+    await writeFile(
+      join(bare, "main.ts"),
+      `import { Pipeline } from "@millrace/core"
+      import { SqsConsumer, SqsProducer } from "@millrace/sqs"
+      import { SqsEmulator } from "@millrace/sqs/emulator"
+      import { Effect, Stream } from "effect"
+
+      const program = Effect.gen(function* () {
+        const orders = yield* SqsProducer.make("orders")
+        yield* Stream.run(Stream.make("a", "b", "c"), orders.sink)
+        const handled = SqsConsumer.stream("orders").pipe(
+          Pipeline.process((body) => Effect.succeed(body)),
+          Stream.take(3),
+          Stream.runCollect
+        )
+        console.log([...(yield* handled)].sort().join(", "))
+      }).pipe(Effect.scoped)
+      await Effect.runPromise(Effect.provide(program, SqsEmulator.layer({ queues: { orders: {} } })))`
+    )
+    await tool(bare, tsc, "-p", ".", "--skipLibCheck")
+    expect((await run(bare, process.execPath, "main.js")).trim()).toBe("a, b, c")
+    expect(await run(bare, "npm", "exec", "--no", "--", "@millrace/sqs", "--help")).toContain("millrace-sqs emulator")
+  })
+
+  it.each([
+    ["S3ObjectStore", "@aws-sdk/client-s3"],
+    ["cloudwatch", "@aws-sdk/client-cloudwatch"]
+  ])("is told by %s that it needs %s", async (path, peer) => {
+    const program = `await import("@millrace/sqs/${path}").then(() => {}, ({ message }) => console.log(message))`
+    expect(await run(bare, process.execPath, "--input-type=module", "--eval", program)).toContain(
+      `Cannot find package '${peer}'`
+    )
   })
 })
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 /** `millrace-sqs emulator`: the SQS emulator over HTTP, until it is interrupted. */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Cause from "effect/Cause"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import { SqsEmulator, SqsHttp } from "./emulator/index.js"
 import * as Command from "./internal/emulator/Command.js"
@@ -28,7 +30,8 @@ const exitWith = (code: number) =>
 
 const asked = Command.read(process.argv.slice(2))
 
-NodeRuntime.runMain(
+// By hand, so that the command needs nothing that a consumer does not need.
+const fiber = Effect.runFork(
   asked instanceof Command.Print
     ? Effect.zipRight(
         asked.failed ? Console.error(asked.text) : Console.log(asked.text),
@@ -36,3 +39,15 @@ NodeRuntime.runMain(
       )
     : Effect.catchAll(emulator(asked), (error) => Effect.zipRight(Console.error(error.message), exitWith(1)))
 )
+
+const stop = () => fiber.unsafeInterruptAsFork(FiberId.none)
+process.once("SIGINT", stop)
+process.once("SIGTERM", stop)
+fiber.addObserver((exit) => {
+  process.off("SIGINT", stop)
+  process.off("SIGTERM", stop)
+  if (Exit.isFailure(exit) && !Exit.isInterrupted(exit)) {
+    console.error(Cause.pretty(exit.cause))
+    process.exitCode = 1
+  }
+})

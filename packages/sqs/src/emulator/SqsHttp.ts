@@ -10,7 +10,6 @@
 import { isUtf8 } from "node:buffer"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
-import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -26,6 +25,7 @@ import type { Api } from "../internal/emulator/Calls.js"
 import * as Door from "../internal/emulator/Door.js"
 import { before, type Failure } from "../internal/emulator/Failure.js"
 import * as Hosts from "../internal/emulator/Hosts.js"
+import { listen } from "../internal/emulator/Listen.js"
 import type { Answer } from "../internal/emulator/Protocol.js"
 import { InvalidEmulatorOptions, SqsEmulator } from "./SqsEmulator.js"
 
@@ -92,12 +92,7 @@ export const make = (
     node.maxConnections = maxConnections
     // Room is made where connections only wait for their client's next request.
     node.on("drop", () => node.closeIdleConnections())
-    const server = yield* Effect.mapError(
-      NodeHttpServer.make(() => node, { port, host }),
-      ({ cause }) => cannotListen(host, port, cause)
-    )
-    // Long polls would hold up the server's end by their 20 seconds.
-    yield* Effect.addFinalizer(() => Effect.sync(() => node.closeAllConnections()))
+    const listening = yield* Effect.mapError(listen(node, { port, host }), (cause) => cannotListen(host, port, cause))
     const runFork = yield* FiberSet.makeRuntime<never, Answer>()
     const draw = Random.nextIntBetween(0, 2 ** 32)
     const requestId = Door.requestIds([yield* draw, yield* draw])
@@ -111,8 +106,6 @@ export const make = (
       })
     )
     node.on("clientError", ({ code }: NodeJS.ErrnoException, socket) => refuseUnread(code, socket, requestId()))
-    const address = server.address
-    const listening = address._tag === "TcpAddress" ? address.port : port
     return {
       host,
       port: listening,
@@ -127,9 +120,8 @@ const checks: InvalidOptions.Checks<Options> = {
   maxConnections: InvalidOptions.aWholeNumber({ min: 1 })
 }
 
-const cannotListen = (host: string, port: number, cause: unknown): PortInUse | CannotListen => {
-  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
-  return code === "EADDRINUSE"
+const cannotListen = (host: string, port: number, cause: NodeJS.ErrnoException): PortInUse | CannotListen =>
+  cause.code === "EADDRINUSE"
     ? new PortInUse({
         host,
         port,
@@ -139,9 +131,8 @@ const cannotListen = (host: string, port: number, cause: unknown): PortInUse | C
         host,
         port,
         cause,
-        message: `Cannot listen on port ${port} of ${host} (${code}). Take an address of this machine, such as 127.0.0.1, and a port above 1023.`
+        message: `Cannot listen on port ${port} of ${host} (${cause.code}). Take an address of this machine, such as 127.0.0.1, and a port above 1023.`
       })
-}
 
 /** Milliseconds for a request's headers, for all of it, and for the next one on the same connection. */
 const settings = {

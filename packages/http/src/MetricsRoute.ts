@@ -1,8 +1,5 @@
 /**
- * Effect's metrics over HTTP, those of consumers among them, as the text that Prometheus scrapes. It costs no call to SQS.
- *
- * Not in the package's barrel, so that who has no HTTP server does not load one: import it from
- * `@millrace/sqs/MetricsRoute`.
+ * Effect's metrics over HTTP, those of consumers among them, as the text that Prometheus scrapes. It costs no call to the queue.
  *
  * @see https://prometheus.io/docs/instrumenting/exposition_formats/
  * @example

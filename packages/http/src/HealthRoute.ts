@@ -1,9 +1,6 @@
 /**
  * The health of consumers over HTTP, for a container's probe: 200 where all are well, 503 where one is not, and in both
- * cases why, as JSON. It asks nobody and costs no call to SQS.
- *
- * Not in the package's barrel, so that who has no HTTP server does not load one: import it from
- * `@millrace/sqs/HealthRoute`.
+ * cases why, as JSON. It asks nobody and costs no call to the queue.
  *
  * @example
  * HttpRouter.empty.pipe(

@@ -1,0 +1,2 @@
+export * as HealthRoute from "./HealthRoute.js"
+export * as MetricsRoute from "./MetricsRoute.js"
