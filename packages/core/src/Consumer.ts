@@ -18,7 +18,7 @@ import * as Stream from "effect/Stream"
 import * as Delivery from "./Delivery.js"
 import type * as Figures from "./Figures.js"
 import * as Health from "./Health.js"
-import { Intake, unlimited } from "./Intake.js"
+import { Intake } from "./Intake.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { largest } from "./internal/data/largest.js"
 import { Quantiles } from "./internal/data/quantiles.js"
@@ -37,14 +37,17 @@ import { Notices, placeOf, without } from "./internal/observe/notices.js"
 import { Observer } from "./internal/observe/observer.js"
 import { type Destination, destinationOf, traced } from "./internal/observe/span.js"
 import { Phase } from "./internal/settle/oneSettlement.js"
+import { unlimited } from "./internal/receive/tokens.js"
 import { LeaseKeeper } from "./LeaseKeeper.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
+import * as Quota from "./Quota.js"
 import * as Reason from "./Reason.js"
 import * as Settlement from "./Settlement.js"
 import * as Settler from "./Settler.js"
 import * as Tunable from "./Tunable.js"
 
-export interface Options {
+/** @typeParam Q - how its quota may fail. */
+export interface Options<out Q = never> {
   /** Names the consumer in metrics and logs. Default: the queue's name. */
   readonly name?: string | undefined
   /**
@@ -57,6 +60,11 @@ export interface Options {
    * 1). No message is leased while it waits for its turn. Default: no limit.
    */
   readonly rate?: { readonly perSecond: number | Tunable.Tunable; readonly burst?: number | undefined } | undefined
+  /**
+   * What a downstream lets all processes do together: `Quota.make`. Nothing is leased while it waits for its turn. Default:
+   * none.
+   */
+  readonly quota?: Quota.Quota<Q> | undefined
   /** How long one receive waits for a first message: from 1 second. Default: the queue's longest (SQS: 20 seconds). */
   readonly wait?: Duration.DurationInput | undefined
   /**
@@ -107,6 +115,7 @@ export const checks: InvalidOptions.Checks<Options> = {
     perSecond: InvalidOptions.checkedBelow,
     burst: InvalidOptions.aWholeNumber({ min: 1 })
   }),
+  quota: Quota.check,
   wait: InvalidOptions.time(),
   linger: InvalidOptions.time(),
   receiveRetry: InvalidOptions.schedule,
@@ -161,7 +170,7 @@ export interface Consumer<E> {
   readonly health: (options?: Health.Options) => Effect.Effect<Health.Health>
 }
 
-class Engine<E> {
+class Engine<E, Q> {
   readonly queueName: string
   readonly destination: Destination
   readonly queue: LeaseQueue.LeaseQueue<E>
@@ -169,7 +178,7 @@ class Engine<E> {
   readonly observer = new Observer()
   readonly notices: Notices
   readonly opened: OpenedBodies
-  readonly intake: Intake<E, Delivery.Delivery<string>>
+  readonly intake: Intake<E, Delivery.Delivery<string>, Q>
   readonly settler: Settler.Settler
   readonly keeper: LeaseKeeper<E, InFlight>
   readonly ordered: boolean
@@ -222,7 +231,7 @@ class Engine<E> {
   constructor(
     queue: LeaseQueue.LeaseQueue<E>,
     name: string,
-    options: Checked,
+    options: Checked<Q>,
     clock: Clock.Clock,
     runFork: <A, E2>(effect: Effect.Effect<A, E2>) => Fiber.RuntimeFiber<A, E2>
   ) {
@@ -1245,7 +1254,7 @@ const outcomes = {
   Leave: "left"
 } as const satisfies Record<Settlement.Settlement["_tag"], Settlement.Outcome>
 
-interface Checked extends Options {
+interface Checked<out Q> extends Options<Q> {
   readonly maxInFlight: Tunable.Tunable
   readonly rate: { readonly perSecond: Tunable.Tunable; readonly burst: number | undefined }
   readonly flushWithin: Duration.Duration
@@ -1256,7 +1265,7 @@ interface Checked extends Options {
 }
 
 /** @internal What can be changed while a consumer runs, as its options have it. */
-export const tunables = ({ maxInFlight = 100, rate }: Options) =>
+export const tunables = ({ maxInFlight = 100, rate }: Options<unknown>) =>
   Effect.gen(function* () {
     return {
       maxInFlight: yield* Tunable.from("maxInFlight", maxInFlight, { min: 1, max: 120_000, whole: true }),
@@ -1269,12 +1278,12 @@ export const tunables = ({ maxInFlight = 100, rate }: Options) =>
     }
   })
 
-const checkAll = (queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDuration">, options: Options) =>
+const checkAll = <Q>(queue: Pick<LeaseQueue.LeaseQueue<never>, "limits" | "leaseDuration">, options: Options<Q>) =>
   Effect.gen(function* () {
     yield* InvalidOptions.check("a consumer", options, checks)
     const { drainDeadline, fatalGrace, flushWithin, pollGrace } = options
     yield* InvalidOptions.warnOfBareNumbers({ drainDeadline, fatalGrace, flushWithin, pollGrace })
-    const checked: Checked = {
+    const checked: Checked<Q> = {
       ...options,
       ...(yield* tunables(options)),
       wait: yield* InvalidOptions.duration("wait", options.wait ?? queue.limits.maxWait, {
@@ -1305,18 +1314,22 @@ export const deadlineOf = (
     )
   )
 
-const makeEngine = <E>(queue: LeaseQueue.LeaseQueue<E>, options: Options) =>
+const makeEngine = <E, Q>(queue: LeaseQueue.LeaseQueue<E>, options: Options<Q>) =>
   Effect.gen(function* () {
     const checked = yield* checkAll(queue, options)
     const clock = yield* Effect.clock
     // Made in an uninterruptible region, maybe; what it forks must be interruptible all the same.
     const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
     const called = checked.spans === true ? traced(queue) : queue
-    const engine = new Engine(called, checked.name ?? queue.name, checked, clock, Runtime.runFork(runtime))
+    const engine = new Engine<E, Q>(called, checked.name ?? queue.name, checked, clock, Runtime.runFork(runtime))
     return { engine, checked } as const
   })
 
-const source = <E>(engine: Engine<E>, checked: Checked, joins: boolean): Stream.Stream<Delivery.Delivery<string>, E> =>
+const source = <E, Q>(
+  engine: Engine<E, Q>,
+  checked: Checked<Q>,
+  joins: boolean
+): Stream.Stream<Delivery.Delivery<string>, E | Q> =>
   Stream.fromPull(
     Effect.gen(function* () {
       yield* Effect.addFinalizer(() => engine.closeSource)
@@ -1348,10 +1361,10 @@ const source = <E>(engine: Engine<E>, checked: Checked, joins: boolean): Stream.
  *
  * Fails with `InvalidOptions` where an option cannot work.
  */
-export const make = <E>(
+export const make = <E, Q = never>(
   queue: LeaseQueue.LeaseQueue<E>,
-  options: Options = {}
-): Effect.Effect<Consumer<E>, InvalidOptions.InvalidOptions, Scope.Scope> =>
+  options: Options<Q> = {}
+): Effect.Effect<Consumer<E | Q>, InvalidOptions.InvalidOptions, Scope.Scope> =>
   Effect.gen(function* () {
     const { checked, engine } = yield* makeEngine(queue, options)
     yield* Effect.addFinalizer(() => engine.drain(Duration.zero))
@@ -1377,8 +1390,8 @@ export const make = <E>(
  *
  * Fails with `InvalidOptions` where an option cannot work, and with the queue's error where it is fatal.
  */
-export const stream = <E>(
+export const stream = <E, Q = never>(
   queue: LeaseQueue.LeaseQueue<E>,
-  options: Options = {}
-): Stream.Stream<Delivery.Delivery<string>, E | InvalidOptions.InvalidOptions> =>
+  options: Options<Q> = {}
+): Stream.Stream<Delivery.Delivery<string>, E | Q | InvalidOptions.InvalidOptions> =>
   Stream.unwrap(Effect.map(makeEngine(queue, options), ({ checked, engine }) => source(engine, checked, true)))

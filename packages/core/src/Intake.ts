@@ -18,15 +18,19 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import { within } from "./internal/effect/within.js"
+import { TokenBucket, type Tokens } from "./internal/receive/tokens.js"
 import { Stopwatch } from "./internal/observe/observer.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
+import type { Quota } from "./Quota.js"
 import type { Tunable } from "./Tunable.js"
 
-export interface Options {
+export interface Options<out Q = never> {
   /** Messages in flight at once, at most: prefetched, waiting, running, and waiting for their settlement. */
   readonly maxInFlight: Tunable
   /** Messages received a second, at most, and how many at once after a pause. Default: no limit. */
   readonly rate?: { readonly perSecond: Tunable; readonly burst: number | undefined } | undefined
+  /** What all processes may receive together. */
+  readonly quota?: Quota<Q> | undefined
   /** How long one receive waits for a first message. Default: the queue's `limits.maxWait`. */
   readonly wait?: Duration.DurationInput | undefined
   /** How long an open receive is awaited on stop before it is aborted. Default 2 seconds. */
@@ -41,7 +45,7 @@ export interface Options {
 }
 
 /** What it needs of the consumer that it works for. */
-export interface Host<E, A> {
+export interface Host<E, A, Q = never> {
   readonly queue: LeaseQueue.LeaseQueue<E>
   readonly runFork: <B, E2>(effect: Effect.Effect<B, E2>) => Fiber.RuntimeFiber<B, E2>
   readonly now: () => number
@@ -53,7 +57,7 @@ export interface Host<E, A> {
   /** A receive has failed; whether it is tried again. */
   readonly onError: (error: E, kind: LeaseQueue.ErrorKind, again: boolean) => void
   /** The stream ends with this. */
-  readonly onFailure: (cause: Cause.Cause<E>) => void
+  readonly onFailure: (cause: Cause.Cause<E | Q>) => void
   /** An aborted receive may have leased this many messages to nobody. */
   readonly onStranded: (messages: number) => void
 }
@@ -90,63 +94,8 @@ const longestRoundTrip = 1000
 /** An empty answer that comes sooner did not wait: the next receive must, or the queue is polled in a hot loop. */
 const shortestWait = 500
 
-/** The rate that is none. */
-export const unlimited = Number.MAX_SAFE_INTEGER
-
-/** The right to receive so many messages: it fills at a rate, up to a burst (of a second, where none is given). */
-class TokenBucket {
-  readonly #burst: number | undefined
-  readonly #perSecond: () => number
-  readonly #now: () => number
-  #tokens: number
-  #at: number
-
-  constructor(burst: number | undefined, perSecond: () => number, now: () => number) {
-    this.#burst = burst
-    this.#perSecond = perSecond
-    this.#now = now
-    this.#tokens = this.burst
-    this.#at = now()
-  }
-
-  get #isUnlimited(): boolean {
-    return this.#perSecond() === unlimited
-  }
-
-  get burst(): number {
-    return this.#isUnlimited ? unlimited : (this.#burst ?? Math.max(1, Math.ceil(this.#perSecond())))
-  }
-
-  #fill(): void {
-    const now = this.#now()
-    this.#tokens = Math.min(this.burst, this.#tokens + ((now - this.#at) * this.#perSecond()) / 1000)
-    this.#at = now
-  }
-
-  available(): number {
-    if (this.#isUnlimited) return unlimited
-    this.#fill()
-    // A millisecond's rounding must not cost a turn.
-    return Math.floor(this.#tokens + 1e-6)
-  }
-
-  take(n: number): void {
-    if (!this.#isUnlimited) this.#tokens -= n
-  }
-
-  /** What was asked for and did not come. */
-  giveBack(n: number): void {
-    if (!this.#isUnlimited) this.#tokens += n
-  }
-
-  millisUntil(n: number): number {
-    this.#fill()
-    return Math.max(1, Math.ceil(((n - this.#tokens) * 1000) / this.#perSecond()))
-  }
-}
-
-export class Intake<E, A> {
-  readonly #host: Host<E, A>
+export class Intake<E, A, Q = never> {
+  readonly #host: Host<E, A, Q>
   readonly #retry: Schedule.Schedule<unknown>
   readonly #wait: Duration.Duration
   readonly #pollGrace: Duration.Duration
@@ -154,8 +103,9 @@ export class Intake<E, A> {
 
   /** Permits. */
   readonly #maxInFlight: Tunable
-  readonly #bucket: TokenBucket | undefined
-  #refill: Fiber.RuntimeFiber<void> | undefined
+  /** Of the rate, and of the quota. */
+  readonly #tokens: ReadonlyArray<Tokens<Q>>
+  #refill: Fiber.RuntimeFiber<void, Q> | undefined
   #unsubscribe: ReadonlyArray<() => void>
   inFlight = 0
   #reserved = 0
@@ -211,7 +161,7 @@ export class Intake<E, A> {
   #received = false
   #stopping = false
   #over = false
-  #failure: Cause.Cause<E> | undefined
+  #failure: Cause.Cause<E | Q> | undefined
   #backoff: Fiber.RuntimeFiber<unknown, unknown> | undefined
   /** How far the pauses after failures, and after empty answers that did not wait, have grown. */
   #drivers: { failed?: Schedule.ScheduleDriver<unknown>; empty?: Schedule.ScheduleDriver<unknown> } = {}
@@ -229,10 +179,14 @@ export class Intake<E, A> {
   #handedOver = 0
   #rateSince: number
 
-  constructor(host: Host<E, A>, options: Options) {
+  constructor(host: Host<E, A, Q>, options: Options<Q>) {
     this.#host = host
     this.#maxInFlight = options.maxInFlight
-    this.#bucket = options.rate && new TokenBucket(options.rate.burst, options.rate.perSecond.unsafeGet, host.now)
+    const { quota, rate } = options
+    this.#tokens = [
+      ...(rate === undefined ? [] : [new TokenBucket(rate.burst, rate.perSecond.unsafeGet, host.now)]),
+      ...(quota === undefined ? [] : [quota.tokens(host.now)])
+    ]
     const retuned = () => {
       // What waits for tokens has reckoned with the old rate.
       this.#refill?.unsafeInterruptAsFork(FiberId.none)
@@ -263,7 +217,7 @@ export class Intake<E, A> {
   /** What a receive may ask for: permits, and tokens where the rate is limited. */
   #free(): number {
     const permits = this.maxInFlight - this.inFlight - this.#reserved
-    return this.#bucket === undefined ? permits : Math.min(permits, this.#bucket.available())
+    return this.#tokens.reduce((least, tokens) => Math.min(least, tokens.available()), permits)
   }
 
   #paused = false
@@ -290,7 +244,7 @@ export class Intake<E, A> {
   }
 
   /** The next deliveries, as soon as there are any. Ends when the intake has stopped; fails when it can not go on. */
-  readonly pull: Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> = Effect.suspend(() => {
+  readonly pull: Effect.Effect<Chunk.Chunk<A>, Option.Option<E | Q>> = Effect.suspend(() => {
     const ready = this.#take()
     if (ready !== undefined) return ready
     this.#starving = true
@@ -318,7 +272,7 @@ export class Intake<E, A> {
     )
   }
 
-  #take(): Effect.Effect<Chunk.Chunk<A>, Option.Option<E>> | undefined {
+  #take(): Effect.Effect<Chunk.Chunk<A>, Option.Option<E | Q>> | undefined {
     if (!this.#hasNews()) return undefined
     if (this.#failure !== undefined) return Effect.failCause(Cause.map(this.#failure, Option.some))
     if (this.#over) return Effect.fail(Option.none())
@@ -345,7 +299,7 @@ export class Intake<E, A> {
       // Nothing is here or open and a reader waits, or what is here will not last until the next answer.
       const starving = this.#starving && this.#open.size === 0 && this.#prefetched.length === 0
       if (!starving && !this.#runsLow()) return
-      const most = Math.min(this.maxInFlight, this.#bucket?.burst ?? Number.POSITIVE_INFINITY)
+      const most = this.#tokens.reduce((least, { burst }) => Math.min(least, burst), this.maxInFlight)
       const full = Math.min(this.#host.queue.limits.batchSize, most)
       const free = this.#free()
       // Fewer than a full batch only where a slot would starve: every call is billed.
@@ -361,14 +315,15 @@ export class Intake<E, A> {
 
   /** Where permits are free and tokens are not: looks again when there are so many. */
   #awaitTokens(wanted: number): void {
-    const bucket = this.#bucket
-    if (bucket === undefined || this.#refill !== undefined || bucket.available() >= wanted) return
-    const fiber = this.#host.runFork(Effect.sleep(bucket.millisUntil(wanted)))
+    const short = this.#tokens.find((tokens) => tokens.available() < wanted)
+    if (short === undefined || this.#refill !== undefined) return
+    const fiber = this.#host.runFork(short.until(wanted))
     this.#refill = fiber
-    fiber.addObserver(() => {
+    fiber.addObserver((exit) => {
       if (this.#refill !== fiber) return
       this.#refill = undefined
-      this.poke()
+      if (Exit.isFailure(exit)) this.#fail(exit.cause)
+      else this.poke()
     })
   }
 
@@ -390,7 +345,7 @@ export class Intake<E, A> {
     const repeated = queue.limits.ordered ? this.#lostAttempt(max) : undefined
     const poll: Poll = { max: repeated?.max ?? max, sentAt: now(), attempt: repeated, fiber: undefined }
     this.#reserved += poll.max
-    this.#bucket?.take(poll.max)
+    for (const tokens of this.#tokens) tokens.take(poll.max)
     this.#open.add(poll)
     this.receivingSince ??= poll.sentAt
     this.#host.onPoll()
@@ -424,7 +379,7 @@ export class Intake<E, A> {
   #answered(poll: Poll, exit: Exit.Exit<ReadonlyArray<LeaseQueue.Message>, E>): void {
     this.#open.delete(poll)
     this.#reserved -= poll.max
-    this.#bucket?.giveBack(poll.max - (Exit.isSuccess(exit) ? exit.value.length : 0))
+    for (const tokens of this.#tokens) tokens.giveBack(poll.max - (Exit.isSuccess(exit) ? exit.value.length : 0))
     if (Exit.isSuccess(exit)) this.#succeeded(poll, exit.value)
     else this.#failed(poll, exit)
     if (this.#open.size === 0 && this.#backoff === undefined) this.receivingSince = undefined
@@ -509,11 +464,11 @@ export class Intake<E, A> {
   }
 
   /** Ends the stream with an error. */
-  fail(error: E): void {
+  fail(error: E | Q): void {
     this.#fail(Cause.fail(error))
   }
 
-  #fail(cause: Cause.Cause<E>): void {
+  #fail(cause: Cause.Cause<E | Q>): void {
     if (this.#failure === undefined) {
       this.#failure = cause
       if (!this.#stopping) this.#host.onFailure(cause)

@@ -1,0 +1,107 @@
+/**
+ * Several streams of deliveries as one, each with its part of what is handed over while all have something. Each has one
+ * chunk waiting here, at most: more is pulled from it when that has been taken.
+ */
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { type Delivery, inFlight } from "../../Delivery.js"
+import type { Turns } from "../receive/turns.js"
+
+interface Inlet<A, E> {
+  waiting: ReadonlyArray<Delivery<A, E>> | undefined
+  wake: (() => void) | undefined
+}
+
+class Merge<A, E, EX> {
+  readonly #turns: Turns
+  readonly #inlets: ReadonlyArray<Inlet<A, E>>
+  #open: number
+  #failure: Cause.Cause<EX> | undefined
+  #wakeReader: (() => void) | undefined
+
+  constructor(turns: Turns, inlets: number) {
+    this.#turns = turns
+    this.#inlets = Array.from({ length: inlets }, () => ({ waiting: undefined, wake: undefined }))
+    this.#open = inlets
+  }
+
+  run<RX>(stream: Stream.Stream<Delivery<A, E>, EX, RX>, index: number): Effect.Effect<void, never, RX> {
+    return Stream.runForEachChunk(stream, (chunk) => this.#offer(Chunk.toReadonlyArray(chunk), index)).pipe(
+      Effect.exit,
+      Effect.map((exit) => {
+        this.#open--
+        if (Exit.isFailure(exit)) this.#failure ??= exit.cause
+        this.#wake()
+      })
+    )
+  }
+
+  #offer(deliveries: ReadonlyArray<Delivery<A, E>>, index: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const inlet = this.#inlets[index]
+      if (inlet === undefined || deliveries.length === 0) return Effect.void
+      inlet.waiting = deliveries
+      // What waits here for its turn is not forgotten.
+      for (const delivery of deliveries) inFlight(delivery).awaited = true
+      this.#wake()
+      return this.#untilTaken(inlet)
+    })
+  }
+
+  // A fiber may lose its turn after it has looked and before it waits here, so it looks again.
+  #untilTaken(inlet: Inlet<A, E>): Effect.Effect<void> {
+    return Effect.async<void>((resume) => {
+      if (inlet.waiting === undefined) return resume(Effect.void)
+      inlet.wake = () => resume(Effect.void)
+    })
+  }
+
+  #wake(): void {
+    const wake = this.#wakeReader
+    this.#wakeReader = undefined
+    wake?.()
+  }
+
+  #take(): Chunk.Chunk<Delivery<A, E>> | undefined {
+    const turn = this.#turns.next((member) => this.#inlets[member]?.waiting !== undefined)
+    const inlet = turn && this.#inlets[turn.member]
+    const taken = inlet?.waiting
+    if (turn === undefined || inlet === undefined || taken === undefined) return undefined
+    inlet.waiting = undefined
+    this.#turns.took(turn.member, taken.length)
+    inlet.wake?.()
+    inlet.wake = undefined
+    return Chunk.unsafeFromArray([...taken])
+  }
+
+  readonly pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>> = Effect.suspend(() => {
+    if (this.#failure !== undefined) return Effect.failCause(Cause.map(this.#failure, Option.some))
+    const taken = this.#take()
+    if (taken !== undefined) return Effect.succeed(taken)
+    if (this.#open === 0) return Effect.fail(Option.none())
+    return Effect.zipRight(this.#untilWoken, this.pull)
+  })
+
+  readonly #untilWoken = Effect.async<void>((resume) => {
+    const news = this.#failure !== undefined || this.#open === 0 || this.#inlets.some(({ waiting }) => waiting)
+    if (news) return resume(Effect.void)
+    this.#wakeReader = () => resume(Effect.void)
+  })
+}
+
+/** @internal */
+export const mergeStage = <A, E, EX, RX>(
+  streams: ReadonlyArray<Stream.Stream<Delivery<A, E>, EX, RX>>,
+  turns: Turns
+): Stream.Stream<Delivery<A, E>, EX, RX> =>
+  Stream.fromPull(
+    Effect.gen(function* () {
+      const merge = new Merge<A, E, EX>(turns, streams.length)
+      yield* Effect.forEach(streams, (stream, i) => Effect.forkScoped(merge.run(stream, i)), { discard: true })
+      return merge.pull
+    })
+  )
