@@ -18,9 +18,11 @@ import { type DecodeError, type Delivery, inFlight, map as mapDelivery, withBody
 import * as InvalidOptions from "./InvalidOptions.js"
 import { saysYes } from "./internal/foreign/answer.js"
 import { decodeStage } from "./internal/handOver/decodeStage.js"
+import { mergeStage } from "./internal/handOver/merge.js"
 import { onLoop } from "./internal/observe/loopTime.js"
 import { type Guard, guard } from "./internal/once/guard.js"
 import type { Once } from "./internal/once/terms.js"
+import { weighted } from "./internal/receive/turns.js"
 import { type Batch, batchStage } from "./internal/run/batchStage.js"
 import { mapEffectStage } from "./internal/run/mapEffectStage.js"
 import { processBatchesStage } from "./internal/run/processBatchesStage.js"
@@ -224,6 +226,61 @@ export const settle =
         })(self)
       )
     )
+
+// ------------------------------------------------------------------------------------------------------------ merge
+
+export interface MergeOptions {
+  /**
+   * Which part each stream has of what is handed over while all have something, in their order: at least 0.001 each. Default:
+   * equal parts.
+   */
+  readonly weights?: ReadonlyArray<number> | undefined
+}
+
+const mergeChecks: InvalidOptions.Checks<MergeOptions> = {
+  weights: InvalidOptions.list(InvalidOptions.aNumber({ min: 0.001 }))
+}
+
+type Merged<S> = S extends Stream.Stream<Delivery<infer A, infer E>, unknown, unknown> ? Delivery<A, E> : never
+type BodyOf<D> = D extends Delivery<infer A, unknown> ? A : never
+type FailureOf<D> = D extends Delivery<unknown, infer E> ? E : never
+
+/**
+ * Several streams of deliveries as one: while all have something, each has its part of what is handed over, and none waits
+ * for another. Each delivery settles at its own queue. Ends when all have ended, and fails with the first that fails.
+ *
+ * `Stream.merge` does not share: of two full queues it hands over nearly all of the first one's. Each stream keeps its own
+ * `maxInFlight`; for one bound and one order over several queues see `Prioritized`.
+ *
+ * Fails with `InvalidOptions` where an option cannot work.
+ */
+export function merge<const S extends ReadonlyArray<Deliveries<unknown, unknown, unknown, unknown>>>(
+  streams: S,
+  options?: MergeOptions
+): Deliveries<
+  BodyOf<Merged<S[number]>>,
+  FailureOf<Merged<S[number]>>,
+  Stream.Stream.Error<S[number]> | InvalidOptions.InvalidOptions,
+  Stream.Stream.Context<S[number]>
+>
+export function merge<A, E, EX, RX>(
+  streams: ReadonlyArray<Deliveries<A, E, EX, RX>>,
+  options: MergeOptions = {}
+): Deliveries<A, E, EX | InvalidOptions.InvalidOptions, RX> {
+  return Stream.unwrap(
+    Effect.gen(function* () {
+      const several = InvalidOptions.list(InvalidOptions.having("a stream of deliveries", "pipe"))
+      yield* InvalidOptions.argument("streams", streams, several)
+      yield* InvalidOptions.check("Pipeline.merge", options, mergeChecks)
+      const { weights = streams.map(() => 1) } = options
+      if (weights.length !== streams.length) {
+        const message = `weights has ${weights.length}; write one for each of the ${streams.length} streams`
+        return yield* new InvalidOptions.InvalidOptions({ option: "weights", message })
+      }
+      return mergeStage(streams, weighted(weights))
+    })
+  )
+}
 
 // ------------------------------------------------------------------------------------------------------------ batch
 

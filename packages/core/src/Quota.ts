@@ -26,7 +26,7 @@ export interface Limiter {
 
 /** The limiter could not be reached, or did not answer in time, and the quota's `otherwise` is `"fail"`. */
 export class QuotaUnreachable extends Data.TaggedError("QuotaUnreachable")<{
-  readonly key: string
+  readonly quota: string
   readonly message: string
   readonly cause: unknown
 }> {}
@@ -35,8 +35,8 @@ export class QuotaUnreachable extends Data.TaggedError("QuotaUnreachable")<{
 export type Otherwise = "wait" | "fail" | { readonly perSecond: number; readonly burst?: number | undefined }
 
 export interface Options {
-  /** Names the quota: the same for all who share it. */
-  readonly key: string
+  /** Of the quota: the same for all who share it. */
+  readonly name: string
   /** So many messages in each `window`, of all processes together: a whole number. */
   readonly limit: number
   /** Default 1 second. */
@@ -57,7 +57,7 @@ export interface Options {
 }
 
 const checks: InvalidOptions.Checks<Options> = {
-  key: InvalidOptions.required(InvalidOptions.text),
+  name: InvalidOptions.required(InvalidOptions.text),
   limit: InvalidOptions.required(InvalidOptions.aWholeNumber({ min: 1 })),
   window: InvalidOptions.time({ min: "1 millis" }),
   burst: InvalidOptions.aWholeNumber({ min: 1 }),
@@ -75,20 +75,20 @@ const checks: InvalidOptions.Checks<Options> = {
 
 /** A value: any number of consumers may go by it. */
 export interface Quota<out E = never> {
-  readonly key: string
+  readonly name: string
   /** @internal */
   readonly tokens: (now: () => number) => Tokens<E>
 }
 
 /** @internal */
-export const check: InvalidOptions.Check = InvalidOptions.having("a quota of Quota.make", "key", "tokens")
+export const check: InvalidOptions.Check = InvalidOptions.having("a quota of Quota.make", "name", "tokens")
 
 /** While the limiter cannot be reached it is tried again after so many milliseconds, twice as long each time. */
 const shortestPause = 200
 const longestPause = 20_000
 
 interface Terms<E> {
-  readonly key: string
+  readonly name: string
   /** Asked for at once, at most. */
   readonly most: number
   /** In milliseconds. */
@@ -168,7 +168,7 @@ class QuotaTokens<E> implements Tokens<E> {
     if (!this.#unreachable) return Effect.void
     this.#unreachable = false
     this.#pause = shortestPause
-    return Effect.logInfo(`the limiter of the quota ${this.#terms.key} is reached again`)
+    return Effect.logInfo(`the limiter of the quota ${this.#terms.name} is reached again`)
   })
 
   #failed(failure: QuotaUnreachable): Effect.Effect<void, E> {
@@ -192,7 +192,7 @@ class QuotaTokens<E> implements Tokens<E> {
  *
  * @example
  * const limiter = yield* RateLimiter.RateLimiter // of @effect/experimental, over RateLimiter/Redis
- * const quota = yield* Quota.make(limiter, { key: "payments-api", limit: 300, otherwise: { perSecond: 50 } })
+ * const quota = yield* Quota.make(limiter, { name: "payments-api", limit: 300, otherwise: { perSecond: 50 } })
  * SqsConsumer.stream("payments", { quota })
  */
 export function make(
@@ -214,7 +214,7 @@ export function make(
       InvalidOptions.having("a RateLimiter of @effect/experimental, or what has its consume", "consume")
     )
     yield* InvalidOptions.check("Quota.make", options, checks)
-    const { key, limit, otherwise } = options
+    const { limit, name, otherwise } = options
     const window = Duration.toMillis(options.window ?? "1 second")
     const burst = yield* InvalidOptions.wholeNumber("burst", options.burst ?? Math.max(1, Math.floor(limit / 50)), {
       min: 1,
@@ -222,18 +222,18 @@ export function make(
     })
     const rate = typeof otherwise === "string" ? undefined : otherwise
     return {
-      key,
+      name,
       tokens: (now) =>
         new QuotaTokens(
           {
-            key,
+            name,
             window,
             most: burst,
             consume: (tokens, once) =>
               asked(limiter, options, once, {
                 algorithm: "token-bucket",
                 onExceeded: "delay",
-                key,
+                key: name,
                 // A bucket of the burst's size, which fills at the rate of the quota.
                 limit: burst,
                 window: Duration.millis((window * burst) / limit),
@@ -257,7 +257,7 @@ const consequences = {
 /** Tried again until the time is over: then it counts as not reachable; `once` it does, one try is enough. */
 const asked = (
   limiter: Limiter,
-  { key, otherwise, timeout = "2 seconds" }: Options,
+  { name, otherwise, timeout = "2 seconds" }: Options,
   once: boolean,
   request: Parameters<Limiter["consume"]>[0]
 ): Effect.Effect<Duration.Duration, QuotaUnreachable> =>
@@ -268,9 +268,9 @@ const asked = (
       const reason =
         latest === undefined ? `no answer within ${Duration.format(Duration.decode(timeout))}` : Reason.of(latest)
       return new QuotaUnreachable({
-        key,
+        quota: name,
         cause: latest,
-        message: `the limiter of the quota ${key} cannot be reached, and ${follows}: ${reason}`
+        message: `the limiter of the quota ${name} cannot be reached, and ${follows}: ${reason}`
       })
     }
     return Effect.suspend(() => limiter.consume(request)).pipe(

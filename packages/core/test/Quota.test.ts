@@ -3,8 +3,10 @@ import * as RateLimiter from "@effect/experimental/RateLimiter"
 import { assert, describe, it } from "@effect/vitest"
 import { Consumer, InvalidOptions, Pipeline, Quota } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
-import { Clock, Duration, Effect, Exit, Fiber, Random, Stream } from "effect"
+import { Clock, Data, Duration, Effect, Exit, Fiber, Random, type Scope, Stream } from "effect"
 import { type Line, logged, recorded, simulated } from "./support/index.js"
+
+class Unplugged extends Data.TaggedError("Unplugged")<{ readonly message: string }> {}
 
 const limiter = Effect.provide(RateLimiter.make, RateLimiter.layerStoreMemory)
 
@@ -13,9 +15,9 @@ const cuttable = Effect.map(limiter, (whole) => {
   const line = { cut: false, calls: 0 }
   const cut: Quota.Limiter = {
     consume: (request) =>
-      Effect.suspend(() => {
+      Effect.suspend((): Effect.Effect<RateLimiter.ConsumeResult, Unplugged | RateLimiter.RateLimiterError> => {
         line.calls++
-        return line.cut ? Effect.fail(new Error("connect ECONNREFUSED")) : whole.consume(request)
+        return line.cut ? Effect.fail(new Unplugged({ message: "connect ECONNREFUSED" })) : whole.consume(request)
       })
   }
   return { line, limiter: cut }
@@ -43,13 +45,15 @@ const process = (quota: Quota.Quota, begun: Array<number>, messages = 20_000) =>
     return { calls, consumer, fiber, memory }
   })
 
+const once = <E>(program: Effect.Effect<unknown, E, Scope.Scope>) => simulated(program, { seeds: 1 })
+
 describe("Quota", () => {
   it("is held within 2 % by all processes together, and used up", () => {
     Simulation.check(
       { seeds: 3, maxElapsed: "1 hour", maxWakes: 5_000_000 },
       Effect.gen(function* () {
         const limit = yield* Random.nextIntBetween(50, 250)
-        const quota = yield* Quota.make(yield* limiter, { key: "api", limit, otherwise: "wait" })
+        const quota = yield* Quota.make(yield* limiter, { name: "api", limit, otherwise: "wait" })
         const begun: Array<number> = []
         for (let i = 0; i < 3; i++) yield* process(quota, begun)
         yield* Effect.sleep("20 seconds")
@@ -64,7 +68,7 @@ describe("Quota", () => {
     "nothing is leased while it waits for its turn",
     simulated(
       Effect.gen(function* () {
-        const quota = yield* Quota.make(yield* limiter, { key: "api", limit: 20, otherwise: "wait" })
+        const quota = yield* Quota.make(yield* limiter, { name: "api", limit: 20, otherwise: "wait" })
         const begun: Array<number> = []
         const { consumer } = yield* process(quota, begun)
         for (let i = 0; i < 50; i++) {
@@ -80,10 +84,10 @@ describe("Quota", () => {
 
   it(
     "wait: while the limiter cannot be reached nothing is received, which is said once; and then it goes on",
-    simulated(
+    once(
       Effect.gen(function* () {
         const { limiter, line } = yield* cuttable
-        const quota = yield* Quota.make(limiter, { key: "api", limit: 100, otherwise: "wait" })
+        const quota = yield* Quota.make(limiter, { name: "api", limit: 100, otherwise: "wait" })
         const begun: Array<number> = []
         const lines: Array<Line> = []
         yield* Effect.provide(
@@ -114,10 +118,10 @@ describe("Quota", () => {
 
   it(
     "a rate: while it cannot be reached, this process's own part",
-    simulated(
+    once(
       Effect.gen(function* () {
         const { limiter, line } = yield* cuttable
-        const quota = yield* Quota.make(limiter, { key: "api", limit: 100, otherwise: { perSecond: 10, burst: 1 } })
+        const quota = yield* Quota.make(limiter, { name: "api", limit: 100, otherwise: { perSecond: 10, burst: 1 } })
         const begun: Array<number> = []
         yield* process(quota, begun)
         yield* Effect.sleep("5 seconds")
@@ -138,7 +142,7 @@ describe("Quota", () => {
     simulated(
       Effect.gen(function* () {
         const { limiter, line } = yield* cuttable
-        const quota = yield* Quota.make(limiter, { key: "api", limit: 100, otherwise: "fail", timeout: "3 seconds" })
+        const quota = yield* Quota.make(limiter, { name: "api", limit: 100, otherwise: "fail", timeout: "3 seconds" })
         const memory = yield* MemoryQueue.make()
         yield* memory.send(Array.from({ length: 1000 }, (_, i) => `${i}`))
         const fiber = yield* Consumer.stream(memory, { quota }).pipe(
@@ -166,7 +170,7 @@ describe("Quota", () => {
     simulated(
       Effect.gen(function* () {
         for (const consume of [() => Effect.never, () => Effect.die(new Error("no such command"))]) {
-          const quota = yield* Quota.make({ consume }, { key: "api", limit: 1, otherwise: "fail" })
+          const quota = yield* Quota.make({ consume }, { name: "api", limit: 1, otherwise: "fail" })
           const memory = yield* MemoryQueue.make()
           const failed = yield* Effect.flip(Stream.runDrain(Consumer.stream(memory, { quota })))
           assert.strictEqual(failed._tag, "QuotaUnreachable")
@@ -181,14 +185,17 @@ describe("Quota", () => {
           Effect.flip(Quota.make(given as Quota.Limiter, options as Quota.Options)),
           (error) => error instanceof InvalidOptions.InvalidOptions && error.message
         )
-      const whole = { key: "api", limit: 10, otherwise: "wait" }
+      const whole = { name: "api", limit: 10, otherwise: "wait" }
       assert.strictEqual(
-        yield* refused({ key: "api", limit: 10 }),
+        yield* refused({ name: "api", limit: 10 }),
         'otherwise is missing; write "wait" or "fail", or an object with perSecond, burst'
       )
       assert.strictEqual(yield* refused({ ...whole, limit: 0.5 }), "limit is 0.5; write a whole number of at least 1")
       assert.strictEqual(yield* refused({ ...whole, burst: 11 }), "burst is 11; write a whole number from 1 to 10")
-      assert.strictEqual(yield* refused({ ...whole, otherwise: { perSecond: 0 } }), "otherwise.perSecond is 0; write a number of at least 0.001")
+      assert.strictEqual(
+        yield* refused({ ...whole, otherwise: { perSecond: 0 } }),
+        "otherwise.perSecond is 0; write a number of at least 0.001"
+      )
       assert.strictEqual(
         yield* refused(whole, {}),
         "limiter is an object; write a RateLimiter of @effect/experimental, or what has its consume"

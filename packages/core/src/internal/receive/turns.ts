@@ -18,7 +18,7 @@ export interface Turns {
 }
 
 /** How far one that had nothing falls behind, in deliveries: so many it makes good when it has something again. */
-const mostOwed = 20
+const mostOwed = 100
 
 /** By weight: each delivery moves its queue on by what it is worth to it, and the hindmost is next. */
 export const weighted = (weights: ReadonlyArray<number>): Turns => {

@@ -177,7 +177,8 @@ export class Shares<A> {
     const from = Math.max(tenant.backAt, now + tenant.waiting / perMillis / 2)
     const longest = Math.max(shortestAway, Math.min(longestAway, (mostAway * this.#host.room()) / perMillis))
     tenant.backAt = Math.min(from + 1 / perMillis, now + longest)
-    if (from + 1 / perMillis > now + longest) this.#fullUntil = Math.max(this.#fullUntil, now + Math.ceil(1 / perMillis))
+    if (from + 1 / perMillis > now + longest)
+      this.#fullUntil = Math.max(this.#fullUntil, now + Math.ceil(1 / perMillis))
     return Math.max(shortestAway, Math.ceil(tenant.backAt - now))
   }
 
