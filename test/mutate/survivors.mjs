@@ -3,39 +3,33 @@
  */
 export const survivors = [
   // Estimates: wrong, they cost calls or a slot's time, and no invariant. The benchmarks measure what they are worth.
-  ...["#learn", "prompt", "#prompt", "#runsLow", "elapsed"].map((place) => ({
-    file: "Intake.ts",
+  ...["came", "runsLow", "#prompt", "#learnRate"].map((place) => ({
+    file: "pollers.ts",
     place,
     reason: "an estimate of how much is worth asking for: the permits bound it, whatever it says"
   })),
   {
-    file: "Intake.ts",
+    file: "tokens.ts",
     before: "this.#fill()",
     after: "",
     place: "millisUntil",
     reason: "every caller has just asked what is available, which fills"
   },
   {
-    file: "Intake.ts",
-    before: "Exit.isFailure(exit) && error !== undefined",
-    after: "Exit.isFailure(exit)",
-    reason: "the schedule for answers that were empty is our own and never ends"
-  },
-  {
-    file: "Intake.ts",
-    before: "this.#starving && this.#open.size === 0",
-    after: "this.#open.size === 0",
+    file: "demand.ts",
+    before: "prefetched.isStarving && polls.size === 0",
+    after: "polls.size === 0",
     reason:
       "nothing pokes while no reader waits, nothing is open and nothing is prefetched, but a reader that is about to take"
   },
   {
-    file: "Intake.ts",
+    file: "openPolls.ts",
     before: "this.#onStopping = this.#onStopping.filter((g) => g !== f)",
     after: "",
     reason: "costs memory: who has gone is told of the stop all the same, and does nothing"
   },
   {
-    file: "Settler.ts",
+    file: "batches.ts",
     before: "wait > 0",
     after: "wait >= 0",
     reason: "a sleep of nothing yields as well"
@@ -47,34 +41,34 @@ export const survivors = [
     reason: "fills calls beyond a full one: more extensions in one round, and fewer in the next"
   },
   {
-    file: "Settler.ts",
+    file: "batches.ts",
     before: "batch.entries.length > 0",
     after: "batch.entries.length >= 0",
-    place: "sendDue",
+    place: "#sendDue",
     reason: "an empty batch is never due"
   },
   {
-    file: "Settler.ts",
+    file: "untilConfirmed.ts",
     before: "now() < entry.deadline()",
     after: "now() <= entry.deadline()",
     reason: "a tie: the lease ends in this very millisecond, and either answer is right"
   },
   {
-    file: "Settler.ts",
+    file: "untilConfirmed.ts",
     before: "triedAt < entry.deadline()",
     after: "triedAt <= entry.deadline()",
     reason: "a tie: the lease ended in the very millisecond of the try"
   },
   {
-    file: "Settler.ts",
-    before: "host.rate() * longest >= 1",
-    after: "host.rate() * longest > 1",
+    file: "batches.ts",
+    before: "this.#host.rate() * longest >= 1",
+    after: "this.#host.rate() * longest > 1",
     reason: "a tie of an estimate"
   },
   {
-    file: "Settler.ts",
-    before: "due === Number.POSITIVE_INFINITY || (timer !== undefined && timer.at <= due)",
-    after: "due === Number.POSITIVE_INFINITY",
+    file: "batches.ts",
+    before: "due === never || (this.#timer.isSet && this.#timer.at <= due)",
+    after: "due === never",
     reason: "the timer is set anew for the same time: work, and no other result"
   },
   {

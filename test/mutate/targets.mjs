@@ -3,8 +3,25 @@
  * those that are fast and reach the mutant.
  */
 export const targets = [
-  { file: "Intake.ts", tests: ["Intake.test.ts", "ownership.test.ts"] },
-  { file: "Settler.ts", tests: ["Settler.test.ts", "refusals.test.ts", "stopping.test.ts"] },
+  ...[
+    "permits.ts",
+    "demand.ts",
+    "Intake.ts",
+    "prefetched.ts",
+    "openPolls.ts",
+    "lostAttempts.ts",
+    "backOff.ts",
+    "fatalGrace.ts",
+    "tokens.ts",
+    "pollers.ts",
+    "arrivals.ts"
+  ].map((file) => ({ file, tests: ["Intake.test.ts", "ownership.test.ts", "refusals.test.ts"] })),
+  ...["Settler.ts", "batches.ts", "untilConfirmed.ts", "settlements.ts", "ends.ts", "handBack.ts"].map((file) => ({
+    file,
+    tests: ["Settler.test.ts", "refusals.test.ts", "stopping.test.ts", "groups.test.ts"]
+  })),
+  { file: "drain.ts", tests: ["stopping.test.ts", "ownership.test.ts", "between-stages.test.ts"] },
+  { file: "leases.ts", tests: ["LeaseKeeper.test.ts", "retries.test.ts"] },
   { file: "LeaseKeeper.ts", tests: ["LeaseKeeper.test.ts", "wall-clock.test.ts", "refusals.test.ts"] },
   { file: "Sequencer.ts", tests: ["groups.test.ts", "batches.test.ts"] },
   ...["oneSettlement.ts", "inFlight.ts"].map((file) => ({

@@ -1,6 +1,10 @@
 /**
  * Lets items run one at a time in each of their lanes, in the order in which they came. A lane is there as long as
  * something is in it: idle groups cost nothing, and memory is bounded by what is in flight.
+ *
+ * Invariant 5 (order): an item is ready only when what was before it in all its lanes has been taken out, which is when
+ * that has ended. And one that goes back to its queue must not be overtaken: what is `behind` it goes back first, the last
+ * before the others, so that every state in between is in order.
  */
 export interface Options<in A> {
   /** It is first in all its lanes and may run. Told once. */
@@ -92,3 +96,19 @@ export const make = <A>(options: Options<A>): Sequencer<A> => {
     size: () => places.size
   }
 }
+
+/** What can be put into the queue's own order. */
+interface Sequenced {
+  readonly message: { readonly sequence?: string | undefined }
+}
+
+/** @internal By the queue's own order, where it has one, or by arrival. */
+export const latestFirst = <M extends Sequenced>(members: Iterable<M>): Array<M> =>
+  [...members].reverse().sort((a, b) => {
+    const [x, y] = [a.message.sequence ?? "", b.message.sequence ?? ""]
+    return x < y ? 1 : x > y ? -1 : 0
+  })
+
+/** @internal What of a group is behind this place in it, in the order in which it must go back. */
+export const behind = <M extends Sequenced>(sequence: string, group: Iterable<M>): Array<M> =>
+  latestFirst(group).filter(({ message }) => (message.sequence ?? "") > sequence)

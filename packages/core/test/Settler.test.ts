@@ -421,7 +421,7 @@ describe("an answer", () => {
 describe("the settler by itself", () => {
   interface World extends Settler.Options {
     readonly rate?: number
-    readonly company?: "some" | "none yet" | "none"
+    readonly joiners?: "some" | "none yet" | "none"
     /** What a call takes. */
     readonly takes?: Duration.DurationInput
     readonly faults?: MemoryQueue.Options["faults"]
@@ -430,7 +430,7 @@ describe("the settler by itself", () => {
   }
 
   /** A settler for `n` messages that are leased, what it has sent, and the result of each entry that it was given. */
-  const settling = (n: number, { company = "some", faults, rate = 0, takes = 0, throws, ...options }: World) =>
+  const settling = (n: number, { joiners = "some", faults, rate = 0, takes = 0, throws, ...options }: World) =>
     Effect.gen(function* () {
       const memory = yield* MemoryQueue.make({ batchSize: 100, faults })
       yield* memory.send(numbered(n))
@@ -457,7 +457,7 @@ describe("the settler by itself", () => {
           runFork: Runtime.runFork(runtime),
           now: () => clock.unsafeCurrentTimeMillis(),
           rate: () => rate,
-          company: () => company,
+          joiners: () => joiners,
           onCall: () => {},
           onError: () => {},
           onResults: () => told.push(`${results.size} by ${clock.unsafeCurrentTimeMillis()}`),
@@ -514,12 +514,12 @@ describe("the settler by itself", () => {
           [true, "some", slow, 0],
           [true, "none", fast, 0]
         ]
-        for (const [awaited, company, rate, millis] of cases) {
-          const { sent, submit } = yield* settling(1, { company, rate })
+        for (const [awaited, joiners, rate, millis] of cases) {
+          const { sent, submit } = yield* settling(1, { joiners, rate })
           const since = yield* Clock.currentTimeMillis
           submit(0, { awaited })
           yield* Effect.sleep("1 second")
-          assert.deepStrictEqual(sent(), [`1 at ${since + millis}`], `${awaited} ${company} ${rate}`)
+          assert.deepStrictEqual(sent(), [`1 at ${since + millis}`], `${awaited} ${joiners} ${rate}`)
         }
       })
     )
@@ -603,7 +603,7 @@ describe("the settler by itself", () => {
     simulated(
       Effect.gen(function* () {
         const { results, sent, submit } = yield* settling(2, {
-          company: "none",
+          joiners: "none",
           retry: Schedule.recurs(1),
           faults: ({ operation }) => Effect.succeed(operation === "ack" ? { fail: "transient" } : undefined)
         })
@@ -626,7 +626,7 @@ describe("the settler by itself", () => {
       Effect.gen(function* () {
         let calls = 0
         const { results, submit } = yield* settling(2, {
-          company: "none",
+          joiners: "none",
           concurrency: 1,
           throws: () => ++calls === 1
         })

@@ -3,6 +3,8 @@
  * retry, and of all that waits behind it. They may keep what nobody else wants; once others need permits, half of them,
  * however many lanes fail.
  */
+import { latestFirst } from "../../Sequencer.js"
+
 export interface Member<M> {
   readonly message: { readonly id: string; readonly sequence?: string | undefined }
   /** When it runs again, where it is held for it, in milliseconds. */
@@ -165,10 +167,3 @@ const tailOf = <M extends Member<M>>(lane: Lane<M>, most: number): ReadonlyArray
   }
   return tail
 }
-
-/** By the queue's own order, where it has one, or by arrival. */
-export const latestFirst = <M extends Member<M>>(members: Iterable<M>): Array<M> =>
-  [...members].reverse().sort((a, b) => {
-    const [x, y] = [a.message.sequence ?? "", b.message.sequence ?? ""]
-    return x < y ? 1 : x > y ? -1 : 0
-  })

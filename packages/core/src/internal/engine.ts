@@ -1,0 +1,358 @@
+/**
+ * A consumer, put together: which part asks what of which other. What each does stands in its own file.
+ *
+ * It needs no background fiber of its own: receives are sent on demand, settlements while there are any, and all of it
+ * ends when the source is closed and every delivery has ended.
+ */
+import * as Cause from "effect/Cause"
+import type * as Chunk from "effect/Chunk"
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Schedule from "effect/Schedule"
+import * as Delivery from "../Delivery.js"
+import type * as Figures from "../Figures.js"
+import type * as Health from "../Health.js"
+import { Intake } from "../Intake.js"
+import { LeaseKeeper } from "../LeaseKeeper.js"
+import type * as LeaseQueue from "../LeaseQueue.js"
+import type { Quota } from "../Quota.js"
+import * as Reason from "../Reason.js"
+import * as Settler from "../Settler.js"
+import type { Tunable } from "../Tunable.js"
+import { Quantiles } from "./data/quantiles.js"
+import { Drain } from "./drain/drain.js"
+import type { Fork } from "./effect/fork.js"
+import { OpenedBodies } from "./handOver/openedBodies.js"
+import type { InFlight } from "./lease/inFlight.js"
+import { InFlightTable } from "./lease/inFlightTable.js"
+import { Leases } from "./lease/leases.js"
+import type { Source } from "./lease/source.js"
+import { Steady } from "./lease/steady.js"
+import { CallFailures } from "./observe/callFailures.js"
+import { consumerFigures, consumerStats } from "./observe/consumerFigures.js"
+import { consumerHealth } from "./observe/consumerHealth.js"
+import { HeldLoop } from "./observe/heldLoop.js"
+import { ConsumerMetrics } from "./observe/metrics.js"
+import { Notices } from "./observe/notices.js"
+import { Observer } from "./observe/observer.js"
+import { Reports } from "./observe/reports.js"
+import { destinationOf, traced } from "./observe/span.js"
+import { Watchdog } from "./observe/watchdog.js"
+import { Arrivals } from "./receive/arrivals.js"
+import { Ends } from "./settle/ends.js"
+import { HandBack } from "./settle/handBack.js"
+import { Requests } from "./settle/requests.js"
+import { Settlements } from "./settle/settlements.js"
+
+/** A consumer's options, checked, with what holds where none is given. */
+export interface Settings<out Q> {
+  readonly name: string
+  readonly maxInFlight: Tunable
+  readonly rate: { readonly perSecond: Tunable; readonly burst: number | undefined }
+  readonly quota: Quota<Q> | undefined
+  readonly wait: Duration.Duration
+  readonly linger: Duration.Duration
+  readonly receiveRetry: Schedule.Schedule<unknown> | undefined
+  readonly settleRetry: Schedule.Schedule<unknown> | undefined
+  readonly fatalGrace: Duration.Duration
+  readonly pollGrace: Duration.Duration
+  readonly flushWithin: Duration.Duration
+  readonly heartbeat: boolean
+  readonly warnAfter: Duration.Duration
+  readonly maxOpenedBytes: number
+  readonly spans: boolean
+}
+
+export interface Engine<E> {
+  /** What its deliveries know it by. */
+  readonly source: Source<InFlight>
+  /** The next deliveries. */
+  readonly pull: Effect.Effect<Chunk.Chunk<Delivery.Delivery<string>>, Option.Option<E>>
+  readonly drain: Drain
+  readonly pause: () => void
+  readonly resume: () => void
+  readonly stats: () => Figures.Stats
+  readonly figures: Effect.Effect<Figures.Figures>
+  readonly health: (options: Health.Options) => Health.Health
+}
+
+export const make = <E, Q>(
+  queueItself: LeaseQueue.LeaseQueue<E>,
+  settings: Settings<Q>,
+  effectClock: Clock.Clock,
+  runFork: Fork
+): Engine<E | Q> => {
+  const queue = settings.spans ? traced(queueItself) : queueItself
+  const { batchSize, ordered } = queue.limits
+  const leaseMillis = Duration.toMillis(queue.leaseDuration)
+  const deadLetters = queue.deadLetter !== undefined
+  const queueName = queue.name
+
+  const clock = new Steady(effectClock)
+  const now = () => clock.now()
+  const startedAt = now()
+  const table = new InFlightTable()
+  const maxInFlight = () => settings.maxInFlight.unsafeGet()
+
+  // ------------------------------------------------------------------------------------------------------- observe
+
+  const metrics = new ConsumerMetrics(settings.name)
+  const observer = new Observer()
+  const handlerMillis = new Quantiles()
+  const notices = new Notices({ runFork, now })
+  const loop = new HeldLoop({ queueName, leaseMillis, now, table, observer, notices })
+  const reports = new Reports({ queueName, clock, table, metrics, observer, notices, loop, handlerMillis })
+  const failures = new CallFailures(
+    { queue, runFork, now, metrics, notices, onNoAcks: (error) => intake.fail(error) },
+    settings.fatalGrace
+  )
+  const measured = observer.timed(queue, now)
+  const opened = new OpenedBodies(settings.maxOpenedBytes, () =>
+    notices.always(
+      `opened bodies of ${queueName} take the ${settings.maxOpenedBytes} bytes that \`maxOpenedBytes\` allows: the next one waits until a message that has one ends`
+    )
+  )
+
+  // ------------------------------------------------------------------------------------------------------- receive
+
+  const intake: Intake<E, Delivery.Delivery<string>, Q> = new Intake(
+    {
+      queue: measured,
+      runFork,
+      now,
+      onMessages: (messages) => {
+        const deliveries = arrivals.take(messages)
+        failures.received()
+        watchdog.start()
+        return deliveries
+      },
+      onStarved: () => {
+        settler.hurry()
+        handBack.makeRoom()
+      },
+      onPoll: () => metrics.add("polls"),
+      onError: (error, kind, again) => failures.ofReceive(error, kind, again),
+      onFailure: (cause) => notices.always(`the stream of ${queueName} ends: ${Reason.of(Cause.squash(cause))}`),
+      onStranded: (messages) => metrics.add("stranded", messages)
+    },
+    { ...settings, retry: settings.receiveRetry }
+  )
+
+  // --------------------------------------------------------------------------------------------------------- lease
+
+  const keeper = new LeaseKeeper<E, InFlight>(
+    {
+      queue: measured,
+      runFork,
+      now: () => clock.exactly(),
+      onLost: (delivery) => settlements.lost(delivery),
+      onLongest: ({ message }) => {
+        metrics.add("longestReached")
+        notices.always(
+          `message ${message.id} has been in flight for as long as ${queueName} allows; its lease is not extended any more`
+        )
+      },
+      onLate: (millis) => loop.late(millis),
+      onExtended: ({ follower }) => follower?.leaseExtended(),
+      onCall: (entries) => {
+        metrics.add("extendCalls")
+        metrics.add("extended", entries)
+      },
+      onError: (error) => failures.ofExtension(error)
+    },
+    settings
+  )
+
+  // -------------------------------------------------------------------------------------------------------- settle
+
+  const settler = Settler.make(
+    {
+      queue: measured,
+      runFork,
+      now,
+      rate: () => intake.rate,
+      joiners: (pending) => (pending < table.size ? "some" : pending < maxInFlight() ? "none yet" : "none"),
+      onCall: () => metrics.add("settleCalls"),
+      onError: (error, operation) => failures.ofSettlement(error, operation),
+      onResults: () => intake.poke(),
+      onSuccess: (operation) => {
+        if (operation === "Ack") failures.acked()
+      }
+    },
+    {
+      linger: settings.linger,
+      retry: settings.settleRetry,
+      concurrency: Math.max(2, Math.ceil(maxInFlight() / batchSize))
+    }
+  )
+  const leases = new Leases(
+    { queue, clock, keeper, settler, onOver: (delivery) => settlements.lost(delivery) },
+    settings.heartbeat
+  )
+  const requests = new Requests({
+    deadLetters,
+    leaseDuration: queue.leaseDuration,
+    cut: (delivery, duration) => leases.cut(delivery, duration),
+    onResult: (delivery, request, outcome, confirmed) => settlements.onResult(delivery, request, outcome, confirmed),
+    onRefused: (delivery, request) => settlements.onRefused(delivery, request)
+  })
+  const handBack = new HandBack({ ordered, batchSize, table, requests, keeper, settler, now, maxInFlight })
+  const ends = new Ends({
+    now,
+    table,
+    keeper,
+    permits: intake,
+    metrics,
+    observer,
+    onLostHead: (head) => handBack.tailOf(head),
+    onEnd: () => drain.rest()
+  })
+  const settlements: Settlements = new Settlements({
+    ordered,
+    deadLetters,
+    table,
+    keeper,
+    settler,
+    requests,
+    handBack,
+    ends,
+    reports,
+    now,
+    isEnding: () => drain.isEnding,
+    onLost: () => intake.poke()
+  })
+
+  // --------------------------------------------------------------------------------------------------------- drain
+
+  const drain = new Drain(
+    {
+      runFork,
+      table,
+      handBack,
+      settlements,
+      ends,
+      reports,
+      metrics,
+      stopReceiving: intake.stop,
+      flush: settler.flush,
+      onClosed: () => metrics.prefetched(intake.prefetched),
+      onOver: () => {
+        watchdog.stop()
+        keeper.quiesce()
+        settler.quiesce()
+        notices.flush()
+      }
+    },
+    settings.flushWithin
+  )
+  const watchdog = new Watchdog(
+    {
+      queueName,
+      runFork,
+      now,
+      table,
+      ends,
+      maxInFlight,
+      hasSettler: () => drain.hasSettler,
+      isClosed: () => drain.sourceClosed
+    },
+    settings.warnAfter
+  )
+
+  // ---------------------------------------------------------------------------------------------------- for deliveries
+
+  const source: Source<InFlight> = {
+    queue: {
+      name: queueName,
+      destination: destinationOf(queue),
+      ordered,
+      maxAttempts: queue.maxAttempts,
+      deadLetters,
+      leaseMillis
+    },
+    clock,
+    demand: {
+      get maxInFlight() {
+        return maxInFlight()
+      },
+      wants: (deliveries) => {
+        intake.wanted = deliveries
+      },
+      stop: intake.stop
+    },
+    leases,
+    settlements,
+    lanes: {
+      join: (delivery, lane) => {
+        if (!ordered) table.lanes.join(lane, delivery)
+      },
+      hold: (delivery) => {
+        table.lanes.hold(delivery)
+        // Who waits for permits already has not been told of these.
+        if (table.lanes.held > maxInFlight() / 2) intake.poke()
+      }
+    },
+    draining: drain,
+    reports,
+    opened,
+    observer
+  }
+  const arrivals = new Arrivals({
+    source,
+    clock,
+    table,
+    keeper,
+    metrics,
+    observer,
+    reports,
+    onGone: () => intake.release()
+  })
+
+  // ------------------------------------------------------------------------------------------------------- to its user
+
+  const { heartbeat, name, rate } = settings
+  const figuresHost = {
+    name,
+    queue,
+    deadLetters,
+    leaseMillis,
+    heartbeat,
+    rate: rate.perSecond,
+    startedAt,
+    now,
+    table,
+    intake,
+    metrics,
+    observer
+  }
+  const healthHost = {
+    queueName,
+    leaseMillis,
+    clock,
+    table,
+    intake,
+    ends,
+    observer,
+    handlerMillis,
+    isClosed: () => drain.sourceClosed
+  }
+  return {
+    source,
+    pull: Effect.suspend(() =>
+      Effect.map(intake.pull, (chunk) => {
+        const time = now()
+        for (const delivery of chunk) Delivery.inFlight(delivery).handOver(time)
+        metrics.prefetched(intake.prefetched)
+        return chunk
+      })
+    ),
+    drain,
+    pause: () => intake.pause(),
+    resume: () => intake.resume(),
+    stats: () => consumerStats(figuresHost),
+    figures: consumerFigures(figuresHost),
+    health: (options) => consumerHealth(healthHost, options)
+  }
+}

@@ -1,0 +1,111 @@
+/** What becomes of deliveries, told to the counters, the figures and the log. Never a body. */
+import * as Duration from "effect/Duration"
+import { HandlerDefect } from "../../Delivery.js"
+import * as Reason from "../../Reason.js"
+import type { Quantiles } from "../data/quantiles.js"
+import type { InFlight } from "../lease/inFlight.js"
+import type { InFlightTable } from "../lease/inFlightTable.js"
+import type * as Source from "../lease/source.js"
+import type { Steady } from "../lease/steady.js"
+import type { Request } from "../settle/entry.js"
+import type { HeldLoop } from "./heldLoop.js"
+import type { ConsumerMetrics } from "./metrics.js"
+import { type Notices, placeOf, without } from "./notices.js"
+import type { Observer } from "./observer.js"
+
+/** What they need of their consumer. */
+export interface Host {
+  readonly queueName: string
+  readonly clock: Steady
+  readonly table: InFlightTable
+  readonly metrics: ConsumerMetrics
+  readonly observer: Observer
+  readonly notices: Notices
+  readonly loop: HeldLoop
+  /** How long the latest handlers took. */
+  readonly handlerMillis: Quantiles
+}
+
+export class Reports implements Source.Reports<InFlight> {
+  readonly #host: Host
+
+  constructor(host: Host) {
+    this.#host = host
+  }
+
+  handled(delivery: InFlight, millis: number, succeeded: boolean): void {
+    const { clock, handlerMillis, loop, metrics, observer, table } = this.#host
+    loop.ran(delivery, clock.latest)
+    metrics.add(succeeded ? "handled" : "failed")
+    if (succeeded) table.lanes.succeeded(delivery)
+    metrics.handlerSeconds(millis / 1000)
+    handlerMillis.add(millis)
+    observer.ran(millis, delivery.startedWith, succeeded)
+  }
+
+  failed(delivery: InFlight, failure: unknown): void {
+    const { clock, notices, observer, table } = this.#host
+    const { attempt, message } = delivery
+    table.lanes.failed(delivery)
+    const error = Reason.nameOf(failure) ?? "Failure"
+    observer.failed({ at: clock.now(), messageId: message.id, group: message.group, attempt, error })
+    const text = `${this.#described(delivery)} has failed: ${without(message.body, Reason.of(failure))}`
+    if (failure instanceof HandlerDefect) notices.always(`${text}${placeOf(failure.defect)}`)
+    else notices.ofKind(`failed ${error}`, text)
+  }
+
+  undecided(delivery: InFlight, defect: unknown): void {
+    const why = without(delivery.message.body, Reason.of(defect))
+    this.#host.notices.always(
+      `the retry policy for ${this.#described(delivery)} has failed, and the message is left to the queue: ${why}${placeOf(defect)}`
+    )
+  }
+
+  heldLoop(delivery: InFlight, what: string, millis: number): void {
+    this.#host.loop.by(delivery, what, millis)
+  }
+
+  once(counter: Source.OnceCounter): void {
+    this.#host.metrics.add(counter)
+  }
+
+  /** Its delete was confirmed after its lease was over. */
+  ackedLate(): void {
+    this.#host.metrics.add("ackedLate")
+  }
+
+  lost(delivery: InFlight): void {
+    this.#host.notices.ofKind("lost", `the lease of ${this.#described(delivery)} was lost; it may be delivered again`)
+  }
+
+  unconfirmed(delivery: InFlight, { _tag }: Request): void {
+    const text = `the lease of ${this.#described(delivery)} was over before the queue confirmed its ${_tag}; it may be delivered again`
+    this.#host.notices.ofKind(`unconfirmed ${_tag}`, text)
+  }
+
+  deadLettered(delivery: InFlight, reason: string): void {
+    const why = without(delivery.message.body, reason)
+    this.#host.notices.always(`${this.#described(delivery)} was dead-lettered: ${why}`)
+  }
+
+  /** Its handler could not be interrupted. */
+  goesOn(delivery: InFlight): void {
+    this.#host.notices.always(
+      `the handler of ${this.#described(delivery)} could not be interrupted and goes on; the message is delivered again when its lease is over`
+    )
+  }
+
+  /** Its lease was over when its answer could be read. */
+  overOnArrival(messageId: string, age: number): void {
+    const { metrics, notices, queueName } = this.#host
+    metrics.add("lost")
+    notices.ofKind(
+      "over on arrival",
+      `the lease of message ${messageId} of ${queueName} was over when its answer could be read, ${Duration.format(Duration.millis(age))} after the queue gave it: this process was suspended, or its event loop blocked; the message is delivered again`
+    )
+  }
+
+  #described({ attempt, message }: InFlight): string {
+    return `message ${message.id} of ${this.#host.queueName} (attempt ${attempt})`
+  }
+}

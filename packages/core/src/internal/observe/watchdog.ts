@@ -1,0 +1,113 @@
+/** Looks now and then, while anything is in flight, for deliveries that nobody answers for, and for a stream that is stuck. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Settlement from "../../Settlement.js"
+import { type Fork, interrupt } from "../effect/fork.js"
+import type { InFlight } from "../lease/inFlight.js"
+import type { InFlightTable } from "../lease/inFlightTable.js"
+import type { Ends } from "../settle/ends.js"
+import { Phase } from "../settle/oneSettlement.js"
+
+/** What it needs of its consumer. */
+export interface Host {
+  readonly queueName: string
+  readonly runFork: Fork
+  readonly now: () => number
+  readonly table: InFlightTable
+  readonly ends: Ends
+  readonly maxInFlight: () => number
+  /** Whether a stage of its pipeline settles, as that said when the stream began. */
+  readonly hasSettler: () => boolean
+  /** Nobody takes from the stream any more. */
+  readonly isClosed: () => boolean
+}
+
+/** Before a pipeline without a stage that settles is warned about, in milliseconds, and messages that a warning names. */
+const unsettledAfter = 10_000
+const mostNamed = 10
+
+export class Watchdog {
+  readonly #host: Host
+  readonly #warnAfter: number
+  readonly #warned = new WeakSet<InFlight>()
+  #toldUnsettled = false
+  #watch: Fiber.RuntimeFiber<void> | undefined
+
+  constructor(host: Host, warnAfter: Duration.Duration) {
+    this.#host = host
+    this.#warnAfter = Duration.toMillis(warnAfter)
+  }
+
+  start(): void {
+    const { runFork, table } = this.#host
+    if (this.#watch !== undefined || table.size === 0) return
+    const watch = runFork(
+      Effect.suspend(() => Effect.sleep(this.#patience)).pipe(
+        Effect.zipRight(Effect.suspend(() => this.#look())),
+        Effect.repeat({ while: () => table.size > 0 }),
+        Effect.asVoid
+      )
+    )
+    this.#watch = watch
+    watch.addObserver(() => {
+      if (this.#watch === watch) this.#watch = undefined
+    })
+  }
+
+  stop(): void {
+    interrupt(this.#watch)
+    this.#watch = undefined
+  }
+
+  /** Before what nobody answers for is warned about: less where no stage settles and nothing has ended by another's hand. */
+  get #patience(): number {
+    return this.#unsettling ? Math.min(this.#warnAfter, unsettledAfter) : this.#warnAfter
+  }
+
+  get #unsettling(): boolean {
+    const { ends, hasSettler } = this.#host
+    return !hasSettler() && !this.#toldUnsettled && ends.none
+  }
+
+  #look(): Effect.Effect<void> {
+    const overdue = this.#host.now() - this.#patience
+    const messages = [...this.#lookForForgotten(overdue), ...this.#lookForStuck(overdue)]
+    return Effect.forEach(messages, (message) => Effect.logWarning(message), { discard: true })
+  }
+
+  #lookForForgotten(overdue: number): ReadonlyArray<string> {
+    const { isClosed, queueName, table } = this.#host
+    const unsettling = this.#unsettling
+    const forgotten = [...table].filter(
+      (delivery) =>
+        !this.#warned.has(delivery) &&
+        !delivery.awaited &&
+        (delivery.phase === Phase.HandedOver || (delivery.phase === Phase.Claimed && delivery.passedOn)) &&
+        delivery.handedOverAt <= overdue
+    )
+    for (const delivery of forgotten) {
+      this.#warned.add(delivery)
+      if (isClosed()) delivery.settle(Settlement.release)
+    }
+    if (forgotten.length === 0) return []
+    if (unsettling) this.#toldUnsettled = true
+    const ids = forgotten.slice(0, mostNamed).map((delivery) => delivery.message.id)
+    if (forgotten.length > mostNamed) ids.push(`and ${forgotten.length - mostNamed} more`)
+    const which = `${forgotten.length} deliveries of ${queueName} were taken from the stream and never claimed or settled (${ids.join(", ")})`
+    return [
+      unsettling
+        ? `${which}, since no stage settles them: end the pipeline with Pipeline.process, or settle them yourself (delivery.ack and the like)`
+        : `${which}: end the pipeline with Pipeline.process, or settle them yourself; where it ends so, an operator drops or holds them: use Pipeline.filter and Pipeline.batch`
+    ]
+  }
+
+  #lookForStuck(overdue: number): ReadonlyArray<string> {
+    const { ends, maxInFlight, now, queueName, table } = this.#host
+    const idle = [...table].every(({ passedOn, phase }) => phase !== Phase.Claimed || passedOn)
+    if (table.size < maxInFlight() || !idle || ends.latest > overdue) return []
+    return [
+      `the stream of ${queueName} is stuck: all ${maxInFlight()} permits are taken, no stage works on any of them, and none has been settled for ${Duration.format(Duration.millis(now() - ends.latest))}`
+    ]
+  }
+}

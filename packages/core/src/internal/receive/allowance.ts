@@ -1,0 +1,63 @@
+/** What a receive takes beside permits: tokens of the rate, and of the quota, as far as there are such. */
+import type * as Cause from "effect/Cause"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { type Fork, interrupt } from "../effect/fork.js"
+import type { Tokens } from "./tokens.js"
+
+export class Allowance<Q> {
+  readonly #all: ReadonlyArray<Tokens<Q>>
+  readonly #fork: Fork
+  readonly #onFailure: (cause: Cause.Cause<Q>) => void
+  #refill: Fiber.RuntimeFiber<void, Q> | undefined
+
+  /** `onFailure` is told why there will be none. */
+  constructor(all: ReadonlyArray<Tokens<Q>>, fork: Fork, onFailure: (cause: Cause.Cause<Q>) => void) {
+    this.#all = all
+    this.#fork = fork
+    this.#onFailure = onFailure
+  }
+
+  /** There are never more. */
+  get burst(): number {
+    let least = Number.POSITIVE_INFINITY
+    for (const { burst } of this.#all) least = Math.min(least, burst)
+    return least
+  }
+
+  available(): number {
+    let least = Number.POSITIVE_INFINITY
+    for (const tokens of this.#all) least = Math.min(least, tokens.available())
+    return least
+  }
+
+  take(n: number): void {
+    for (const tokens of this.#all) tokens.take(n)
+  }
+
+  /** What was asked for and did not come. */
+  giveBack(n: number): void {
+    for (const tokens of this.#all) tokens.giveBack(n)
+  }
+
+  /** Where there are not so many: calls back when there may be. */
+  await(wanted: number, then: () => void): void {
+    const short = this.#all.find((tokens) => tokens.available() < wanted)
+    if (short === undefined || this.#refill !== undefined) return
+    const fiber = this.#fork(short.until(wanted))
+    this.#refill = fiber
+    fiber.addObserver((exit) => {
+      if (this.#refill !== fiber) return
+      this.#refill = undefined
+      if (Exit.isFailure(exit)) this.#onFailure(exit.cause)
+      else then()
+    })
+  }
+
+  /** Who waits has reckoned with another rate, or need not wait any more. */
+  forget(): void {
+    const fiber = this.#refill
+    this.#refill = undefined
+    interrupt(fiber)
+  }
+}

@@ -1,0 +1,78 @@
+/** The receives that are open, and how they end on a stop: they are told of it, awaited for a while, and then aborted. */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import { interrupt } from "../effect/fork.js"
+import { within } from "../effect/within.js"
+import type { Attempt } from "./lostAttempts.js"
+
+export interface Poll {
+  /** What it has asked for. */
+  readonly max: number
+  readonly sentAt: number
+  attempt: Attempt | undefined
+  fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
+}
+
+export class OpenPolls {
+  readonly #open = new Set<Poll>()
+  #onEmpty: Array<() => void> = []
+  #onStopping: Array<() => void> = []
+  /** No other is sent. */
+  stopping = false
+
+  get size(): number {
+    return this.#open.size
+  }
+
+  [Symbol.iterator](): IterableIterator<Poll> {
+    return this.#open.values()
+  }
+
+  add(poll: Poll): void {
+    this.#open.add(poll)
+  }
+
+  delete(poll: Poll): void {
+    this.#open.delete(poll)
+  }
+
+  /** One has had its answer, and what it brought is taken care of. */
+  settled(): void {
+    if (this.stopping && this.#open.size === 0) for (const f of this.#onEmpty.splice(0)) f()
+  }
+
+  /** Completes with the stop: a receive that waits for messages may end early then. */
+  readonly stop: Effect.Effect<void> = Effect.async<void>((resume) => {
+    if (this.stopping) return resume(Effect.void)
+    const f = () => resume(Effect.void)
+    this.#onStopping.push(f)
+    return Effect.sync(() => {
+      this.#onStopping = this.#onStopping.filter((g) => g !== f)
+    })
+  })
+
+  readonly #empty = Effect.async<void>((resume) => {
+    if (this.#open.size === 0) resume(Effect.void)
+    else this.#onEmpty.push(() => resume(Effect.void))
+  })
+
+  beginStopping(): void {
+    this.stopping = true
+    for (const f of this.#onStopping.splice(0)) f()
+  }
+
+  /** Awaits those that are open for the grace, then aborts them. A finalizer, as a rule, where nothing can be interrupted. */
+  end(grace: Duration.Duration): Effect.Effect<void> {
+    return within(this.#empty, grace).pipe(
+      Effect.flatMap((empty) => {
+        if (Option.isSome(empty)) return Effect.void
+        for (const poll of this.#open) interrupt(poll.fiber)
+        return this.#empty
+      }),
+      Effect.when(() => this.#open.size > 0),
+      Effect.asVoid
+    )
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * Gathers entries into calls, of each operation its own: a call goes when it is full, or its first entry has lingered for
+ * as long as there is reason to hope for others.
+ */
+import type { Fork } from "../effect/fork.js"
+import { Timer } from "../effect/timer.js"
+import type { Entry, Operation } from "./entry.js"
+
+export const operations: ReadonlyArray<Operation> = ["Ack", "SetLease", "DeadLetter"]
+
+/** Somebody is waiting: long enough for handlers that end together, too short to be felt. In milliseconds. */
+const awaitedLinger = 5
+
+const never = Number.POSITIVE_INFINITY
+
+/** What it needs of the consumer that it works for. */
+export interface Host {
+  readonly runFork: Fork
+  readonly now: () => number
+  /** Entries expected each millisecond: where no other would come in time, waiting is no use. */
+  readonly rate: () => number
+  /** Whether anything else is in flight that could join the batch, and whether anything else could ever be. */
+  readonly joiners: (pending: number) => "some" | "none yet" | "none"
+}
+
+export interface Options {
+  /** In milliseconds. */
+  readonly linger: number
+  /** Calls without an answer, at most. */
+  readonly concurrency: number
+}
+
+export class Batches {
+  readonly #host: Host
+  readonly #batchSize: number
+  readonly #linger: number
+  readonly #shortLinger: number
+  readonly #concurrency: number
+  /** Sends a call; calls back once, when it has had its first answer. */
+  readonly #send: (operation: Operation, entries: ReadonlyArray<Entry>, onAnswer: () => void) => void
+  readonly #timer: Timer
+  #batches = emptyBatches()
+  /** Calls that have had no answer yet. Those that are tried again hold up nothing. */
+  #unanswered = 0
+
+  constructor(
+    host: Host,
+    batchSize: number,
+    options: Options,
+    send: (operation: Operation, entries: ReadonlyArray<Entry>, onAnswer: () => void) => void
+  ) {
+    this.#host = host
+    this.#batchSize = batchSize
+    this.#linger = options.linger
+    this.#shortLinger = Math.min(awaitedLinger, options.linger)
+    this.#concurrency = options.concurrency
+    this.#send = send
+    this.#timer = new Timer(host.runFork)
+  }
+
+  /** `pending` are the entries without result, this one included. */
+  add(entry: Entry, pending: number): void {
+    const batch = this.#batches[entry.request._tag]
+    batch.entries.push(entry)
+    if (batch.entries.length >= this.#batchSize) {
+      this.#sendDue()
+    } else {
+      batch.due = Math.min(batch.due, this.#host.now() + this.#patience(entry.awaited, pending))
+      this.#arm()
+    }
+  }
+
+  /** Sends what lingers now. */
+  flush(): void {
+    for (const operation of operations) {
+      const batch = this.#batches[operation]
+      if (batch.entries.length > 0) batch.due = Number.NEGATIVE_INFINITY
+    }
+    this.#sendDue()
+  }
+
+  /** Lets it linger as little as what somebody waits for. */
+  hurry(): void {
+    for (const operation of operations) {
+      const batch = this.#batches[operation]
+      if (batch.entries.length > 0) batch.due = Math.min(batch.due, this.#host.now() + this.#shortLinger)
+    }
+    this.#arm()
+  }
+
+  /** Nothing lingers: ends the timer. */
+  disarm(): void {
+    this.#timer.cancel()
+  }
+
+  /** Forgets what lingers: whose call ends now looks for what is due. */
+  clear(): void {
+    this.disarm()
+    this.#batches = emptyBatches()
+  }
+
+  /** How long to wait for others, where there is reason to hope for any. */
+  #patience(awaited: boolean, pending: number): number {
+    const joiners = this.#host.joiners(pending)
+    if (joiners === "none") return 0
+    const longest = awaited ? this.#shortLinger : this.#linger
+    if (this.#host.rate() * longest >= 1) return longest
+    return awaited || joiners === "none yet" ? 0 : this.#linger
+  }
+
+  #sendDue(): void {
+    const time = this.#host.now()
+    for (const operation of operations) {
+      const batch = this.#batches[operation]
+      while (
+        this.#unanswered < this.#concurrency &&
+        batch.entries.length > 0 &&
+        (batch.entries.length >= this.#batchSize || batch.due <= time)
+      ) {
+        this.#dispatch(operation, batch)
+      }
+    }
+    this.#arm()
+  }
+
+  #dispatch(operation: Operation, batch: Batch): void {
+    const entries = batch.entries.splice(0, this.#batchSize)
+    if (batch.entries.length === 0) batch.due = never
+    this.#unanswered++
+    this.#send(operation, entries, () => {
+      this.#unanswered--
+      this.#sendDue()
+    })
+  }
+
+  #arm(): void {
+    if (this.#unanswered >= this.#concurrency) return // the next answer looks again
+    const { Ack, DeadLetter, SetLease } = this.#batches
+    const due = Math.min(Ack.due, SetLease.due, DeadLetter.due)
+    if (due === never || (this.#timer.isSet && this.#timer.at <= due)) return
+    const wait = Math.ceil(due - this.#host.now())
+    if (wait > 0) this.#timer.set(due, wait, this.#onDue)
+    else this.#timer.setSoon(due, this.#onDue)
+  }
+
+  readonly #onDue = (): void => this.#sendDue()
+}
+
+interface Batch {
+  readonly entries: Array<Entry>
+  due: number
+}
+
+const emptyBatches = (): Readonly<Record<Operation, Batch>> => ({
+  Ack: { entries: [], due: never },
+  SetLease: { entries: [], due: never },
+  DeadLetter: { entries: [], due: never }
+})

@@ -1,0 +1,125 @@
+/**
+ * Gives deliveries back in an order that keeps invariant 5: what is behind one in its group goes before it, the last first,
+ * and in the queue's sight too, as `Sequencer` says.
+ */
+import * as Duration from "effect/Duration"
+import type { LeaseKeeper } from "../../LeaseKeeper.js"
+import * as Sequencer from "../../Sequencer.js"
+import * as Settlement from "../../Settlement.js"
+import type { Settler } from "../../Settler.js"
+import type { InFlight } from "../lease/inFlight.js"
+import type { InFlightTable } from "../lease/inFlightTable.js"
+import { asReleased, type Leaving, type Requests } from "./requests.js"
+
+/** What it needs of its consumer. */
+export interface Host {
+  readonly ordered: boolean
+  readonly batchSize: number
+  readonly table: InFlightTable
+  readonly requests: Requests
+  readonly keeper: Pick<LeaseKeeper<unknown, InFlight>, "stop">
+  readonly settler: Pick<Settler, "submitInOrder">
+  readonly now: () => number
+  readonly maxInFlight: () => number
+}
+
+/** How long a standard queue keeps what is too much for its lane, in milliseconds: twice as long each time. */
+const shortestOverflow = 2000
+const longestOverflow = 5 * 60 * 1000
+
+export class HandBack {
+  readonly #host: Host
+
+  constructor(host: Host) {
+    this.#host = host
+  }
+
+  /** Ends one as it is to, and before it gives back what it must not be overtaken by. */
+  withTail(leaving: Leaving): void {
+    const { delivery } = leaving
+    const behind = this.#host.ordered && delivery.tries?.skipped !== true ? this.#tail(delivery) : []
+    this.#send([[...behind.map(asReleased), leaving]])
+  }
+
+  /** What follows a lost head must not run before that comes again. */
+  tailOf(head: InFlight): void {
+    if (!this.#host.ordered || head.tries?.skipped === true) return
+    const tail = this.#tail(head)
+    if (tail.length > 0) this.#send([tail.map(asReleased)])
+  }
+
+  /** Releases all of these, each with its tail, and tells which. */
+  release(which: (delivery: InFlight) => boolean): ReadonlyArray<InFlight> {
+    const { ordered, table } = this.#host
+    const released: Array<InFlight> = []
+    const runs: Array<ReadonlyArray<Leaving>> = []
+    for (const delivery of [...table]) {
+      if (!which(delivery) || !delivery.beginSettling()) continue
+      const run = ordered ? [...this.#tail(delivery), delivery] : [delivery]
+      released.push(...run)
+      runs.push(run.map(asReleased))
+    }
+    this.#send(runs)
+    return released
+  }
+
+  /**
+   * Where many lanes fail: somebody waits for permits, and what failed keeps more than half of them. The excess goes back,
+   * of each lane the last first, and nothing of a lane that does not wait.
+   */
+  makeRoom(): void {
+    const { maxInFlight, now, table } = this.#host
+    const max = maxInFlight()
+    if (table.size < max) return
+    const time = now()
+    const { heads, tails } = table.lanes.excess(Math.floor(max / 2), time)
+    const runs: Array<ReadonlyArray<Leaving>> = []
+    for (const tail of tails) {
+      const going = tail.filter((delivery) => delivery.beginSettling())
+      runs.push(going.map((delivery) => ({ delivery, settlement: this.overflow(delivery), awaited: false })))
+    }
+    for (const delivery of heads) {
+      if (!delivery.beginSettling()) continue
+      const settlement = Settlement.retry(Duration.millis(delivery.heldUntil - time))
+      runs.push([...this.#tail(delivery).map(asReleased), { delivery, settlement, awaited: false }])
+    }
+    this.#send(runs)
+  }
+
+  /** An ordered queue keeps it behind its head; a standard one would send it again at once, and count each time. */
+  overflow({ message }: InFlight): Settlement.Settlement {
+    if (this.#host.ordered) return Settlement.release
+    return Settlement.retry(Math.min(shortestOverflow * 2 ** (message.attempt - 1), longestOverflow))
+  }
+
+  /** What is behind it in its group, the last first, and from now on being settled. */
+  #tail({ message }: InFlight): ReadonlyArray<InFlight> {
+    if (message.group === undefined || message.sequence === undefined) return []
+    const behind = Sequencer.behind(message.sequence, this.#host.table.lanes.in(message.group))
+    return behind.filter((delivery) => {
+      if (!delivery.beginSettling()) return false
+      delivery.owner?.lose(delivery)
+      return true
+    })
+  }
+
+  /** Each in the order that it is given in, several to a call where they fit; no extension of any is in the air then. */
+  #send(runs: ReadonlyArray<ReadonlyArray<Leaving>>): void {
+    const { batchSize, keeper, requests, settler } = this.#host
+    let call: Array<Leaving> = []
+    const send = () => {
+      const all = call
+      call = []
+      let flying = all.length
+      const landed = () => {
+        if (--flying === 0) settler.submitInOrder(all.map((leaving) => requests.entry(leaving)))
+      }
+      for (const { delivery } of all) keeper.stop(delivery, landed)
+    }
+    for (const run of runs) {
+      if (call.length > 0 && call.length + run.length > batchSize) send()
+      call.push(...run)
+    }
+    if (call.length > 0) send()
+  }
+}
