@@ -41,7 +41,10 @@ export const targets = [
     ]
   })),
   { file: "laneTable.ts", tests: ["starvation.test.ts", "groups.test.ts"] },
-  { file: "outbox.ts", tests: ["SqsProducer.test.ts", "SqsProducer.simulation.test.ts"] },
+  ...["outbox.ts", "sendLanes.ts", "call.ts"].map((file) => ({
+    file,
+    tests: ["SqsProducer.test.ts", "SqsProducer.simulation.test.ts"]
+  })),
   { file: "sendBack.ts", tests: ["SqsDeadLetter.test.ts", "SqsDeadLetter.simulation.test.ts"] },
   {
     file: "SqsLeaseQueue.ts",

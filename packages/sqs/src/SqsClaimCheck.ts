@@ -23,11 +23,10 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
-import * as Runtime from "effect/Runtime"
-import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { type Forked, fork, onEnd } from "./internal/effect/fork.js"
 import * as pointer from "./internal/message/pointer.js"
 import { type ObjectId, ObjectStore, type ObjectStoreError } from "./ObjectStore.js"
 
@@ -161,14 +160,12 @@ export const make = (
         options.accept?.(object) === true)
     const retrying = { schedule: options.retry ?? defaultRetry, while: mayPass }
 
-    // Made in an uninterruptible region, maybe; what it forks must be interruptible all the same.
-    const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
-    const runFork = Runtime.runFork(runtime)
-    const background = new Set<Fiber.RuntimeFiber<void>>()
+    const forked = yield* fork
+    const background = new Set<Forked>()
     const inBackground = (effect: Effect.Effect<void>) => {
-      const fiber = runFork(effect)
+      const fiber = forked(effect)
       background.add(fiber)
-      fiber.addObserver(() => background.delete(fiber))
+      onEnd(fiber, () => background.delete(fiber))
     }
     yield* Effect.addFinalizer(() =>
       Effect.suspend(() => Fiber.awaitAll(background)).pipe(

@@ -22,6 +22,7 @@ import * as Operations from "./internal/client/operations.js"
 import * as sdk from "./internal/client/sdk.js"
 import { ServerClock } from "./internal/client/serverClock.js"
 import type { Service } from "./internal/client/service.js"
+import * as Clock from "./internal/effect/clock.js"
 import { finder } from "./internal/wire/finder.js"
 import * as Http from "./internal/wire/http.js"
 import { Scout } from "./internal/wire/route.js"
@@ -90,7 +91,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   yield* InvalidOptions.check("SqsClient", options, checks)
   const timeout = yield* timeoutOf(options)
   const { credentials, endpoint, maxSockets = 256 } = options
-  const clock = yield* Effect.clock
+  const now = yield* Clock.now
   const handler = Http.make(maxSockets, yield* proxies)
   const scout = new Scout()
   const client = yield* Effect.acquireRelease(
@@ -114,8 +115,8 @@ const make = Effect.fnUntraced(function* (options: Options) {
     client,
     route: () => scout.route(client),
     handler,
-    clock: new ServerClock(() => clock.unsafeCurrentTimeMillis()),
-    now: () => clock.unsafeCurrentTimeMillis()
+    clock: new ServerClock(now),
+    now
   })
   return {
     ...service(Operations.api(Calls.make(transport, yield* Deadlines.make, timeout))),

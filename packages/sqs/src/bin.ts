@@ -4,9 +4,9 @@ import * as Cause from "effect/Cause"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import { SqsEmulator, SqsHttp } from "./emulator/index.js"
+import { interrupt, onEnd } from "./internal/effect/fork.js"
 import * as Command from "./internal/emulator/Command.js"
 
 const emulator = (command: Command.Command) => {
@@ -40,10 +40,10 @@ const fiber = Effect.runFork(
     : Effect.catchAll(emulator(asked), (error) => Effect.zipRight(Console.error(error.message), exitWith(1)))
 )
 
-const stop = () => fiber.unsafeInterruptAsFork(FiberId.none)
+const stop = () => interrupt(fiber)
 process.once("SIGINT", stop)
 process.once("SIGTERM", stop)
-fiber.addObserver((exit) => {
+onEnd(fiber, (exit) => {
   process.off("SIGINT", stop)
   process.off("SIGTERM", stop)
   if (Exit.isFailure(exit) && !Exit.isInterrupted(exit)) {

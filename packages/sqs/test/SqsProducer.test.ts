@@ -631,6 +631,77 @@ describe("FIFO", () => {
     })
   )
 
+  test("a group stays together: no call begins a group that it has no room for", { "q.fifo": {} }, (sqs) =>
+    Effect.gen(function* () {
+      const client = yield* SqsClient.SqsClient
+      const calls: Array<string> = []
+      const recorded: SqsClient.SqsClient["Type"] = {
+        ...client,
+        sendMessageBatch: (request) => {
+          calls.push(request.Entries.map(({ MessageGroupId }) => MessageGroupId).join(""))
+          return client.sendMessageBatch(request)
+        }
+      }
+      const producer = yield* SqsProducer.make("q.fifo", {
+        linger: "1 second",
+        concurrency: 1,
+        group: (body: string) => body.slice(0, 1),
+        maxPerGroup: 10
+      }).pipe(Effect.provideService(SqsClient.SqsClient, recorded))
+      // A first call is on its way while the others come.
+      yield* sqs.faults.script("SendMessageBatch", [Fault.delay("5 seconds")])
+      const messages = [
+        ...range(10).map((i) => `z${i}`),
+        ...range(7).flatMap((i) => [`a${i}`, `b${i}`, ...(i < 3 ? [`c${i}`] : [])])
+      ]
+      const all = yield* Effect.fork(Effect.forEach(messages, producer.send, { concurrency: "unbounded" }))
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(all)
+      assert.deepStrictEqual(calls, ["zzzzzzzzzz", "aaaaaaaccc", "bbbbbbb"])
+      for (const group of ["a", "b", "c"]) {
+        const sent = (yield* bodiesOf(sqs, "q.fifo")).filter((body) => body.startsWith(group))
+        assert.deepStrictEqual(sent, [...sent].sort())
+      }
+    })
+  )
+
+  test("of a group in one call: what SQS fails behind one that it takes is tried again", { "q.fifo": {} }, (sqs) =>
+    Effect.gen(function* () {
+      yield* sqs.faults.script("SendMessageBatch", [Fault.failEntries([2, 3])])
+      const producer = yield* SqsProducer.make("q.fifo", { ...atOnce, group: "g", maxPerGroup: 10 })
+      const all = yield* Effect.fork(Effect.forEach(range(4), (i) => producer.send(i), { concurrency: "unbounded" }))
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(all)
+      assert.deepStrictEqual(yield* bodiesOf(sqs, "q.fifo"), ["0", "1", "2", "3"])
+    })
+  )
+
+  test(
+    "of a group in one call: what SQS fails before one that it takes is not sent behind it",
+    { "q.fifo": {} },
+    (sqs) =>
+      Effect.gen(function* () {
+        yield* sqs.faults.script("SendMessageBatch", [Fault.failEntries([1, 3])])
+        const producer = yield* SqsProducer.make("q.fifo", {
+          ...atOnce,
+          group: (body: string) => body.slice(0, 1),
+          maxPerGroup: 10
+        })
+        const bodies = ["a0", "a1", "a2", "a3", "b0"]
+        const all = yield* Effect.fork(
+          Effect.forEach(bodies, (body) => Effect.either(producer.send(body)), { concurrency: "unbounded" })
+        )
+        yield* TestClock.adjust("10 seconds")
+        const results = yield* Fiber.join(all)
+        assert.deepStrictEqual(results.map(Either.isRight), [true, false, true, true, true])
+        assert.deepStrictEqual(yield* bodiesOf(sqs, "q.fifo"), ["a0", "a2", "b0", "a3"])
+        const [, failed] = results
+        const error = failed === undefined || Either.isRight(failed) ? undefined : failed.left
+        assert.instanceOf(error, SqsProducer.SendFailed)
+        expect(error?.message).toMatch(/took a later one of its group in the same call.*maxPerGroup: 1 /)
+      })
+  )
+
   test("a lost answer leaves no duplicate: the retry has the same deduplication ids", { "q.fifo": {} }, (sqs) =>
     Effect.gen(function* () {
       yield* sqs.faults.script("SendMessageBatch", [Fault.dropResponse])

@@ -15,12 +15,10 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
-import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import { type Forked, interrupt, onEnd, scopedFork } from "../internal/effect/fork.js"
 import type { Api } from "../internal/emulator/Calls.js"
 import * as Door from "../internal/emulator/Door.js"
 import { before, type Failure } from "../internal/emulator/Failure.js"
@@ -93,7 +91,7 @@ export const make = (
     // Room is made where connections only wait for their client's next request.
     node.on("drop", () => node.closeIdleConnections())
     const listening = yield* Effect.mapError(listen(node, { port, host }), (cause) => cannotListen(host, port, cause))
-    const runFork = yield* FiberSet.makeRuntime<never, Answer>()
+    const fork = yield* scopedFork
     const draw = Random.nextIntBetween(0, 2 ** 32)
     const requestId = Door.requestIds([yield* draw, yield* draw])
     node.on(
@@ -102,7 +100,7 @@ export const make = (
         api: client,
         problemOf: Hosts.guard(new Set([host, ...allowedHosts].map((name) => name.toLowerCase()))),
         requestId,
-        runFork: (answer) => runFork(Effect.tapDefect(answer, Effect.logError))
+        fork: (answer) => fork(Effect.tapDefect(answer, Effect.logError))
       })
     )
     node.on("clientError", ({ code }: NodeJS.ErrnoException, socket) => refuseUnread(code, socket, requestId()))
@@ -206,7 +204,7 @@ interface Listening {
   /** Why it does not answer to a request at all. */
   readonly problemOf: (headers: IncomingMessage["headers"]) => string | undefined
   readonly requestId: () => string
-  readonly runFork: (answer: Effect.Effect<Answer>) => Fiber.RuntimeFiber<Answer>
+  readonly fork: (answer: Effect.Effect<Answer>) => Forked<Answer>
 }
 
 /**
@@ -215,7 +213,7 @@ interface Listening {
  * tracer and logger 180 to 200), and an emulator should not be what a benchmark measures.
  */
 const listener =
-  ({ api, problemOf, requestId, runFork }: Listening) =>
+  ({ api, fork, problemOf, requestId }: Listening) =>
   (request: IncomingMessage, response: ServerResponse): void => {
     const id = requestId()
     const chunks: Array<Buffer> = []
@@ -246,8 +244,8 @@ const listener =
       if (!isUtf8(body)) return refuse(before.malformed, "The request's body is not text in UTF-8.")
       if (isHealthCheck(asked.method, asked.path)) return reply(response, healthy, id)
       const context = { host: request.headers.host, trace: header(request, "x-amzn-trace-id") }
-      const fiber = runFork(Door.answer(api, asked, context, id))
-      fiber.addObserver((exit) => {
+      const fiber = fork(Door.answer(api, asked, context, id))
+      onEnd(fiber, (exit) => {
         if (response.destroyed) return
         if (Exit.isSuccess(exit)) reply(response, exit.value, id)
         else if (Exit.isInterrupted(exit)) response.destroy()
@@ -255,7 +253,7 @@ const listener =
       })
       // A client that goes away ends its long poll.
       response.on("close", () => {
-        if (!response.writableEnded) fiber.unsafeInterruptAsFork(FiberId.none)
+        if (!response.writableEnded) interrupt(fiber)
       })
     })
   }

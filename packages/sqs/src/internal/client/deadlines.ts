@@ -4,8 +4,9 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
+import * as Clock from "../effect/clock.js"
+import { scopedFork } from "../effect/fork.js"
 
 /** Runs `expire` once `millis` have passed, unless the function that it returns is called before. */
 export type Deadlines = (millis: number, expire: () => void) => () => void
@@ -25,8 +26,8 @@ interface Line {
 export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(function* () {
   const clock = yield* Effect.clock
   // Not the wall clock's: one that is stepped back must not lengthen a call.
-  const now = () => Number(clock.unsafeCurrentTimeNanos() / 1_000_000n)
-  const fork = yield* FiberSet.makeRuntime<never>()
+  const now = Clock.steady(clock)
+  const fork = yield* scopedFork
   const lines = new Map<number, Line>()
 
   const watch = (line: Line): Effect.Effect<void> =>

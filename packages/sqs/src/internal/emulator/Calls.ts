@@ -11,6 +11,7 @@ import type * as Scope from "effect/Scope"
 import * as Fault from "../../emulator/Fault.js"
 import type * as SqsClient from "../../SqsClient.js"
 import * as SqsError from "../../SqsError.js"
+import { interrupt } from "../effect/fork.js"
 import type { Engine } from "./Engine.js"
 import type { Task } from "./MoveTasks.js"
 import type { Queue } from "./Queue.js"
@@ -93,7 +94,7 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
           })
         )
         return Effect.map(Effect.forkIn(Effect.interruptible(loop), scope), (fiber) => {
-          if (waker.turn === turn) waker.stop = () => fiber.unsafeInterruptAsFork(fiber.id())
+          if (waker.turn === turn) waker.stop = () => interrupt(fiber)
         })
       })
 

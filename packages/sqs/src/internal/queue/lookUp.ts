@@ -2,8 +2,8 @@
 import { defaultRetry } from "@millrace/core/Intake"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as SqsError from "../../SqsError.js"
+import * as Retried from "../effect/retried.js"
 
 /** As a consumer receives again: for as long as it lives. */
 export const forEver: Schedule.Schedule<unknown> = defaultRetry
@@ -36,13 +36,10 @@ export const retried =
         warned = true
         return log(`could not ${what}, trying again: ${latest}`)
       })
-      const schedule = retry.pipe(
-        Schedule.whileInput((error: E) => {
-          if (!passes(error)) return false
-          latest = error.message
-          return true
-        }),
-        Schedule.onDecision((_, decision) => (ScheduleDecision.isDone(decision) ? Effect.void : say))
-      )
-      return Effect.retry(effect, schedule)
+      const again = (error: E) => {
+        if (!passes(error)) return false
+        latest = error.message
+        return true
+      }
+      return Retried.retried(effect, retry, { while: again, onRetry: say })
     })

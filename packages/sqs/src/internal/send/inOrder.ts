@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import { type Forked, onEnd } from "../effect/fork.js"
 
 const noop = () => {}
 
@@ -13,7 +14,7 @@ export class InOrder {
   readonly #most: number
   readonly #scope: Scope.Scope
   #open = 0
-  #last: Fiber.RuntimeFiber<void> | undefined
+  #last: Forked | undefined
   #wake = noop
 
   /** What is under way when the scope closes is interrupted. */
@@ -45,7 +46,7 @@ export class InOrder {
       this.#open += 1
       return Effect.flatMap(Effect.forkIn(step, this.#scope), (fiber) => {
         this.#last = fiber
-        fiber.addObserver(() => {
+        onEnd(fiber, () => {
           this.#open -= 1
           if (this.#last === fiber) this.#last = undefined
           this.#wake()
