@@ -10,16 +10,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
-import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Schedule from "effect/Schedule"
-import * as ScheduleDecision from "effect/ScheduleDecision"
-import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as InvalidOptions from "./InvalidOptions.js"
+import { Delays } from "./internal/effect/delays.js"
+import { type Fork, fork, interrupt } from "./internal/effect/fork.js"
 
 /**
  * - `Closed`: everything runs.
@@ -151,7 +148,7 @@ export class Engine<in F> implements Circuit<F> {
   readonly name: string
   readonly #options: Checked<F>
   readonly #clock: Clock.Clock
-  readonly #runFork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
+  readonly #runFork: Fork
   readonly #window: Window
   readonly #listeners = new Set<() => void>()
   #state: State = closed
@@ -160,20 +157,16 @@ export class Engine<in F> implements Circuit<F> {
   #probing = 0
   #succeeded = 0
   #timer: Fiber.RuntimeFiber<void> | undefined
-  #step: unknown
+  readonly #delays: Delays<unknown>
   #delay = 0
 
-  constructor(
-    options: Checked<F>,
-    clock: Clock.Clock,
-    runFork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
-  ) {
+  constructor(options: Checked<F>, clock: Clock.Clock, runFork: Fork) {
     this.name = options.name
     this.#options = options
     this.#clock = clock
     this.#runFork = runFork
     this.#window = new Window(Duration.toMillis(options.window))
-    this.#step = options.probeAfter.initial
+    this.#delays = new Delays(options.probeAfter)
   }
 
   readonly state = Effect.sync(() => this.#state)
@@ -320,13 +313,13 @@ export class Engine<in F> implements Circuit<F> {
     if (this.#state === closed) return
     this.#become(closed)
     this.#window.clear()
-    this.#step = this.#options.probeAfter.initial
+    this.#delays.reset()
     this.#notify()
     this.#runFork(Effect.logInfo(`${this.name} is closed again`))
   }
 
   #become(state: State): number {
-    this.#timer?.unsafeInterruptAsFork(FiberId.none)
+    interrupt(this.#timer)
     this.#timer = undefined
     this.#state = state
     this.#probing = 0
@@ -334,14 +327,12 @@ export class Engine<in F> implements Circuit<F> {
     return ++this.#ticket
   }
 
-  readonly #nextDelay = Effect.suspend(() => {
-    const now = this.#now()
-    return Effect.map(this.#options.probeAfter.step(now, undefined, this.#step), ([step, , decision]) => {
-      if (ScheduleDecision.isDone(decision)) return
-      this.#step = step
-      this.#delay = Math.max(0, ScheduleIntervals.start(decision.intervals) - now)
+  /** A schedule that is over goes on at its last pace. */
+  readonly #nextDelay = Effect.suspend(() =>
+    Effect.map(this.#delays.next(this.#now(), undefined), (delay) => {
+      if (delay !== undefined) this.#delay = delay
     })
-  })
+  )
 
   #notify(): void {
     for (const listener of [...this.#listeners]) listener()
@@ -416,10 +407,9 @@ export const make = <F = unknown>(
   Effect.gen(function* () {
     const checked = yield* checkAll(options)
     const clock = yield* Effect.clock
-    // Made in an uninterruptible region, maybe; its timer must be interruptible all the same.
-    const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
+    const runFork = yield* fork()
     return yield* Effect.acquireRelease(
-      Effect.sync(() => new Engine(checked, clock, Runtime.runFork(runtime))),
+      Effect.sync(() => new Engine(checked, clock, runFork)),
       (circuit) => Effect.sync(() => circuit.retire())
     )
   })

@@ -12,6 +12,7 @@ import type * as Health from "./Health.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { join } from "./internal/drain/companions.js"
 import { fork } from "./internal/effect/fork.js"
+import { fromPull } from "./internal/effect/pull.js"
 import * as Engine from "./internal/engine.js"
 import { downstream } from "./internal/handOver/downstream.js"
 import { unlimited } from "./internal/receive/tokens.js"
@@ -244,7 +245,7 @@ const makeOne = <E, Q>(
         }
         return engine.pull
       })
-    return { engine, settings, slots: () => slots, stream: (joins) => Stream.fromPull(pull(joins)) }
+    return { engine, settings, slots: () => slots, stream: (joins) => fromPull(pull(joins)) }
   })
 
 /**

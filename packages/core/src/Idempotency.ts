@@ -10,11 +10,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import type { Delivery } from "./Delivery.js"
 import { type Begin, IdempotencyStore, type IdempotencyStoreError } from "./IdempotencyStore.js"
 import * as InvalidOptions from "./InvalidOptions.js"
+import { fork as callbackFork } from "./internal/effect/fork.js"
 import { ask, Calls } from "./internal/once/calls.js"
 import { fingerprint, storedKey } from "./internal/once/fingerprint.js"
 import type { Fork } from "./internal/once/gather.js"
@@ -226,7 +226,7 @@ export const run =
       const holdFor = Duration.decode(options.holdFor ?? "30 seconds")
       const store = yield* IdempotencyStore
       const calls = new Calls(store, Duration.decode(options.callTimeout ?? "5 seconds"))
-      const fork = Runtime.runFork(yield* Effect.runtime<never>())
+      const fork = yield* callbackFork()
       const claim = { key: storedKey(key), owner: (yield* owners)() }
       const print = options.payload === undefined ? undefined : fingerprint(options.payload)
       const results = keeps(options.result)

@@ -7,10 +7,10 @@ import type * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Schedule from "effect/Schedule"
+import type { Fork } from "./internal/effect/fork.js"
 import type { Stopwatch } from "./internal/observe/observer.js"
 import { Allowance } from "./internal/receive/allowance.js"
 import { BackOff, defaultRetry } from "./internal/receive/backOff.js"
@@ -49,7 +49,7 @@ export interface Options<out Q = never> {
 /** What it needs of the consumer that it works for. */
 export interface Host<E, A, Q = never> {
   readonly queue: LeaseQueue.LeaseQueue<E>
-  readonly runFork: <B, E2>(effect: Effect.Effect<B, E2>) => Fiber.RuntimeFiber<B, E2>
+  readonly runFork: Fork
   readonly now: () => number
   /** Takes charge of what was received; from here on it holds a permit until `release`. */
   readonly onMessages: (messages: ReadonlyArray<LeaseQueue.Message>) => ReadonlyArray<A>

@@ -11,9 +11,10 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Random from "effect/Random"
 import { Heap } from "./internal/data/heap.js"
+import { type Fork, interrupt } from "./internal/effect/fork.js"
+import { Timer } from "./internal/effect/timer.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 
 export interface Options {
@@ -51,7 +52,7 @@ export class Kept {
 /** What it needs of the consumer that it works for. */
 export interface Host<E, L extends Leased> {
   readonly queue: LeaseQueue.LeaseQueue<E>
-  readonly runFork: <A, E2>(effect: Effect.Effect<A, E2>) => Fiber.RuntimeFiber<A, E2>
+  readonly runFork: Fork
   readonly now: () => number
   /** The lease is over. It has left the table. */
   readonly onLost: (leased: L) => void
@@ -85,11 +86,12 @@ export class LeaseKeeper<E, L extends Leased> {
       leased.kept.slot = slot
     }
   )
-  #ticker: { readonly at: number; readonly fiber: Fiber.RuntimeFiber<void> } | undefined
+  readonly #ticker: Timer
   readonly #calls = new Set<Fiber.RuntimeFiber<void>>()
 
   constructor(host: Host<E, L>, options: Options = {}) {
     this.#host = host
+    this.#ticker = new Timer(host.runFork)
     this.#heartbeat = options.heartbeat ?? true
     this.#lease = Duration.toMillis(host.queue.leaseDuration)
     this.#longest = Duration.toMillis(host.queue.limits.maxLease)
@@ -136,9 +138,8 @@ export class LeaseKeeper<E, L extends Leased> {
   /** Nothing more will come: ends the ticker, and calls that hang, where nothing is held. */
   quiesce(): void {
     if (this.#table.size > 0) return
-    for (const call of this.#calls) call.unsafeInterruptAsFork(FiberId.none)
-    this.#ticker?.fiber.unsafeInterruptAsFork(FiberId.none)
-    this.#ticker = undefined
+    for (const call of this.#calls) interrupt(call)
+    this.#ticker.cancel()
   }
 
   #due(leased: L, jitter: number): number {
@@ -149,16 +150,10 @@ export class LeaseKeeper<E, L extends Leased> {
 
   #arm(): void {
     const at = this.#table.peek?.kept.wakeAt
-    if (at === undefined || (this.#ticker !== undefined && this.#ticker.at <= at)) return
-    this.#ticker?.fiber.unsafeInterruptAsFork(FiberId.none)
+    if (at === undefined || this.#ticker.at <= at) return
     const now = this.#host.now()
     const due = Math.max(now, Math.ceil(at))
-    const fiber = this.#host.runFork(Effect.sleep(due - now))
-    this.#ticker = { at, fiber }
-    fiber.addObserver((exit) => {
-      if (this.#ticker?.fiber !== fiber) return
-      this.#ticker = undefined
-      if (Exit.isFailure(exit)) return
+    this.#ticker.set(at, due - now, () => {
       this.#host.onLate?.(this.#host.now() - due)
       this.#tick()
     })

@@ -9,7 +9,7 @@
 import * as Cause from "effect/Cause"
 import * as Inspectable from "effect/Inspectable"
 import * as ParseResult from "effect/ParseResult"
-import * as Runtime from "effect/Runtime"
+import { failureIn, isFiberFailure } from "./internal/effect/fiberFailure.js"
 import * as decode from "./internal/handOver/decode.js"
 
 /** Characters of a name, and of a reason, at most. */
@@ -53,8 +53,7 @@ const unwrap = (failure: unknown): unknown => {
   let inner = failure
   for (let i = 0; i < deepest; i++) {
     if (holds(() => Cause.isUnknownException(inner))) inner = read(inner, "error")
-    else if (holds(() => Runtime.isFiberFailure(inner)))
-      inner = Cause.squash((inner as Runtime.FiberFailure)[Runtime.FiberFailureCauseId])
+    else if (holds(() => isFiberFailure(inner))) inner = failureIn(inner as Parameters<typeof failureIn>[0])
     else return inner
   }
   return inner

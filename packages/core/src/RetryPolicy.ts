@@ -10,12 +10,11 @@ import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Pipeable from "effect/Pipeable"
 import * as Schedule from "effect/Schedule"
-import * as ScheduleDecision from "effect/ScheduleDecision"
-import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import * as Struct from "effect/Struct"
 import type { TagOf } from "./Circuit.js"
 import { DecodeError, type Delivery, type HandlerDefect, type HandlerTimeout, inFlight } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
+import { Delays } from "./internal/effect/delays.js"
 import type { QueueFacts } from "./internal/lease/source.js"
 import { KeyReused } from "./internal/once/terms.js"
 import * as Reason from "./Reason.js"
@@ -145,15 +144,13 @@ const mostSteps = 1000
 const delayAt = <E>(schedule: Schedule.Schedule<unknown, E>, input: E, step: number) =>
   Effect.gen(function* () {
     let now = yield* Clock.currentTimeMillis
-    let state = schedule.initial
+    const delays = new Delays(schedule)
     const last = Math.min(step, mostSteps)
     for (let i = 1; ; i++) {
-      const [next, , decision] = yield* schedule.step(now, input, state)
-      if (ScheduleDecision.isDone(decision)) return Option.none<Duration.Duration>()
-      const start = ScheduleIntervals.start(decision.intervals)
-      if (i >= last) return Option.some(Duration.millis(Math.max(0, start - now)))
-      state = next
-      now = Math.max(now, start)
+      const delay = yield* delays.next(now, input)
+      if (delay === undefined) return Option.none<Duration.Duration>()
+      if (i >= last) return Option.some(Duration.millis(delay))
+      now += delay
     }
   })
 

@@ -10,7 +10,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -22,6 +21,7 @@ import type * as Figures from "./Figures.js"
 import type * as Health from "./Health.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { type Companion, companions } from "./internal/drain/companions.js"
+import { interrupt } from "./internal/effect/fork.js"
 import { restarted } from "./internal/effect/restarts.js"
 import { within } from "./internal/effect/within.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
@@ -177,7 +177,7 @@ const run = <E, E2, R>(
         yield* Effect.logWarning(
           `the pipeline of ${queue.name} does not end with its source, though that is drained: it is interrupted`
         )
-        fiber.unsafeInterruptAsFork(FiberId.none)
+        interrupt(fiber)
         if (Option.isSome(yield* within(Fiber.await(fiber), Duration.sum(flushWithin, ending)))) return
         yield* Effect.logWarning(
           `the pipeline of ${queue.name} cannot be interrupted and is let go as it runs: look for Effect.uninterruptible, or a loop that never waits, in its handlers and stages`

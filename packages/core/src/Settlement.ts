@@ -1,11 +1,10 @@
 /**
  * How a delivery can end. Every delivery ends exactly once.
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
-import * as FiberId from "effect/FiberId"
-import * as HashSet from "effect/HashSet"
+import { isInterruptedBy, leaseLostId } from "./internal/effect/interruption.js"
 import * as Reason from "./Reason.js"
 
 /**
@@ -55,10 +54,7 @@ export class AlreadySettled extends Data.TaggedError("AlreadySettled")<{
   readonly message: string
 }> {}
 
-/** @internal Who interrupts a handler whose lease is lost. */
-export const leaseLostId = FiberId.runtime(-1, 0)
-
 /** Whether a handler was interrupted because its lease was lost, and not by a drain or its own doing. */
-export const isLeaseLost = (cause: Cause.Cause<unknown>): boolean => HashSet.has(Cause.interruptors(cause), leaseLostId)
+export const isLeaseLost = (cause: Cause.Cause<unknown>): boolean => isInterruptedBy(cause, leaseLostId)
 
 export type SettleError = LeaseLost | AlreadySettled

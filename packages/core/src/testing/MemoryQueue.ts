@@ -8,10 +8,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
-import * as Runtime from "effect/Runtime"
 import * as InvalidOptions from "../InvalidOptions.js"
 import { Heap } from "../internal/data/heap.js"
+import { fork as callbackFork, interrupt } from "../internal/effect/fork.js"
 import type {
   Attribute,
   DeadLetterEntry,
@@ -466,14 +465,13 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
     let nextKnown = Number.POSITIVE_INFINITY
     // Not a race: that interrupts its children with its caller, also one that is not interruptible itself.
     const awaitWake = (seen: number, sleep: Effect.Effect<void>, stop: Effect.Effect<void> | undefined) =>
-      Effect.flatMap(Effect.runtime<never>(), (runtime) =>
+      Effect.flatMap(callbackFork(), (fork) =>
         Effect.async<"stop" | "wake">((resume) => {
           if (wakes !== seen) return resume(Effect.succeed("wake"))
-          const fork = Runtime.runFork(runtime)
           const helpers: Array<Fiber.RuntimeFiber<void>> = []
           const end = () => {
             waiting.delete(waiter)
-            for (const helper of helpers) helper.unsafeInterruptAsFork(FiberId.none)
+            for (const helper of helpers) interrupt(helper)
           }
           const answer = (why: "stop" | "wake") => () => {
             end()
@@ -482,7 +480,7 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
           const waiter = answer("wake")
           waiting.add(waiter)
           const when = (effect: Effect.Effect<void>, then: () => void) =>
-            helpers.push(fork(Effect.interruptible(Effect.andThen(effect, Effect.sync(then)))))
+            helpers.push(fork(Effect.andThen(effect, Effect.sync(then))))
           when(sleep, waiter)
           if (stop !== undefined) when(stop, answer("stop"))
           return Effect.sync(end)

@@ -7,8 +7,8 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
+import type * as Schedule from "effect/Schedule"
+import { steps } from "./steps.js"
 
 /**
  * Runs it until it succeeds, is told to stop, or the schedule is over: then it fails with the last failure, defects and
@@ -20,13 +20,13 @@ export const restarted = <A, E, R>(
   settledAfter: Duration.Duration
 ): Effect.Effect<A, E, R> =>
   Effect.gen(function* () {
-    const driver = yield* Schedule.driver(schedule)
+    const pauses = yield* steps(schedule)
     while (true) {
       const startedAt = yield* Clock.currentTimeMillis
       const exit = yield* Effect.exit(run)
       if (Exit.isSuccess(exit)) return exit.value
       const ranFor = (yield* Clock.currentTimeMillis) - startedAt
-      if (ranFor >= Duration.toMillis(settledAfter)) yield* driver.reset
-      if (Option.isNone(yield* Effect.option(driver.next(Cause.squash(exit.cause))))) return yield* exit
+      if (ranFor >= Duration.toMillis(settledAfter)) yield* pauses.reset
+      if (!(yield* pauses.next(Cause.squash(exit.cause)))) return yield* exit
     }
   })

@@ -10,11 +10,12 @@ import * as Exit from "effect/Exit"
 import type * as Option from "effect/Option"
 import type * as ParseResult from "effect/ParseResult"
 import type { ParseOptions } from "effect/SchemaAST"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { DecodeError, type Delivery, inFlight, withBody } from "../../Delivery.js"
 import * as OpenBody from "../../OpenBody.js"
 import * as Reason from "../../Reason.js"
 import { runsLegibly } from "../effect/legible.js"
+import { fromPull, toPull } from "../effect/pull.js"
 import { attempt } from "../foreign/attempt.js"
 import { onLoop } from "../observe/loopTime.js"
 import * as decode from "./decode.js"
@@ -148,11 +149,10 @@ export const decodeStage = <A, E, EX, RX, B, R>(
   self: Stream.Stream<Delivery<A, E>, EX, RX>,
   decode: Decode<A, B, R>
 ): Stream.Stream<Delivery<B, E | DecodeError>, EX, RX | R> =>
-  Stream.fromPull(
+  fromPull(
     Effect.gen(function* () {
-      const context = yield* Effect.context<RX>()
-      const pull = yield* Stream.toPull(self)
-      const decoder = new Decoder(decode, Effect.provide(pull, context))
+      const pull = yield* toPull(self)
+      const decoder = new Decoder(decode, pull)
       yield* Effect.addFinalizer(() => decoder.close)
       return decoder.pull
     })

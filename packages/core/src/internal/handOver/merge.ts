@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { type Delivery, inFlight } from "../../Delivery.js"
+import { fromPull } from "../effect/pull.js"
 import type { Turns } from "../receive/turns.js"
 
 interface Inlet<A, E> {
@@ -98,7 +99,7 @@ export const mergeStage = <A, E, EX, RX>(
   streams: ReadonlyArray<Stream.Stream<Delivery<A, E>, EX, RX>>,
   turns: Turns
 ): Stream.Stream<Delivery<A, E>, EX, RX> =>
-  Stream.fromPull(
+  fromPull(
     Effect.gen(function* () {
       const merge = new Merge<A, E, EX>(turns, streams.length)
       yield* Effect.forEach(streams, (stream, i) => Effect.forkScoped(merge.run(stream, i)), { discard: true })

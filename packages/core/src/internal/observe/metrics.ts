@@ -1,11 +1,5 @@
-import * as Metric from "effect/Metric"
-import * as MetricBoundaries from "effect/MetricBoundaries"
-import * as MetricKey from "effect/MetricKey"
-import * as MetricLabel from "effect/MetricLabel"
-
-const none: ReadonlyArray<MetricLabel.MetricLabel> = []
-// 1 ms to 9 hours, each boundary twice the one before.
-const seconds = MetricBoundaries.exponential({ start: 0.001, factor: 2, count: 25 })
+/** What a consumer counts and times. */
+import { Meters } from "../effect/meters.js"
 
 const counters = {
   received: "messages received",
@@ -50,48 +44,16 @@ export class ConsumerMetrics {
   readonly queueSeconds: (s: number) => void
 
   constructor(consumer: string) {
-    const labels = [MetricLabel.make("consumer", consumer)]
-    // The tag is in the key: a tag given with each update costs five times as much.
-    const gauge = (name: string, description: string) => {
-      const metric = Metric.fromMetricKey(
-        MetricKey.taggedWithLabels(MetricKey.gauge(`millrace_${name}`, { description }), labels)
-      )
-      // Consumers of one name in one process each add their part: the gauge is what they hold together.
-      let part = 0
-      metric.unsafeModify(0, none)
-      return (n: number) => {
-        if (n === part) return
-        metric.unsafeModify(n - part, none)
-        part = n
-      }
-    }
-    const histogram = (name: string, description: string) => {
-      const metric = Metric.fromMetricKey(
-        MetricKey.taggedWithLabels(MetricKey.histogram(`millrace_${name}_seconds`, seconds, description), labels)
-      )
-      return (n: number) => metric.unsafeUpdate(n, none)
-    }
-    const counter = (name: Counter) => {
-      const metric = Metric.fromMetricKey(
-        MetricKey.taggedWithLabels(
-          MetricKey.counter(`millrace_${snake(name)}`, { description: counters[name], incremental: true }),
-          labels
-        )
-      )
-      const add = (n: number) => metric.unsafeUpdate(n, none)
-      // There from the start: what an exporter first sees as 1 has not risen.
-      add(0)
-      return add
-    }
+    const meters = new Meters("consumer", consumer)
     const record = <A>(f: (name: Counter) => A) =>
       Object.fromEntries(names.map((name) => [name, f(name)])) as Record<Counter, A>
     this.counts = record(() => 0)
-    this.#counters = record(counter)
-    this.inFlight = gauge("in_flight", "messages leased and not settled")
-    this.prefetched = gauge("prefetched", "messages in flight that no reader has taken yet")
-    this.handlerSeconds = histogram("handler", "time a handler took")
-    this.settleSeconds = histogram("settle", "time from receive to the confirmed settlement")
-    this.queueSeconds = histogram("queue", "time from send to receive")
+    this.#counters = record((name) => meters.counter(`millrace_${snake(name)}`, counters[name]))
+    this.inFlight = meters.gauge("millrace_in_flight", "messages leased and not settled")
+    this.prefetched = meters.gauge("millrace_prefetched", "messages in flight that no reader has taken yet")
+    this.handlerSeconds = meters.histogram("millrace_handler_seconds", "time a handler took")
+    this.settleSeconds = meters.histogram("millrace_settle_seconds", "time from receive to the confirmed settlement")
+    this.queueSeconds = meters.histogram("millrace_queue_seconds", "time from send to receive")
   }
 
   add(name: Counter, n = 1): void {

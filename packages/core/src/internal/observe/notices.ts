@@ -4,8 +4,8 @@
  * two, four … where it goes on. What ends a message, or is a bug, is told each time. Never a body.
  */
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
+import type { Fork } from "../effect/fork.js"
+import { Timer } from "../effect/timer.js"
 
 /** Between two lines of one kind, at first and at the longest, in milliseconds. */
 const firstPause = 60_000
@@ -22,17 +22,18 @@ interface Kind {
 }
 
 interface Host {
-  readonly runFork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
+  readonly runFork: Fork
   readonly now: () => number
 }
 
 export class Notices {
   readonly #host: Host
   readonly #kinds = new Map<string, Kind>()
-  #timer: Fiber.RuntimeFiber<void> | undefined
+  readonly #timer: Timer
 
   constructor(host: Host) {
     this.#host = host
+    this.#timer = new Timer(host.runFork)
   }
 
   /** Tells it now. */
@@ -58,8 +59,7 @@ export class Notices {
 
   /** Tells what is only counted yet. Nothing is left to wait for. */
   flush(): void {
-    this.#timer?.unsafeInterruptAsFork(FiberId.none)
-    this.#timer = undefined
+    this.#timer.cancel()
     this.#tell(Number.POSITIVE_INFINITY)
   }
 
@@ -74,14 +74,11 @@ export class Notices {
   }
 
   #arm(): void {
-    if (this.#timer !== undefined) return
+    if (this.#timer.isSet) return
     const dues = [...this.#kinds.values()].flatMap(({ pause, toldAt, untold }) => (untold > 0 ? toldAt + pause : []))
     if (dues.length === 0) return
-    const timer = this.#host.runFork(Effect.sleep(Math.max(1, Math.ceil(Math.min(...dues) - this.#host.now()))))
-    this.#timer = timer
-    timer.addObserver(() => {
-      if (this.#timer !== timer) return
-      this.#timer = undefined
+    const due = Math.min(...dues)
+    this.#timer.set(due, Math.max(1, Math.ceil(due - this.#host.now())), () => {
       this.#tell(this.#host.now())
       this.#arm()
     })

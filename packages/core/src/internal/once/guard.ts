@@ -1,10 +1,10 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import { type Delivery, inFlight } from "../../Delivery.js"
 import type { Begun, Claim, IdempotencyStoreError, Known } from "../../IdempotencyStore.js"
+import { interrupted } from "../effect/interruption.js"
 import { together } from "../effect/together.js"
 import type { Follower, InFlight } from "../lease/inFlight.js"
 import { Calls } from "./calls.js"
@@ -223,7 +223,7 @@ export class Guard<A, B, O, E, R> {
         const blocked = new Map<string, number>()
         const which: Array<number> = []
         for (const [i, { delivery, lane }] of deliveries.entries()) {
-          const answer = instead[i] ?? Exit.interrupt(FiberId.none)
+          const answer = instead[i] ?? interrupted
           const wait = lane === undefined ? undefined : blocked.get(lane)
           if (wait !== undefined) {
             this.#sessions.get(inFlight(delivery))?.letGo()
@@ -241,7 +241,7 @@ export class Guard<A, B, O, E, R> {
             )
           }
         }
-        if (which.length === 0) return deliveries.map((_, i) => answers.get(i) ?? Exit.interrupt(FiberId.none))
+        if (which.length === 0) return deliveries.map((_, i) => answers.get(i) ?? interrupted)
         const begun = which.map((i) => this.#sessions.get(inFlight(deliveries[i]?.delivery as Delivery<A, unknown>)))
         const results = yield* Effect.onExit(restore(handler(which)), (exit) =>
           Exit.isSuccess(exit) ? Effect.void : together(begun.map((session) => session?.abandoned ?? Effect.void))
@@ -254,13 +254,10 @@ export class Guard<A, B, O, E, R> {
           })
         )
         which.forEach((i, nth) => {
-          const end = ends[nth] ?? Exit.interrupt(FiberId.none)
-          answers.set(
-            i,
-            Exit.isFailure(end) ? Exit.failCause(end.cause) : (results[nth] ?? Exit.interrupt(FiberId.none))
-          )
+          const end = ends[nth] ?? interrupted
+          answers.set(i, Exit.isFailure(end) ? Exit.failCause(end.cause) : (results[nth] ?? interrupted))
         })
-        return deliveries.map((_, i) => answers.get(i) ?? Exit.interrupt(FiberId.none))
+        return deliveries.map((_, i) => answers.get(i) ?? interrupted)
       })
     )
   }

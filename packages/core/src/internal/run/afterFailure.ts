@@ -10,12 +10,12 @@ import * as Circuit from "../../Circuit.js"
 import { type Delivery, type HandlerTimeout, inFlight } from "../../Delivery.js"
 import * as RetryPolicy from "../../RetryPolicy.js"
 import * as Settlement from "../../Settlement.js"
-import type { RunFork } from "../effect/fork.js"
 import { policyOf } from "../foreign/answer.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { Source } from "../lease/source.js"
 import type { Claims } from "./claims.js"
 import { failureOf } from "./handler.js"
+import type { RunFork } from "./runFork.js"
 import { PolicyWarnings } from "./warnings.js"
 
 /** As `Pipeline.ProcessOptions` have it. */

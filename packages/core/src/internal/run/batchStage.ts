@@ -3,8 +3,9 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { type Delivery, inFlight } from "../../Delivery.js"
+import { fromPull, toPull } from "../effect/pull.js"
 import { Steady } from "../lease/steady.js"
 import { Claims } from "./claims.js"
 import { Signal } from "./signal.js"
@@ -151,15 +152,14 @@ export const batchStage = <A, E, EX, RX>(
   self: Stream.Stream<Delivery<A, E>, EX, RX>,
   limits: Limits
 ): Stream.Stream<Batch<A, E>, EX, RX> =>
-  Stream.fromPull(
+  fromPull(
     Effect.gen(function* () {
       const clock = yield* Effect.clock
-      const context = yield* Effect.context<RX>()
-      const pull = yield* Stream.toPull(self)
+      const pull = yield* toPull(self)
       const steady = new Steady(clock)
       const filling = new Filling<A, E, EX>(limits, () => steady.exactly())
       yield* Effect.addFinalizer(() => filling.close)
-      yield* Effect.forkScoped(filling.drive(Effect.provide(pull, context)))
+      yield* Effect.forkScoped(filling.drive(pull))
       return filling.pull
     })
   )

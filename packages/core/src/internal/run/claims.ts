@@ -9,6 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as FiberId from "effect/FiberId"
 import * as Settlement from "../../Settlement.js"
 import { interrupt } from "../effect/fork.js"
+import { leaseLostId } from "../effect/interruption.js"
 import { together } from "../effect/together.js"
 import type { InFlight, Owner } from "../lease/inFlight.js"
 import type { Source } from "../lease/source.js"
@@ -75,7 +76,7 @@ export class Claims implements Owner {
   }
 
   lose(delivery: InFlight): void {
-    this.#stop(delivery, Settlement.leaseLostId)
+    this.#stop(delivery, leaseLostId)
   }
 
   #stop(delivery: InFlight, by?: FiberId.FiberId): boolean {

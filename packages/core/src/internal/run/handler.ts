@@ -7,10 +7,10 @@ import * as Option from "effect/Option"
 import { type Delivery, HandlerDefect, HandlerTimeout, inFlight } from "../../Delivery.js"
 import type * as RetryPolicy from "../../RetryPolicy.js"
 import * as Settlement from "../../Settlement.js"
-import type { RunFork } from "../effect/fork.js"
 import type { InFlight } from "../lease/inFlight.js"
 import { NotRun } from "../once/guard.js"
 import type { Claims } from "./claims.js"
+import type { RunFork } from "./runFork.js"
 
 export interface Outcomes<B, E> {
   readonly succeeded: (value: B) => void

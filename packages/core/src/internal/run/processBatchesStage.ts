@@ -6,13 +6,12 @@
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
 import type * as Stream from "effect/Stream"
 import * as Circuit from "../../Circuit.js"
 import { type Delivery, type HandlerTimeout, inFlight } from "../../Delivery.js"
 import type * as RetryPolicy from "../../RetryPolicy.js"
 import * as Settlement from "../../Settlement.js"
-import type { RunFork } from "../effect/fork.js"
+import { interrupted } from "../effect/interruption.js"
 import { effectOf } from "../foreign/answer.js"
 import { resultsOf } from "../foreign/batchAnswer.js"
 import type { InFlight } from "../lease/inFlight.js"
@@ -27,6 +26,7 @@ import { ack, failureOf, limited, ownFailure } from "./handler.js"
 import { laneRules } from "./laneRules.js"
 import type { LaneRules } from "./lanes.js"
 import type { Rules } from "./processStage.js"
+import type { RunFork } from "./runFork.js"
 import type { Slots } from "./slots.js"
 import { dispatch, type Slot } from "./stage.js"
 import { SizeWarning } from "./warnings.js"
@@ -222,7 +222,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
       const millis = clock.now() - startedAt
       const results = begun.map(
         (_, i): BatchAnswer<B, O, F | HandlerTimeout> =>
-          Exit.isFailure(exit) ? Exit.failCause(exit.cause) : (exit.value[i] ?? Exit.interrupt(FiberId.none))
+          Exit.isFailure(exit) ? Exit.failCause(exit.cause) : (exit.value[i] ?? interrupted)
       )
       held.forEach((delivery, i) => {
         const result = results[i]
@@ -259,7 +259,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
     const failed = new Followers<Delivery<A, E>, F | HandlerTimeout>(laneOf)
     begun.forEach(({ delivery }, i) => {
       if (failed.follows(delivery)) return
-      const result = results[i] ?? Exit.interrupt(FiberId.none)
+      const result = results[i] ?? interrupted
       if (stopped) {
         inFlight(delivery).settle(Settlement.release)
         this.#fails()

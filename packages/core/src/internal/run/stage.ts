@@ -7,13 +7,15 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
-import { forkFor, type RunFork } from "../effect/fork.js"
+import type * as Stream from "effect/Stream"
+import { forkFor } from "../effect/forkFor.js"
+import { fromPull, toPull } from "../effect/pull.js"
 import { together } from "../effect/together.js"
 import { within } from "../effect/within.js"
 import { type Downstream, downstream } from "../handOver/downstream.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { Source } from "../lease/source.js"
+import { onLoop } from "../observe/loopTime.js"
 import { StageGauge } from "../observe/observer.js"
 import { Phase } from "../settle/oneSettlement.js"
 import type { Claims } from "./claims.js"
@@ -22,6 +24,7 @@ import { Held } from "./held.js"
 import { type LaneRules, Lanes } from "./lanes.js"
 import { Ready } from "./ready.js"
 import { Results } from "./results.js"
+import type { RunFork } from "./runFork.js"
 import { Signal } from "./signal.js"
 import type { Slots } from "./slots.js"
 
@@ -357,19 +360,18 @@ export const dispatch = <In, Out, E, R, R2>(
   self: Stream.Stream<In, E, R>,
   make: () => Work<In, Out, R2>
 ): Stream.Stream<Out, E, R | R2> =>
-  Stream.fromPull(
+  fromPull(
     Effect.gen(function* () {
-      const runFork = yield* forkFor<R2>()
-      const context = yield* Effect.context<R>()
+      const runFork = yield* forkFor<InFlight, R2>(onLoop)
       // Before the upstream is opened, and so done when all of it has closed: what a stage has passed on, and an operator
       // between holds, no other stage releases.
       const end = new End()
       yield* Effect.addFinalizer(() => end.isOver)
-      const pull = yield* Stream.toPull(self)
+      const pull = yield* toPull(self)
       const work = make()
       const stage = new Stage<In, Out, E, R2>(work, runFork)
       yield* Effect.addFinalizer(() => stage.close)
-      const drive = stage.drive(Effect.provide(pull, context))
+      const drive = stage.drive(pull)
       yield* Effect.forkScoped(downstream.locallyWith(drive, upstreamOf(work, end, runFork)))
       return stage.pull
     })

@@ -1,9 +1,9 @@
 /** What a stage warns about, once: what a consumer cannot do for it, as it stands. */
 import * as Effect from "effect/Effect"
 import * as RetryPolicy from "../../RetryPolicy.js"
-import type { RunFork } from "../effect/fork.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { Source } from "../lease/source.js"
+import type { RunFork } from "./runFork.js"
 import type { Slots } from "./slots.js"
 
 /** What its queue cannot do for a policy, once a consumer. */

@@ -1,0 +1,57 @@
+/** Forks what runs for a message: with that in the logs, its turns measured, and whatever it may throw. */
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import * as HashMap from "effect/HashMap"
+import * as Runtime from "effect/Runtime"
+import { interruptible } from "./fork.js"
+import { legibleRuntime } from "./legible.js"
+import { type Measure, Turns } from "./turns.js"
+
+/** What the logs say of a message. */
+export interface Named {
+  readonly id: string
+  readonly group?: string | undefined
+  readonly attempt: number
+}
+
+/**
+ * Runs an effect in a fiber of its own, for what is held where it is given, or for the first of a batch: how long that holds
+ * the event loop is the first one's to answer for, and the logs name a message that is alone.
+ */
+export type ForkFor<H, R> = <A, E>(
+  effect: Effect.Effect<A, E, R>,
+  held?: H,
+  batched?: boolean
+) => Fiber.RuntimeFiber<A, E>
+
+// Set as the fiber begins: `Effect.annotateLogs` would cost as much as all the rest.
+export const forkFor = <H extends { readonly message: Named }, R>(
+  measure: Measure<H>
+): Effect.Effect<ForkFor<H, R>, never, R> =>
+  Effect.map(legibleRuntime<R>(), (runtime) => {
+    const runFork = Runtime.runFork(interruptible(runtime))
+    const fiberRef = FiberRef.currentLogAnnotations
+    const outer = FiberRefs.getOrDefault(runtime.fiberRefs, fiberRef)
+    const firstAttempt = HashMap.set(outer, "attempt", 1)
+    const annotations = ({ attempt, group, id }: Named) => {
+      const named = attempt === 1 ? firstAttempt : HashMap.set(outer, "attempt", attempt)
+      return HashMap.set(group === undefined ? named : HashMap.set(named, "group", group), "messageId", id)
+    }
+    const scheduler = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentScheduler)
+    return (effect, held, batched = false) => {
+      if (held === undefined) return runFork(effect)
+      const what = batched ? "the handler of its batch" : "its handler or policy"
+      return measure(held, what, () =>
+        runFork(effect, {
+          // The new fiber's own: `FiberRefs.updateAs` would copy all of them once more for each message.
+          updateRefs: (refs, fiberId) => {
+            refs.locals.set(FiberRef.currentScheduler, [[fiberId, new Turns(measure, held, what, scheduler)]])
+            if (!batched) refs.locals.set(fiberRef, [[fiberId, annotations(held.message)]])
+            return refs
+          }
+        })
+      )
+    }
+  })
