@@ -102,6 +102,7 @@ export const judge = (
         samples: fresh(evidence.samples ?? []),
         load: evidence.load,
         well: evidence.intervals.filter(isWell),
+        onset: evidence.intervals.reduce<ReadonlyArray<Figures.Interval>>(beginning(limitsOf(options).window), []),
         probes: evidence.intervals.reduce<ReadonlyArray<Probe>>(probed, []),
         consumers: options.consumers
       },
@@ -111,6 +112,12 @@ export const judge = (
 
 const probed = (probes: ReadonlyArray<Probe>, interval: Figures.Interval): ReadonlyArray<Probe> =>
   remember(probes, probeOf(interval, busiestOf(interval)))
+
+/** The intervals in which it began to be behind, kept for as long as it is. */
+const beginning =
+  (window: number) =>
+  (onset: ReadonlyArray<Figures.Interval>, interval: Figures.Interval): ReadonlyArray<Figures.Interval> =>
+    isWell(interval) ? [] : interval.to - (onset[0]?.from ?? interval.from) > window ? onset : [...onset, interval]
 
 const fresh = (samples: ReadonlyArray<Backlog.Sample>): ReadonlyArray<Backlog.Fresh> =>
   samples.flatMap((sample) => (sample._tag === "Fresh" ? [sample] : []))
@@ -146,6 +153,7 @@ interface Memory {
   readonly loads: ReadonlyArray<Load & { readonly at: number }>
   /** Kept beyond `memory`: what it was like when it was well, and what so many slots got done. */
   readonly well: ReadonlyArray<Figures.Interval>
+  readonly onset: ReadonlyArray<Figures.Interval>
   readonly probes: ReadonlyArray<Probe>
 }
 
@@ -204,6 +212,7 @@ export const of = <E>(
       samples: [],
       loads: [],
       well: [],
+      onset: [],
       probes: []
     })
 
@@ -216,10 +225,13 @@ export const of = <E>(
           ? [...intervals, Figures.since(before, figures)]
           : intervals
     })
-    const judged = ({ intervals, loads, probes, samples, well }: Memory): Diagnosis | undefined => {
+    const judged = ({ intervals, loads, onset, probes, samples, well }: Memory): Diagnosis | undefined => {
       const end = intervals.at(-1)?.to ?? 0
       const recent = loads.filter(({ at }) => at > end - limits.window)
-      return diagnose({ intervals, samples, load: average(recent), well, probes, consumers: options.consumers }, limits)
+      return diagnose(
+        { intervals, samples, load: average(recent), well, onset, probes, consumers: options.consumers },
+        limits
+      )
     }
 
     const forgetting = (all: Memory, now: number): Memory => ({
@@ -236,6 +248,7 @@ export const of = <E>(
       return {
         ...all,
         well: isWell(interval) ? [...all.well.slice(1 - mostWell), interval] : all.well,
+        onset: beginning(limits.window)(all.onset, interval),
         probes: probed(all.probes, interval)
       }
     }

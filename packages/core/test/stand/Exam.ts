@@ -8,7 +8,7 @@ import { type Counting, type Look, run, type Scenario, type Truth, type World } 
 const of = (diagnosis: Diagnosis.Diagnosis | undefined): string =>
   diagnosis === undefined
     ? "nothing"
-    : `${diagnosis.verdict}: ${diagnosis.findings.map(({ _tag, score }) => `${_tag} ${score.toFixed(2)}`).join(", ")}`
+    : `${diagnosis.verdict} (${diagnosis.lag.arrivals.toFixed(1)} come, ${diagnosis.lag.throughput.toFixed(1)} done, ${diagnosis.lag.visible.toFixed(0)} wait): ${diagnosis.findings.map(({ _tag, score }) => `${_tag} ${score.toFixed(2)}`).join(", ")}`
 
 /** A backlog of more than ten seconds' work is one. */
 const isBehind = ({ visible }: Truth, scenario: Scenario): boolean =>
@@ -47,7 +47,9 @@ const treat =
       const { causes, from, needs, scenario } = planned
       const story: Array<string> = []
       const ratios: Array<readonly [string, number]> = []
-      yield* world.sleep(from + 180)
+      yield* world.sleep(from + 90)
+      let earlier = yield* world.truth
+      yield* world.sleep(90)
       const felt = isBehind(yield* world.truth, scenario)
       const first = ({ diagnosis }: Look) => diagnosis.findings[0]?._tag
       const since = world.looks.filter(({ at }) => at >= from)
@@ -81,17 +83,31 @@ const treat =
             }
           yield* world.turn(knobs)
           if (resume) yield* world.resume
-          yield* world.sleep(90)
+          // Somebody outside mends what no number mends, once it is seen whether the numbers did harm.
+          const turned = Object.keys(knobs).length > 0
+          yield* world.sleep(turned ? 90 : 0)
           const after = yield* world.truth
-          const rate = diagnosis?.lag.throughput ?? 0
-          if (pace(before, after) < 0.8 * rate * world.knobs().consumers && isBehind(after, scenario)) {
+          const rate = turned ? pace(earlier, before) : 0
+          const chance = 3 * Math.sqrt(rate / 90)
+          if (pace(before, after) < 0.8 * rate - chance && isBehind(after, scenario)) {
             harmed++
             story.push(`    harmed: ${pace(before, after).toFixed(1)} a second, ${rate.toFixed(1)} before`)
           }
           if (causes.includes(finding._tag)) yield* world.mend
-        } else yield* world.sleep(90)
-        yield* world.sleep(210)
-        const truth = yield* world.truth
+          yield* world.sleep(turned ? 120 : 210)
+        } else yield* world.sleep(210)
+        earlier = yield* world.truth
+        yield* world.sleep(90)
+        let truth = yield* world.truth
+        // What becomes less by itself has its time.
+        for (
+          let more = 0;
+          more < 2 && isBehind(truth, scenario) && truth.visible < 0.6 * visible * 0.6 ** more;
+          more++
+        ) {
+          yield* world.sleep(300)
+          truth = yield* world.truth
+        }
         story.push(`    then ${truth.visible} wait`)
         if (!isBehind(truth, scenario)) curedAfter = round
       }

@@ -432,9 +432,9 @@ export const injections: Readonly<Record<string, Injection>> = {
   },
   "a head that hangs": {
     cause: "StuckGroup",
-    shape: () => ({ ordered: true }),
-    inject: ({ from, fleet }, draw) => {
-      const groups = Math.floor(draw(10, 20)) * fleet
+    shape: () => ({ ordered: true, time: [80, 300] }),
+    inject: ({ busy, from, fleet }, draw) => {
+      const groups = Math.max(4, Math.ceil(busy * fleet * draw(2.5, 3.5)))
       return {
         change: of(
           (s) => ({
@@ -449,9 +449,9 @@ export const injections: Readonly<Record<string, Injection>> = {
   },
   "a head that fails": {
     cause: "StuckGroup",
-    shape: () => ({ ordered: true }),
-    inject: ({ from, fleet }, draw) => {
-      const groups = Math.floor(draw(10, 20)) * fleet
+    shape: () => ({ ordered: true, time: [80, 300] }),
+    inject: ({ busy, from, fleet }, draw) => {
+      const groups = Math.max(4, Math.ceil(busy * fleet * draw(2.5, 3.5)))
       let first: number | undefined
       return {
         change: (s) => ({
@@ -468,15 +468,18 @@ export const injections: Readonly<Record<string, Injection>> = {
   },
   "a group that another consumer holds": {
     cause: "StuckGroup",
-    shape: () => ({ ordered: true, fleet: 1 }),
-    inject: ({ from }, draw) => {
-      const groups = Math.floor(draw(8, 16))
+    shape: () => ({ ordered: true, fleet: 1, time: [80, 300] }),
+    inject: ({ busy, from }, draw) => {
+      const groups = Math.max(4, Math.ceil(busy * draw(2.5, 3.5)))
       return {
-        change: (s) => ({
-          ...s,
-          group: (own) => `g${Math.floor(own * groups)}`,
-          hoarded: { count: Math.floor(draw(2, 5)), from }
-        })
+        change: of(
+          (s) => ({
+            ...s,
+            group: (own) => `g${Math.floor(own * groups)}`,
+            hoarded: { count: Math.floor(draw(2, 5)), from }
+          }),
+          mending((s) => ({ ...s, hoarded: undefined }))
+        )
       }
     }
   },
@@ -487,20 +490,26 @@ export const injections: Readonly<Record<string, Injection>> = {
       const limit = Math.floor(draw(60, 120))
       const count = Math.ceil(limit - Math.max(1, busy * draw(0.3, 0.6)))
       return {
-        change: (s) => ({
-          ...s,
-          inFlightLimit: limit,
-          hoarded: { count, from: from - 30 },
-          group: (own) => `g${Math.floor(own * 20_000)}`
-        })
+        change: of(
+          (s) => ({
+            ...s,
+            inFlightLimit: limit,
+            hoarded: { count, from: from - 30 },
+            group: (own) => `g${Math.floor(own * 20_000)}`
+          }),
+          mending((s) => ({ ...s, hoarded: undefined }))
+        )
       }
     }
   },
   "a burst": {
     cause: "ProducerBurst",
-    inject: ({ fleet, from, rate }, draw) => {
-      const times = draw(5, 12)
-      const until = from + draw(12, 40)
+    inject: ({ busy, fleet, from, rate, scenario }, draw) => {
+      const lasts = draw(12, 40)
+      const until = from + lasts
+      // So much that it takes minutes to clear.
+      const spare = scenario.knobs.concurrency / busy - 1
+      const times = Math.max(5, (spare * draw(220, 420)) / lasts)
       return {
         change: (s) => ({
           ...s,

@@ -265,15 +265,15 @@ const program = <A>(initial: Scenario, script: (world: World) => Effect.Effect<A
       }
     }
     const { hoarded } = scenario
+    const held: Array<LeaseQueue.Lease> = []
     if (hoarded !== undefined) {
       yield* Effect.sleep(`${hoarded.from} seconds`).pipe(
         Effect.zipRight(
           Effect.gen(function* () {
-            let held = 0
-            while (held < hoarded.count) {
-              const max = Math.min(10, hoarded.count - held)
+            while (held.length < hoarded.count) {
+              const max = Math.min(10, hoarded.count - held.length)
               const messages = yield* memory.receive({ max, wait: Duration.seconds(20), attemptId: undefined })
-              held += messages.length
+              for (const { lease } of messages) held.push(lease)
               if (messages.length > 0)
                 yield* memory.setLease(messages.map(({ lease }) => ({ lease, duration: Duration.hours(11) })))
             }
@@ -339,7 +339,6 @@ const program = <A>(initial: Scenario, script: (world: World) => Effect.Effect<A
       readonly end: Effect.Effect<void>
     }
     let fleet: Array<Member> = []
-    let done = 0
     const concurrency = yield* Tunable.make("concurrency", Math.max(1, knobs.concurrency), { min: 1, whole: true })
     const maxInFlight = yield* Tunable.make("maxInFlight", Math.max(1, knobs.maxInFlight), { min: 1, whole: true })
     const perSecond = yield* Tunable.make("rate", knobs.rate, { min: 0.001 })
@@ -363,9 +362,6 @@ const program = <A>(initial: Scenario, script: (world: World) => Effect.Effect<A
         RetryPolicy.redeliver(Schedule.spaced("2 seconds"), { attempts: Math.max(1, knobs.attempts) }).pipe(
           RetryPolicy.orElse(RetryPolicy.discard)
         )
-      const count = () => Effect.sync(() => done++)
-      const handler = (body: string, delivery: { readonly message: LeaseQueue.Message }) =>
-        Effect.tap(handle(body, delivery), count)
       const { shape } = scenario
       const work: Effect.Effect<void, unknown> =
         shape === "batches"
@@ -373,14 +369,7 @@ const program = <A>(initial: Scenario, script: (world: World) => Effect.Effect<A
               Pipeline.processBatches(
                 (bodies, deliveries) => {
                   const [first] = deliveries
-                  return first === undefined
-                    ? Effect.void
-                    : Effect.zipLeft(
-                        handle(bodies[0] ?? "", first),
-                        Effect.sync(() => {
-                          done += bodies.length
-                        })
-                      )
+                  return first === undefined ? Effect.void : handle(bodies[0] ?? "", first)
                 },
                 { max: 10, within: "500 millis", concurrency, retry: () => retry() }
               ),
@@ -389,11 +378,11 @@ const program = <A>(initial: Scenario, script: (world: World) => Effect.Effect<A
           : shape === "two"
             ? consumer.stream.pipe(
                 Pipeline.mapEffect((body) => Effect.as(Effect.sleep(20), body), { concurrency: 200 }),
-                Pipeline.process(handler, { concurrency, circuit, retry: () => retry() }),
+                Pipeline.process(handle, { concurrency, circuit, retry: () => retry() }),
                 Stream.runDrain
               )
             : Stream.runDrain(
-                Pipeline.process(handler, {
+                Pipeline.process(handle, {
                   concurrency: shape === "unbounded" ? Number.MAX_SAFE_INTEGER : concurrency,
                   circuit,
                   retry: () => retry()
@@ -468,7 +457,12 @@ const program = <A>(initial: Scenario, script: (world: World) => Effect.Effect<A
     return yield* script({
       sleep: (time) => Effect.sleep(Duration.seconds(time)),
       look: watched.now,
-      truth: Effect.zipWith(memory.stats, seconds, ({ inFlight, visible }, at) => ({ at, visible, inFlight, done })),
+      truth: Effect.zipWith(memory.stats, seconds, ({ acked, deadLettered, inFlight, visible }, at) => ({
+        at,
+        visible,
+        inFlight,
+        done: acked + deadLettered
+      })),
       knobs: () => knobs,
       turn: (to) =>
         Effect.gen(function* () {
@@ -478,7 +472,9 @@ const program = <A>(initial: Scenario, script: (world: World) => Effect.Effect<A
           yield* maxInFlight.set(Math.max(1, Math.round(knobs.maxInFlight)))
           yield* perSecond.set(knobs.rate)
           while (open < knobs.maxSockets && sockets.length > 0) sockets.shift()?.()
-          const anew = (["visibilityTimeout", "heartbeat", "wait"] as const).some((key) => before[key] !== knobs[key])
+          const anew = (["visibilityTimeout", "heartbeat", "wait", "timeout"] as const).some(
+            (key) => before[key] !== knobs[key]
+          )
           if (anew) yield* restart
           else yield* scale(knobs.consumers)
         }).pipe(Effect.orDie),
@@ -487,9 +483,15 @@ const program = <A>(initial: Scenario, script: (world: World) => Effect.Effect<A
         paused = false
         return Effect.forEach(fleet, ({ consumer }) => consumer.resume)
       }),
-      mend: Effect.sync(() => {
+      mend: Effect.suspend(() => {
         if (scenario.mended !== undefined) scenario = scenario.mended(scenario)
-      }),
+        if (scenario.hoarded !== undefined || held.length === 0) return Effect.void
+        return Effect.whileLoop({
+          while: () => held.length > 0,
+          body: () => memory.setLease(held.splice(0, 10).map((lease) => ({ lease, duration: Duration.zero }))),
+          step: () => undefined
+        })
+      }).pipe(Effect.orDie),
       looks
     })
   }).pipe(Effect.scoped, Logger.withMinimumLogLevel(LogLevel.None))

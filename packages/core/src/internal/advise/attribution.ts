@@ -38,7 +38,8 @@ export const attribute = (lag: Lag): Attribution => {
   const byConcurrency = over.byConcurrency ** (1 - ramp(lostShare(lag), 0.05, 0.2))
   const stretch = byTime * byConcurrency
   // With nothing measured the slots are taken to suffice.
-  const best = workTime === undefined ? (1000 * slots) / Math.max(required, 1e-9) : workTime / stretch
+  const best =
+    workTime === undefined ? (lag.usualTime ?? (1000 * slots) / Math.max(required, 1e-9)) : workTime / stretch
   const needed = (required * best) / 1000
   // What comes day in, day out, without a burst and without the backlog.
   const { sustained } = lag

@@ -52,6 +52,12 @@ export const ackTime = ({ now }: Lag): number =>
     (Histogram.mean(now.settled) ?? 0) - (Histogram.mean(now.waited) ?? 0) - (Histogram.mean(now.handler) ?? 0)
   )
 
+/** The same without what is held for another reason: a call, and what gathers for it. */
+export const confirmTime = (lag: Lag): number => {
+  const call = Histogram.mean(lag.now.calls.ack) ?? 0
+  return Math.min(ackTime(lag), 2 * call + 300)
+}
+
 /** In how many of the intervals calls waited for a connection: of those in which calls were made, not paused ones. */
 export const connectionsFull = (recent: ReadonlyArray<Figures.Interval>): number => {
   const calling = recent.filter((interval) => interval.pausedFor < millisOf(interval) / 2)
@@ -74,6 +80,14 @@ export const hottestShare = ({ recent, stuck }: Lag): number =>
     .flatMap(({ groups }) => groups)
     .filter(({ group }) => !stuck.some((other) => other.group === group))
     .reduce((most, { share }) => Math.max(most, share), 0)
+
+/** Which part of the calls failed, for whatever reason that is not their rate. */
+export const failingShare = ({ now: { failedCalls, stats } }: Lag): number =>
+  failedCalls.transient / Math.max(1, stats.polls + stats.settleCalls + stats.extendCalls)
+
+/** How slow calls are: slow at all, and slower than they were. */
+export const slowness = ({ callTime, usualCallTime }: Lag): number =>
+  ramp(callTime, 60, 200) * (usualCallTime === undefined ? 1 : ramp(callTime / Math.max(usualCallTime, 1), 1.1, 1.6))
 
 /** Where leases are lost, work is done twice, and nobody knows what it takes once: 1 where none is. */
 export const onceOnly = (lag: Lag): number => 1 - ramp(lostShare(lag), 0.03, 0.15)

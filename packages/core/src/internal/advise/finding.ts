@@ -162,7 +162,7 @@ export type HotGroup = Found<
   }
 >
 
-/** The head of a group does not get done, and all behind it waits. */
+/** The head of a group does not get done, here or with another consumer, and all behind it waits. */
 export type StuckGroup = Found<
   "StuckGroup",
   {
@@ -173,6 +173,8 @@ export type StuckGroup = Found<
     readonly failures: number
     readonly running: boolean
     readonly stuckGroups: number
+    /** Where no head is stuck here: messages in flight of the queue that this consumer does not have. */
+    readonly heldElsewhere: number
   }
 >
 

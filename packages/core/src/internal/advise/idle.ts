@@ -6,8 +6,10 @@ import {
   brought,
   connectionsFull,
   failedShare,
+  failingShare,
   hottestShare,
   occupancy,
+  slowness,
   throttledShare,
   windowFull
 } from "./evidence.js"
@@ -16,10 +18,11 @@ import type { Lag } from "./lag.js"
 import { clamp, millisOf, ramp } from "./readings.js"
 
 /** Of a message's time with the calls that receive and ack it, the calls' part; all, where permits would do without it. */
-const ofCalls = ({ callTime, handlerTime = 0, now }: Lag, enough: number): number => {
+const ofCalls = (lag: Lag, enough: number): number => {
+  const { callTime, handlerTime = 0, now } = lag
   const part = callTime / Math.max(1, callTime + handlerTime)
   const wouldDo = ramp(part, 0.1, 0.4) * ramp(now.stats.maxInFlight / Math.max(1, enough), 1, 1.3)
-  return ramp(callTime, 30, 100) * (part + (1 - part) * wouldDo)
+  return slowness(lag) * (part + (1 - part) * wouldDo)
 }
 
 /** Shares out idle slots, the surest cause first; each takes a part of what those before it have left. */
@@ -48,8 +51,6 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
   const confirming = 2 * (Histogram.mean(now.calls.ack) ?? 0)
   const held = ramp((ackTime(lag) - confirming) / Math.max(1, Histogram.mean(now.settled) ?? 0), 0.2, 0.6)
   const ofStuck = stuck.reduce((sum, { inFlight }) => sum + inFlight, 0) / maxInFlight
-  const failing =
-    now.failedCalls.transient / Math.max(1, now.stats.polls + now.stats.settleCalls + now.stats.extendCalls)
   const short = (brought(lag) ?? now.settings.batchSize) < 0.7 * now.settings.batchSize
   return [
     ["CircuitOpen", shut / Math.max(1, recent.length)],
@@ -65,12 +66,15 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
     ["InFlightWindowFull", windowFull(lag)],
     [
       "StuckGroup",
-      stuck.length === 0 ? 0 : Math.max(ramp(ofStuck, 0.3, 0.9), withheld * (hottest >= 0.3 && groups >= 1 ? 0.5 : 1))
+      stuck.length === 0
+        ? // What is received had waited for a moment only: what waits is of groups that somebody else holds.
+          withheld * ramp(lag.unreceived, 0.5, 0.8)
+        : Math.max(ramp(ofStuck, 0.3, 0.9), withheld * (hottest >= 0.3 && groups >= 1 ? 0.5 : 1))
     ],
     ["HotGroup", few * Math.max(ordered ? hot : 0, Math.max(inLanes, ordered ? withheld : 0) * (1 - calls))],
     // Permits of what failed and is held for its turn again.
     ["Retries", full * ramp(failedShare(lag), 0.05, 0.3) * held],
-    ["SlowCalls", Math.max(partOfIdle(now.failingFor), ramp(failing, 0.1, 0.4))],
+    ["SlowCalls", Math.max(partOfIdle(now.failingFor), ramp(failingShare(lag), 0.1, 0.4))],
     ["ConnectionsExhausted", ramp(connectionsFull(recent), 0, 0.3)],
     ["SlowCalls", calls],
     ["IntakeTooSmall", short ? 1 : full]

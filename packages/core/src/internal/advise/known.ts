@@ -11,6 +11,8 @@ export interface Known {
   readonly load: Load | undefined
   /** Intervals in which nothing was behind, kept for as long as something is: see `norm.ts`. */
   readonly well: ReadonlyArray<Figures.Interval>
+  /** The first intervals after the last of those. */
+  readonly onset: ReadonlyArray<Figures.Interval>
   /** What so many slots got done, kept for longer than the intervals: see `probes.ts`. */
   readonly probes: ReadonlyArray<Probe>
   /** Consumers that share the queue, this one included, where somebody has said so. */

@@ -1,6 +1,14 @@
 /** What would hold the consumer up next. */
 import * as Histogram from "../../Histogram.js"
-import { ackTime, connectionsFull, hottestShare, onceOnly } from "./evidence.js"
+import {
+  confirmTime,
+  connectionsFull,
+  failingShare,
+  hottestShare,
+  onceOnly,
+  slowness,
+  throttledShare
+} from "./evidence.js"
 import type { Cause } from "./finding.js"
 import type { Lag } from "./lag.js"
 import { ramp } from "./readings.js"
@@ -15,17 +23,22 @@ export const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray
   /** The part of what comes that is above so much, once it is clearly so. */
   const above = (demand: number, most: number) =>
     demand <= most ? 0 : (1 - most / demand) * ramp(demand / most, 1, 1.2)
-  const chain = best + ackTime(lag)
+  const chain = best + confirmTime(lag)
   const receiving = lag.callTime - (Histogram.mean(now.calls.ack) ?? 0)
   const permits = (sustained * (chain + receiving)) / 1000
-  const short = needed * above(permits, now.stats.maxInFlight)
-  const calls = ramp(lag.callTime, 30, 100) * (1 - best / Math.max(1, best + lag.callTime))
+  // Calls that are refused or fail hold permits for longer.
+  const answered = 1 - ramp(throttledShare(lag) + failingShare(lag), 0.05, 0.3)
+  const short = needed * above(permits, now.stats.maxInFlight) * answered
+  const calls = slowness(lag) * (1 - best / Math.max(1, best + lag.callTime))
   // A call that waits for a connection takes long for that.
   const waits = ramp(connectionsFull(lag.recent), 0, 0.4)
   const hottest = hottestShare(lag)
   const ofHottest = now.settings.ordered ? hottest * above((hottest * sustained * chain) / 1000, 1) : 0
+  const ownRate = now.settings.rate === undefined ? 0 : needed * above(sustained, now.settings.rate)
+  // With nothing measured nobody knows.
+  if (lag.workTime === undefined) return [["RateLimited", ownRate]]
   return [
-    ["RateLimited", now.settings.rate === undefined ? 0 : needed * above(sustained, now.settings.rate)],
+    ["RateLimited", ownRate],
     ["TooFewSlots", needed * above(needed, slots) * onceOnly(lag)],
     ["SlowCalls", short * calls * (1 - waits)],
     ["ConnectionsExhausted", short * calls * waits],

@@ -1,9 +1,17 @@
 /** What is worth naming though it takes little of the lag, or there is none: something is wrong all the same. */
 import * as Histogram from "../../Histogram.js"
-import { connectionsFull, failedShare, lostShare, repeated, throttledShare, windowFull } from "./evidence.js"
+import {
+  connectionsFull,
+  failedShare,
+  failingShare,
+  lostShare,
+  repeated,
+  throttledShare,
+  windowFull
+} from "./evidence.js"
 import type { Cause } from "./finding.js"
 import type { Lag } from "./lag.js"
-import { clamp } from "./readings.js"
+import { clamp, ramp } from "./readings.js"
 
 /** Which part of a cause a full event loop explains as well: all that waits for it. */
 export const explainedByCpu = (cause: Cause, { callTime, load }: Lag): number =>
@@ -39,8 +47,12 @@ export const notableCauses = (
   const waits = lag.visible >= 1
   const failedPart = failedShare(lag)
   if (now.stats.failed >= 5 && failedPart >= 0.1) note("Retries", failedPart)
-  else if (repeated(lag).some(({ failures }) => failures >= 4)) note("Retries", 0.05)
-  const lostPart = lostShare(lag)
+  // On an ordered queue one that fails again and again holds up its group, and is told of as that.
+  else if (!now.settings.ordered && repeated(lag).some(({ failures }) => failures >= 4)) note("Retries", 0.05)
+  // Leases that could not be extended, since no call got through, are not too short.
+  const throughCalls =
+    1 - Math.max(ramp(throttledShare(lag) + failingShare(lag), 0.05, 0.2), ramp(connectionsFull(lag.recent), 0, 0.4))
+  const lostPart = lostShare(lag) * throughCalls
   const { heartbeat, leaseDuration } = now.settings
   if (now.stats.lost + now.stats.ackedLate >= 3 && lostPart >= 0.01) note("VisibilityTimeoutTooShort", lostPart)
   else if (now.loopHeldBy !== undefined && 2 * now.loopHeldBy.millis > leaseDuration) {

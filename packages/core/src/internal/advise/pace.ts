@@ -26,6 +26,8 @@ export interface Pace {
   readonly usualArrivals: number | undefined
   /** Of those that wait, how many came in a burst beyond what used to come. */
   readonly excess: number
+  /** The part of those that wait that no receive brings, though others are brought at once. */
+  readonly unreceived: number
   /** This consumer's part of the queue. */
   readonly share: number
 }
@@ -63,6 +65,10 @@ const growthOf = (samples: ReadonlyArray<Backlog.Fresh>, end: number, window: nu
   }
   return 0
 }
+
+/** By how many the whole queue grows a second, clear or not. */
+const slopeOf = (samples: ReadonlyArray<Backlog.Fresh>, end: number, window: number): number | undefined =>
+  trendOf(samples.filter(({ at }) => at >= end - window - 1).map((sample) => [sample.at / 1000, total(sample)]))?.slope
 
 /** This consumer's part of what is in flight of the queue, which is its part of the work; all, unless it is clearly less. */
 const shareOf = ({ consumers, intervals, samples }: Known, end: number, inFlightLimit: number): number => {
@@ -108,6 +114,7 @@ const perSecond = (intervals: ReadonlyArray<Figures.Interval>): number =>
 /** What came beyond the usual rate and still waits: since when it was well, all that came less what should have. */
 const beyond = (
   intervals: ReadonlyArray<Figures.Interval>,
+  well: ReadonlyArray<Figures.Interval>,
   visible: number,
   usual: number
 ): { readonly count: number; readonly since: number } => {
@@ -115,8 +122,19 @@ const beyond = (
   const after = intervals.slice(last + 1)
   const since = intervals[last]?.to ?? intervals[0]?.from ?? 0
   const came = sumOf(after, ({ queued }) => queued.count) + visible
-  const expected = usual * sumOf(after, ({ seconds }) => seconds)
-  const count = came - expected - 2.5 * Math.sqrt(expected)
+  const lasted = sumOf(after, ({ seconds }) => seconds)
+  const expected = usual * lasted
+  // What came is a matter of chance, and so was what came as a rule.
+  const chance = Math.sqrt(
+    expected *
+      (1 +
+        lasted /
+          Math.max(
+            1,
+            sumOf(well, ({ seconds }) => seconds)
+          ))
+  )
+  const count = came - 1.1 * expected - 2.5 * chance
   return { since, count: Math.min(visible, Math.max(0, count)) }
 }
 
@@ -137,14 +155,18 @@ export const paceOf = (
   const share = shareOf(known, end, limits.inFlightLimit)
   const usual = usualArrivals(known.well, limits.window)
 
-  const points = aged(recent)
+  // What has gone on for long is measured over longer.
+  const lastWell = intervals.findLast(isWell)?.to ?? intervals[0]?.from ?? end
+  const span = Math.min(3 * limits.window, Math.max(limits.window, (end - lastWell) / 2))
+  const judged = intervals.filter(({ to }) => to > end - span)
+  const points = aged(judged)
   const latest = points.at(-1)
   const sighted =
     latest !== undefined &&
     latest.at >= end - 25_000 &&
     sumOf(points.slice(-3), ({ count }) => count) >= Math.min(enough, 1 + throughput * 5)
   const stretch = stretching(points)
-  const received = perSecond(recent)
+  const received = perSecond(judged)
   const waited = latest === undefined ? 0 : Math.max(0, latest.waited + stretch * (end - latest.at))
   const comes = received / (1 - stretch)
   const byAge = (comes * waited) / 1000
@@ -168,7 +190,9 @@ export const paceOf = (
   let visible: number
   let growth: number
   let arrivals: number
-  if (sighted && !blocked) {
+  // On an ordered queue too, what is received is of all that waits, where both witnesses agree about how many do.
+  const alike = byCounts === undefined || (byAge > 0.6 * byCounts && byAge < 1.7 * byCounts)
+  if (sighted && (!blocked || (alike && byAge > 10))) {
     visible = unseen ? byCounts : byAge
     growth = received * (stretch / (1 - stretch))
     arrivals = comes
@@ -191,17 +215,28 @@ export const paceOf = (
     arrivals = comes
   }
 
+  const unreceived = sighted && blocked && visible > 0 ? Math.max(0, 1 - byAge / visible) : 0
   if (usual === undefined)
-    return { visible, growth, arrivals, sustained: arrivals, usualArrivals: usual, excess: 0, share }
-  const { count, since } = beyond(intervals, visible, usual)
+    return { visible, growth, arrivals, sustained: arrivals, usualArrivals: usual, excess: 0, unreceived, share }
+  const { count, since } = beyond(intervals, known.well, visible, usual)
   const now = points.slice(-3)
   const lately =
     now.length < 3 || blocked ? arrivals : Math.min(arrivals, perSecond(recent.slice(-3)) / (1 - stretching(now)))
-  // Up to which send time messages have been received: for so long, of those, more than usual has come.
-  const elevatedFor = sighted ? (latest?.at ?? end) - (latest?.waited ?? 0) - since : end - since
-  const over = lately <= 1.25 * usual + 0.3
-  const sudden = lately >= 4 * usual && elevatedFor < 45_000
-  const excess = over || sudden || unseen ? count : 0
+  // Up to which send time messages have been received, and for how long so many must have come that so many wait: for so
+  // long more than usual has come.
+  const seenFor = sighted ? (latest?.at ?? end) - (latest?.waited ?? 0) - since : end - since
+  const pilesFor = (1000 * (byCounts ?? 0)) / Math.max(lately - throughput, 1e-9)
+  const sudden = lately >= 4 * usual && seenFor < 45_000 && pilesFor < 55_000
+  // What comes now, by those received where they have waited for a moment, and by the counts where they have not.
+  const present =
+    sighted && !blocked && (latest?.waited ?? 0) < 45_000
+      ? lately
+      : throughput + share * (slopeOf(samples, end, 90_000) ?? arrivals - throughput)
+  const average = usual + (1000 * count) / Math.max(end - since, 1)
+  const over = present <= usual + 0.35 * (average - usual)
+  // What nobody can receive is no burst: it waits for another reason.
+  const plain = count >= 0.2 * usual * ((end - since) / 1000)
+  const excess = plain && (over || sudden) ? count * (1 - unreceived) : 0
   const burst = excess >= 0.3 * visible && excess > 0
   return {
     visible,
@@ -210,6 +245,7 @@ export const paceOf = (
     sustained: burst ? Math.min(arrivals, 1.1 * usual) : arrivals,
     usualArrivals: usual,
     excess: burst ? excess : 0,
+    unreceived,
     share
   }
 }

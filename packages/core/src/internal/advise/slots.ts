@@ -3,9 +3,14 @@ import type * as Backlog from "../../Backlog.js"
 import type * as Figures from "../../Figures.js"
 import { done, enough, millisOf, sumOf } from "./readings.js"
 
+/** More slots than that are no bound. */
+const unbounded = 1000
+
 /** Stages that have a bound: one without has as many slots as it gets messages. */
 export const boundedStages = ({ seconds, stages, stats }: Figures.Interval): ReadonlyArray<number> =>
-  stages.flatMap(({ slotTime }, i) => (slotTime / seconds / 1000 > 10 * stats.maxInFlight ? [] : [i]))
+  stages.flatMap(({ slotTime }, i) =>
+    slotTime / seconds / 1000 > Math.max(unbounded, 10 * stats.maxInFlight) ? [] : [i]
+  )
 
 /** The stage that holds the others up: the busiest. */
 export const busiestOf = (interval: Figures.Interval): number | undefined =>

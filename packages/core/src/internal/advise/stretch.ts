@@ -1,21 +1,35 @@
 /** How much longer handlers take than they did, and why: time has passed, or more run at once. */
+import * as Figures from "../../Figures.js"
 import { quickest } from "./concurrency.js"
 import { type Lag, meanTime } from "./lag.js"
 import { asManyBy } from "./probes.js"
-import { ramp } from "./readings.js"
+import { enough, ramp, sumOf } from "./readings.js"
 
 /** What handlers took as a rule that had about so many beside them. */
 const usualAt = ({ well }: Lag, running: number): number | undefined => {
   const alike = well
     .flatMap(({ byRunning }) => byRunning)
     .filter((level) => level.running >= 0.7 * running && level.running <= 1.5 * running)
-  const handlers = alike.reduce((sum, level) => sum + level.handlers, 0)
-  return handlers < 8 ? undefined : alike.reduce((sum, level) => sum + level.time, 0) / handlers
+  const handlers = sumOf(alike, (level) => level.handlers)
+  if (handlers < enough) return undefined
+  // At worst a handler's time grows as their number does.
+  const those = sumOf(alike, (level) => level.handlers * level.running) / handlers
+  return (sumOf(alike, (level) => level.time) / handlers) * Math.max(1, running / those)
 }
 
 /** What concurrency adds to what time explains: the quickest of many means is quick by chance too, so only what is plain. */
 const beside = (overQuick: number, byTime: number): number =>
   byTime > 1 && overQuick < 1.5 * byTime ? 1 : Math.max(1, overQuick / byTime)
+
+/** The most that was done a second for as long as six intervals. */
+const mostDone = (well: ReadonlyArray<Figures.Interval>): number =>
+  well.reduce((most, _, i) => {
+    const some = well.slice(i, i + 6)
+    const seconds = sumOf(some, (interval) => interval.seconds)
+    return some.length < Math.min(6, well.length)
+      ? most
+      : Math.max(most, sumOf(some, ({ stats }) => stats.handled) / seconds)
+  }, 0)
 
 /** How much longer a handler takes now than before: by time passed, and by how many run beside it. */
 export const stretched = (lag: Lag): { readonly byTime: number; readonly byConcurrency: number } => {
@@ -28,20 +42,19 @@ export const stretched = (lag: Lag): { readonly byTime: number; readonly byConcu
   const overQuick = quick === undefined || surely < 1.15 * quick.atMost ? 1 : handlerTime / quick.time
   if (norm === undefined || usualTime === undefined) return { byTime: 1, byConcurrency: overQuick }
   if (overUsual === 1 && overQuick === 1) return none
+  // A downstream that is full gives as much to many as it gave to few, or to more; one that gives less than it once did
+  // has changed.
+  const rate = now.stats.handled / now.seconds
+  if (rate < 0.93 * mostDone(lag.well)) return { byTime: overUsual, byConcurrency: 1 }
   // The same concurrency before and now tells the two apart at once.
   const then = several ? undefined : usualAt(lag, running * perSlot)
   if (then !== undefined) {
     const byTime = Math.min(overUsual, surely < 1.15 * then ? 1 : handlerTime / then)
     return { byTime, byConcurrency: beside(overQuick, byTime) }
   }
-  // Otherwise by the rate. A downstream that is full gives as much to many as it gave to few, or to more; one that gives
-  // less than it did as a rule has changed.
-  const before = norm.stats.handled / norm.seconds
-  const rate = now.stats.handled / now.seconds
-  const chance = 1 / Math.sqrt(Math.max(1, now.stats.handled))
-  if (rate < (0.97 - chance) * before) return { byTime: overUsual, byConcurrency: beside(overQuick, overUsual) }
-  // So does concurrency that changes meanwhile.
-  const near = several ? undefined : quickest(now.byRunning, running * perSlot)
+  // So does concurrency that changes meanwhile, and what few took when it began.
+  const [first = now, ...rest] = lag.onset
+  const near = several ? undefined : quickest(Figures.join([first, ...rest, now]).byRunning, running * perSlot)
   if (near !== undefined && near.time >= 0.85 * handlerTime) return { byTime: overUsual, byConcurrency: 1 }
   return { byTime: 1, byConcurrency: Math.max(overQuick, overUsual) }
 }

@@ -9,7 +9,7 @@ const memory = 1000
 
 /** A receive's round trip until one has been seen, and the longest that is believed, in milliseconds. */
 const firstRoundTrip = 50
-const longestRoundTrip = 1000
+const longestRoundTrip = 5000
 
 export class Pollers {
   /** How many receives may be open at once just now. */

@@ -3,6 +3,7 @@
 import { repeated } from "../evidence.js"
 import type { CircuitOpen } from "../finding.js"
 import type { Lag } from "../lag.js"
+import { clamp } from "../readings.js"
 import { percent, say, set } from "../words.js"
 import { commonest, type Describing, type Words } from "./describing.js"
 
@@ -10,12 +11,18 @@ import { commonest, type Describing, type Words } from "./describing.js"
  * Poison fails each time that it comes, while what comes the first time succeeds: an outage fails both. Told by the
  * attempts of the latest failures.
  */
-const poisoned = ({ now }: Lag): boolean => {
+const poisoned = (lag: Lag): boolean => {
+  const { first, again } = failing(lag)
+  return first < 0.5 && again > Math.max(0.5, 1.5 * first)
+}
+
+/** Of what ran for the first time, and of what ran again, the part that failed. */
+const failing = ({ now }: Lag): { readonly first: number; readonly again: number } => {
   const { failed, received, redelivered } = now.stats
   const first = now.recentFailures.filter(({ attempt }) => attempt <= 1).length / Math.max(1, now.recentFailures.length)
   const ofFirst = (first * failed) / Math.max(1, received - redelivered)
   const ofAgain = ((1 - first) * failed) / Math.max(1, redelivered)
-  return ofFirst < 0.5 && ofAgain > Math.max(0.5, 1.5 * ofFirst)
+  return { first: clamp(ofFirst), again: clamp(ofAgain) }
 }
 
 export const failures: Describing<"Retries" | "CircuitOpen"> = {
@@ -26,6 +33,9 @@ export const failures: Describing<"Retries" | "CircuitOpen"> = {
     const error = commonest(now.failures)
     const wasted = now.handler.sum === 0 ? 0 : now.failedTime / now.handler.sum
     const few = poisoned(lag)
+    const { again } = failing(lag)
+    // Tries that never succeed are not worth their time.
+    const attempts = again >= 0.9 ? 2 : again >= 0.7 ? 3 : 5
     const [worst] = poison
     return {
       title: few ? "The same messages fail again and again" : "Many runs fail",
@@ -40,8 +50,8 @@ export const failures: Describing<"Retries" | "CircuitOpen"> = {
             ),
             set(
               "attempts",
-              5,
-              "Bound the retries: `RetryPolicy.redeliver(schedule, { attempts: 5 })`, then `RetryPolicy.orElse(RetryPolicy.deadLetter)`."
+              attempts,
+              `Bound the retries: \`RetryPolicy.redeliver(schedule, { attempts: ${attempts} })\`, then \`RetryPolicy.orElse(RetryPolicy.deadLetter)\`: of what ran again ${percent(again)} failed again.`
             )
           ]
         : [

@@ -1,19 +1,22 @@
 /** What the consumer itself does not take in. */
 
-import { brought } from "../evidence.js"
-import { number, perSecond, roundUp, say, set, time } from "../words.js"
-import { type Describing, permitsFor } from "./describing.js"
+import { receiveTime } from "../calls.js"
+import { brought, confirmTime, occupancy } from "../evidence.js"
+import { atMost, number, perSecond, roundUp, say, set, time } from "../words.js"
+import type { Describing } from "./describing.js"
 
 export const intake: Describing<"IntakeTooSmall" | "RateLimited" | "Paused"> = {
-  IntakeTooSmall: (lag) => {
+  IntakeTooSmall: (lag, { best }) => {
     const { now, required, running, slots } = lag
     const bringing = brought(lag)
     const { batchSize } = now.settings
     const short = (bringing ?? batchSize) < 0.7 * Math.min(batchSize, now.stats.maxInFlight)
-    const scale = short ? batchSize / Math.max(1, bringing ?? 1) : 1
+    // Little's law, by how long a permit is held now, or would be by what is known of the work and its calls.
+    const held = (1000 * now.stats.maxInFlight * occupancy(lag)) / Math.max(lag.throughput, 1e-9)
+    const each = Math.min(held, 2 * (best + confirmTime(lag) + (receiveTime(now) ?? 0)))
     const permits = Math.min(
       120_000,
-      roundUp(Math.max(permitsFor(slots, lag) * Math.min(scale, 5), now.stats.maxInFlight * 2))
+      atMost(Math.max(now.stats.maxInFlight + 1, (Math.min(required, 1.8 * lag.sustained) * each) / 1000 + 1))
     )
     return {
       title: "The consumer takes in too little",

@@ -1,8 +1,48 @@
 /** What order holds up. */
 
+import * as Histogram from "../../../Histogram.js"
 import { ackTime, activeGroups } from "../evidence.js"
+import type { StuckGroup } from "../finding.js"
+import type { Lag } from "../lag.js"
 import { number, percent, perSecond, roundUp, say, set, time } from "../words.js"
-import type { Describing } from "./describing.js"
+import type { Describing, Words } from "./describing.js"
+
+/** What waits is of groups that another consumer has in flight, as far as the counts say. */
+const heldElsewhere = (lag: Lag): Words<StuckGroup> => {
+  const { last, now, share, throughput, unreceived, visible } = lag
+  const timeout = roundUp(Math.max(30_000, 3 * (Histogram.quantile(now.handler, 0.99) ?? 0)))
+  const others = Math.max(0, (last?.inFlight ?? 0) - now.stats.inFlight)
+  return {
+    title: "Another consumer holds groups",
+    figures: {
+      group: "",
+      messageId: "",
+      age: 0,
+      attempt: 0,
+      failures: 0,
+      running: false,
+      stuckGroups: 0,
+      heldElsewhere: others
+    },
+    evidence: `${number(visible)} messages wait, ${percent(unreceived)} of them though what is received (${perSecond(throughput)}) had waited for a moment only; of ${number(last?.inFlight ?? 0)} in flight of the queue ${now.stats.inFlight} are here${share < 1 ? ", part of them with consumers like this one" : ""}.`,
+    advice: [
+      say(
+        "Find who else receives from this queue (an old deployment, a job, somebody's console) and holds messages without an ack: stop it, and its groups go on once its leases end."
+      ),
+      ...(share < 1
+        ? [
+            set(
+              "attempts",
+              5,
+              "If those are consumers like this one, a head does not get done there. Bound its retries: `{ attempts: 5 }`, then `RetryPolicy.orElse(RetryPolicy.deadLetter)`."
+            ),
+            set("timeout", timeout, `Give the handler a \`timeout\` of ${time(timeout)}, so that one that hangs ends.`)
+          ]
+        : [])
+    ],
+    why: "While a message of a group is in flight anywhere, SQS hands out nothing of that group to anybody else."
+  }
+}
 
 export const order: Describing<"HotGroup" | "StuckGroup"> = {
   HotGroup: (lag, { best }) => {
@@ -14,7 +54,10 @@ export const order: Describing<"HotGroup" | "StuckGroup"> = {
     // One of a group runs at a time, and the next begins when its ack is confirmed.
     const confirming = ackTime(lag)
     const chain = best + confirming
-    const suggestedGroups = Math.max(2, roundUp(2 * Math.max((required * chain) / 1000, active)))
+    const atOnce = Math.max((required * chain) / 1000, active)
+    const suggestedGroups = Math.max(2, roundUp(2 * Math.max(atOnce, slots)))
+    // A receive brings what it can of one group: with few permits these are full of what waits its turn.
+    const permits = roundUp(Math.min(2 * slots, 1.5 * atOnce) * now.settings.batchSize)
     return {
       title: share >= 0.3 ? "One group is hot" : "Too few groups are active",
       figures: { group: hottest?.group, share, activeGroups: active, slots, busy: running / slots, suggestedGroups },
@@ -27,6 +70,15 @@ export const order: Describing<"HotGroup" | "StuckGroup"> = {
           suggestedGroups,
           `Spread the messages over ${suggestedGroups} groups or more of like size: order by the narrowest key that needs it (an order rather than a customer), or split the hot key into ${Math.max(2, Math.ceil(suggestedGroups * Math.max(share, 0.1)))}.`
         ),
+        ...(permits > 1.2 * now.stats.maxInFlight
+          ? [
+              set(
+                "maxInFlight",
+                permits,
+                `Set \`maxInFlight\` to ${permits} (now ${now.stats.maxInFlight}): a receive brings up to ${now.settings.batchSize} of one group, of which one runs.`
+              )
+            ]
+          : []),
         say(
           "Where order is not needed, leave the group out or make it unique; a quicker handler helps each group as well."
         ),
@@ -44,6 +96,7 @@ export const order: Describing<"HotGroup" | "StuckGroup"> = {
 
   StuckGroup: (lag) => {
     const all = lag.stuck
+    if (all.length === 0) return heldElsewhere(lag)
     const [worst] = all
     const { age = 0, failures = 0, group = "", head = { attempt: 0, messageId: "", running: false } } = worst ?? {}
     return {
@@ -55,7 +108,8 @@ export const order: Describing<"HotGroup" | "StuckGroup"> = {
         attempt: head.attempt,
         failures,
         running: head.running,
-        stuckGroups: all.length
+        stuckGroups: all.length,
+        heldElsewhere: 0
       },
       evidence: `Message ${head.messageId} at the head of group ${group} has been here for ${time(age)} (attempt ${head.attempt}, ${
         failures > 0 ? `failed ${failures} times of late` : head.running ? "still running" : "waiting"

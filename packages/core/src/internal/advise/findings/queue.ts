@@ -1,8 +1,9 @@
 /** What is wrong between the consumer and the queue: calls, connections, quotas, leases. */
 import * as Histogram from "../../../Histogram.js"
 import { receiveTime } from "../calls.js"
+import { occupancy } from "../evidence.js"
 import type { Lag } from "../lag.js"
-import { number, perSecond, roundUp, say, set, time } from "../words.js"
+import { atMost, number, perSecond, roundUp, say, set, time } from "../words.js"
 import type { Describing } from "./describing.js"
 
 const loopHeld = ({ loopHeldBy, loopHeldFor }: Lag["now"]): string =>
@@ -20,9 +21,11 @@ export const queue: Describing<
     const received = receiveTime(now)
     const ackTime = Histogram.mean(now.calls.ack)
     const failed = now.failedCalls.transient
-    const permits = roundUp(
-      Math.max(now.stats.maxInFlight * 1.2, (lag.sustained * (1.5 * callTime + (handlerTime ?? 0) + 250)) / 1000)
-    )
+    // As long as a permit is held now, where that is more than the calls and the work come to.
+    const least = callTime + (handlerTime ?? 0)
+    const held = (1000 * now.stats.maxInFlight * Math.min(1, occupancy(lag))) / Math.max(lag.throughput, 1e-9)
+    const each = Math.max(1.5 * callTime + (handlerTime ?? 0) + 250, Math.min(1.2 * held, 2 * least))
+    const permits = atMost(Math.max(now.stats.maxInFlight * 1.2, (lag.sustained * each) / 1000))
     return {
       title: "Calls to the queue are slow",
       figures: { receiveTime: received, ackTime, usual: usualCallTime, handlerTime, failed, busy: running / slots },
@@ -45,8 +48,15 @@ export const queue: Describing<
     }
   },
 
-  ConnectionsExhausted: ({ callTime, now: { connections = { max: 0, open: 0, waiting: 0 } } }) => {
-    const sockets = roundUp(Math.max(connections.max * 2, (connections.open + connections.waiting) * 1.5))
+  ConnectionsExhausted: ({
+    callTime,
+    required,
+    throughput,
+    now: { connections = { max: 0, open: 0, waiting: 0 } }
+  }) => {
+    // Calls in proportion to what is to be done: those that wait now are held back by themselves.
+    const more = Math.min(4, Math.max(1, required / Math.max(throughput, 1e-9)))
+    const sockets = roundUp(Math.max(connections.max * 2, (connections.open + connections.waiting) * 1.5 * more))
     return {
       title: "The client is out of connections",
       figures: { ...connections, callTime },
@@ -86,24 +96,33 @@ export const queue: Describing<
     }
   },
 
-  InFlightWindowFull: ({ inFlightLimit: limit, last, now }) => ({
-    title: "The queue's in-flight limit is reached",
-    figures: { inFlight: last?.inFlight ?? 0, limit, own: now.stats.inFlight },
-    evidence: `${number(last?.inFlight ?? 0)} messages are in flight of ${number(limit)} that the queue allows, ${now.stats.inFlight} of them here; a receive brings nothing${now.settings.ordered ? ", whatever other groups have" : ""}.`,
-    advice: [
-      say(
-        "Find the consumers that hold them: those that receive much and ack late or never. Lower their `maxInFlight`."
-      ),
-      set(
-        "maxInFlight",
-        Math.max(10, Math.floor(limit / 100)),
-        "Keep `maxInFlight` times the number of consumers under half of the limit."
-      )
-    ],
-    why: "At the limit SQS hands out nothing more until something in flight is deleted or its lease ends; FIFO queues say so by empty answers alone."
-  }),
+  InFlightWindowFull: ({ consumers = 1, inFlightLimit: limit, last, now }) => {
+    const most = Math.max(10, Math.floor(limit / 2 / consumers))
+    return {
+      title: "The queue's in-flight limit is reached",
+      figures: { inFlight: last?.inFlight ?? 0, limit, own: now.stats.inFlight },
+      evidence: `${number(last?.inFlight ?? 0)} messages are in flight of ${number(limit)} that the queue allows, ${now.stats.inFlight} of them here; a receive brings nothing${now.settings.ordered ? ", whatever other groups have" : ""}.`,
+      advice: [
+        say(
+          "Find the consumers that hold them: those that receive much and ack late or never. Lower their `maxInFlight`."
+        ),
+        ...(now.stats.maxInFlight > most
+          ? [
+              set(
+                "maxInFlight",
+                most,
+                `Set \`maxInFlight\` to ${most}, so that all consumers together stay under half of the limit.`
+              )
+            ]
+          : [say("Keep `maxInFlight` times the number of consumers under half of the limit.")])
+      ],
+      why: "At the limit SQS hands out nothing more until something in flight is deleted or its lease ends; FIFO queues say so by empty answers alone."
+    }
+  },
 
-  VisibilityTimeoutTooShort: ({ now }) => {
+  VisibilityTimeoutTooShort: (lag, { needed }) => {
+    const { now, slots } = lag
+    const bridge = atMost(Math.min(needed * 1.2, 2 * slots))
     const { heartbeat, leaseDuration } = now.settings
     const p99 = Histogram.quantile(now.settled, 0.99)
     const median = Histogram.quantile(now.handler, 0.5) ?? 0
@@ -143,7 +162,16 @@ export const queue: Describing<
               say(
                 "Turn heartbeats on (`heartbeat: true`, the default): leases are then extended for as long as the work takes."
               )
-            ])
+            ]),
+        ...(lag.behind && lag.bounded && bridge > slots
+          ? [
+              set(
+                "concurrency",
+                bridge,
+                `Work that was done twice has left a backlog: ${bridge} slots (now ${number(slots)}) clear it, at a run's time as far as it is known.`
+              )
+            ]
+          : [])
       ],
       why: "When the timeout ends before the ack, the queue hands the message out again: its work is done twice or broken off, and its receive count goes up towards the dead-letter queue."
     }

@@ -7,7 +7,7 @@ import { type Describing, demand, permitsFor } from "./describing.js"
 export const slots: Describing<"TooFewSlots" | "CpuBound" | "SlowHandler" | "SaturatedDownstream"> = {
   TooFewSlots: (lag, { enough, needed }) => {
     const { handlerTime = 0, load, now, running, slots, throughput, arrivals, required } = lag
-    const wanted = atMost(Math.min(needed * 1.2, Math.max(enough * 2.2, enough + 1)))
+    const wanted = atMost(Math.min(needed * 1.2, Math.max(enough * 1.8, enough + 1)))
     const setting = lag.bounded ? "concurrency" : "maxInFlight"
     const permits = permitsFor(wanted, lag)
     return {
