@@ -96,7 +96,7 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
   // What a consumer does in five seconds is on its way, and no backlog.
   const material = visible >= Math.max(10, 5 * throughput)
 
-  const runs = runsOf(now)
+  const runs = runsOf(now, several)
   const busyTime = running * now.seconds * 1000
   const mean = several ? (runs < enough ? undefined : busyTime / runs) : Histogram.mean(now.handler)
   // Handlers that have not ended yet show in the slots alone.
@@ -106,11 +106,13 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
   const { lost } = now.stats
   // What was broken off with its lease had taken that long at least.
   const workTime =
-    lost > 0 && !several
-      ? (now.handler.sum + lost * Math.min(now.settings.leaseDuration, busyTime / lost)) / (runs + lost) / perSlot
-      : handlerTime === undefined
-        ? undefined
-        : handlerTime / perSlot
+    lost > 0 && several
+      ? busyTime / (runs + lost)
+      : lost > 0
+        ? (now.handler.sum + lost * Math.min(now.settings.leaseDuration, busyTime / lost)) / (runs + lost) / perSlot
+        : handlerTime === undefined
+          ? undefined
+          : handlerTime / perSlot
   return {
     ...known,
     ...limits,

@@ -15,7 +15,7 @@ import * as Histogram from "../../Histogram.js"
 import { median, theilSen } from "../data/slope.js"
 import type { Known } from "./known.js"
 import { isWell, usualArrivals } from "./norm.js"
-import { done, enough, sumOf, total } from "./readings.js"
+import { clamp, done, enough, ramp, sumOf, total } from "./readings.js"
 
 export interface Pace {
   readonly visible: number
@@ -83,6 +83,16 @@ const shareOf = ({ consumers, intervals, samples }: Known, end: number, inFlight
   if (all < 3 || all >= 0.8 * inFlightLimit) return 1
   const share = own / all
   return share > 0.75 ? 1 : Math.max(0.005, share)
+}
+
+/** Messages in flight of the queue that this consumer does not have, on average. */
+const heldByOthers = ({ intervals, samples }: Known, end: number): number => {
+  const counted = samples.filter(({ at }) => at >= end - 2 * mostLate)
+  const mine = intervals.filter(({ to }) => to >= end - 2.5 * mostLate)
+  return (
+    sumOf(counted, ({ inFlight }) => inFlight) / Math.max(1, counted.length) -
+    sumOf(mine, ({ stats }) => stats.inFlight) / Math.max(1, mine.length)
+  )
 }
 
 /** What messages received of late had waited. */
@@ -153,6 +163,7 @@ export const paceOf = (
   const seconds = sumOf(recent, (interval) => interval.seconds)
   const throughput = sumOf(recent, done) / Math.max(seconds, 1e-3)
   const share = shareOf(known, end, limits.inFlightLimit)
+  const others = heldByOthers(known, end)
   const usual = usualArrivals(known.well, limits.window)
 
   // What has gone on for long is measured over longer.
@@ -215,7 +226,14 @@ export const paceOf = (
     arrivals = comes
   }
 
-  const unreceived = sighted && blocked && visible > 0 ? Math.max(0, 1 - byAge / visible) : 0
+  const had =
+    sumOf(points.slice(-3), ({ count, waited }) => count * waited) /
+    Math.max(
+      1,
+      sumOf(points.slice(-3), ({ count }) => count)
+    )
+  const unreceived =
+    sighted && blocked && visible > 0 ? clamp(1 - (received * had) / 1000 / visible) * ramp(others, 0.3, 1) : 0
   if (usual === undefined)
     return { visible, growth, arrivals, sustained: arrivals, usualArrivals: usual, excess: 0, unreceived, share }
   const { count, since } = beyond(intervals, known.well, visible, usual)
@@ -226,7 +244,7 @@ export const paceOf = (
   // long more than usual has come.
   const seenFor = sighted ? (latest?.at ?? end) - (latest?.waited ?? 0) - since : end - since
   const pilesFor = (1000 * (byCounts ?? 0)) / Math.max(lately - throughput, 1e-9)
-  const sudden = lately >= 4 * usual && seenFor < 45_000 && pilesFor < 55_000
+  const sudden = lately >= 4 * usual && seenFor < 40_000 && pilesFor < 45_000
   // What comes now, by those received where they have waited for a moment, and by the counts where they have not.
   const present =
     sighted && !blocked && (latest?.waited ?? 0) < 45_000

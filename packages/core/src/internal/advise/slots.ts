@@ -1,7 +1,7 @@
 /** The slots of a consumer: how many there are, how many work, and which stage holds the others up. */
 import type * as Backlog from "../../Backlog.js"
 import type * as Figures from "../../Figures.js"
-import { done, enough, millisOf, sumOf } from "./readings.js"
+import { done, millisOf, sumOf } from "./readings.js"
 
 /** More slots than that are no bound. */
 const unbounded = 1000
@@ -37,15 +37,16 @@ export const slotsOf = (interval: Figures.Interval, stage: number | undefined): 
     : { slots: one.slotTime / millis, bounded: true, running: one.busyTime / millis, waiting: one.waiting }
 }
 
-/** Runs of handlers, each message of a batch one. */
-export const runsOf = ({ stats }: Figures.Interval): number => stats.handled + stats.failed
+/** Runs of handlers, each message of a batch one; of several stages those of one, each message once. */
+export const runsOf = (interval: Figures.Interval, several: boolean): number =>
+  (several ? done(interval) : interval.stats.handled) + interval.stats.failed
 
 /**
  * The time of a slot that one message takes at a stage, by Little's law: of a batch its part, and of several stages this
  * one's, where what is measured of handlers is of all together.
  */
 export const slotTimeOf = (interval: Figures.Interval, stage: number): readonly [number, number] | undefined => {
-  const ended = Math.max(runsOf(interval), done(interval))
+  const ended = runsOf(interval, true)
   return ended === 0 ? undefined : [(interval.stages[stage]?.busyTime ?? 0) / ended, ended]
 }
 
@@ -75,5 +76,3 @@ export const idleOf = (
   )
   return idle / Math.max(seconds, 1e-3)
 }
-
-export const enoughRuns = (interval: Figures.Interval): boolean => runsOf(interval) >= enough

@@ -35,7 +35,7 @@ const mostDone = (well: ReadonlyArray<Figures.Interval>): number =>
 export const stretched = (lag: Lag): { readonly byTime: number; readonly byConcurrency: number } => {
   const { handlerTime, norm, now, perSlot, quick, running, several, usualTime } = lag
   const none = { byTime: 1, byConcurrency: 1 }
-  if (handlerTime === undefined) return none
+  if (handlerTime === undefined || lag.runs < enough) return none
   const { error, mean } = meanTime(now.handler)
   const surely = handlerTime * Math.max(1 - (2 * error) / Math.max(mean, 1e-9), 0.5)
   const overUsual = usualTime === undefined || surely < 1.15 * usualTime ? 1 : handlerTime / usualTime

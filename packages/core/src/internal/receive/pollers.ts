@@ -10,6 +10,7 @@ const memory = 1000
 /** A receive's round trip until one has been seen, and the longest that is believed, in milliseconds. */
 const firstRoundTrip = 50
 const longestRoundTrip = 5000
+const longestGuess = 1000
 
 export class Pollers {
   /** How many receives may be open at once just now. */
@@ -62,7 +63,7 @@ export class Pollers {
     const prompt = messages === poll.max || took <= this.#prompt()
     if (took < this.#roundTrip) this.#roundTrip = took
     else if (prompt) this.#roundTrip += (Math.min(took, longestRoundTrip) - this.#roundTrip) / 5
-    else this.#roundTrip = Math.min(this.#roundTrip * 1.05 + 0.1, longestRoundTrip)
+    else this.#roundTrip = Math.max(this.#roundTrip, Math.min(this.#roundTrip * 1.05 + 0.1, longestGuess))
     if (prompt) this.#fill += (messages / poll.max - this.#fill) / 5
     if (messages === poll.max) this.fullReceives++
     else if (prompt) this.shortReceives++

@@ -24,7 +24,7 @@ export const queue: Describing<
     // As long as a permit is held now, where that is more than the calls and the work come to.
     const least = callTime + (handlerTime ?? 0)
     const held = (1000 * now.stats.maxInFlight * Math.min(1, occupancy(lag))) / Math.max(lag.throughput, 1e-9)
-    const each = Math.max(1.5 * callTime + (handlerTime ?? 0) + 250, Math.min(1.2 * held, 2 * least))
+    const each = Math.max(1.9 * least, Math.min(1.2 * held, 2.1 * least))
     const permits = atMost(Math.max(now.stats.maxInFlight * 1.2, (lag.sustained * each) / 1000))
     return {
       title: "Calls to the queue are slow",

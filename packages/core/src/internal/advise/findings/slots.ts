@@ -114,7 +114,7 @@ export const slots: Describing<"TooFewSlots" | "CpuBound" | "SlowHandler" | "Sat
     const enough = Math.max(
       1,
       Math.ceil(
-        Math.min(asManyBy(probes, running) ?? Number.POSITIVE_INFINITY, (rate * fewTime * 1.1) / 1000 / perSlot)
+        Math.min(asManyBy(probes, running) ?? Number.POSITIVE_INFINITY, (rate * fewTime * 1.3) / 1000 / perSlot)
       )
     )
     return {
