@@ -48,13 +48,13 @@ export const survivors = [
     reason: "an empty batch is never due"
   },
   {
-    file: "untilConfirmed.ts",
+    file: "noLoss.ts",
     before: "now() < entry.deadline()",
     after: "now() <= entry.deadline()",
     reason: "a tie: the lease ends in this very millisecond, and either answer is right"
   },
   {
-    file: "untilConfirmed.ts",
+    file: "noLoss.ts",
     before: "triedAt < entry.deadline()",
     after: "triedAt <= entry.deadline()",
     reason: "a tie: the lease ended in the very millisecond of the try"

@@ -16,7 +16,7 @@ export const targets = [
     "pollers.ts",
     "arrivals.ts"
   ].map((file) => ({ file, tests: ["Intake.test.ts", "ownership.test.ts", "refusals.test.ts"] })),
-  ...["Settler.ts", "batches.ts", "untilConfirmed.ts", "settlements.ts", "ends.ts", "handBack.ts"].map((file) => ({
+  ...["Settler.ts", "batches.ts", "noLoss.ts", "settlements.ts", "ends.ts", "handBack.ts"].map((file) => ({
     file,
     tests: ["Settler.test.ts", "refusals.test.ts", "stopping.test.ts", "groups.test.ts"]
   })),

@@ -7,7 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Schedule from "effect/Schedule"
 import { Batches, type Host as BatchesHost } from "./internal/settle/batches.js"
 import type { Entry } from "./internal/settle/entry.js"
-import { type Host as CallsHost, UntilConfirmed } from "./internal/settle/untilConfirmed.js"
+import { type Host as CallsHost, NoLoss } from "./internal/settle/noLoss.js"
 
 export type { Entry, Request } from "./internal/settle/entry.js"
 
@@ -46,7 +46,7 @@ export const defaultRetry = Schedule.exponential("100 millis").pipe(
 )
 
 export const make = <E>(host: Host<E>, options: Options = {}): Settler => {
-  const calls = new UntilConfirmed(host, options.retry ?? defaultRetry)
+  const calls = new NoLoss(host, options.retry ?? defaultRetry)
   const batches = new Batches(
     host,
     host.queue.limits.batchSize,

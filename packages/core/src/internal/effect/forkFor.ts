@@ -5,9 +5,12 @@ import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as HashMap from "effect/HashMap"
 import * as Runtime from "effect/Runtime"
+import type * as Scheduler from "effect/Scheduler"
 import { interruptible } from "./fork.js"
 import { legibleRuntime } from "./legible.js"
-import { type Measure, Turns } from "./turns.js"
+
+/** Does what is to be done at a stretch for something that is held, and takes the time. */
+export type Measure<H> = <A>(held: H, what: string, work: () => A) => A
 
 /** What the logs say of a message. */
 export interface Named {
@@ -55,3 +58,26 @@ export const forkFor = <H extends { readonly message: Named }, R>(
       )
     }
   })
+
+/** Measures each turn that a fiber takes after the first, and those of the fibers that it forks. */
+class Turns<H> implements Scheduler.Scheduler {
+  readonly #measure: Measure<H>
+  readonly #held: H
+  readonly #what: string
+  readonly #scheduler: Scheduler.Scheduler
+
+  constructor(measure: Measure<H>, held: H, what: string, scheduler: Scheduler.Scheduler) {
+    this.#measure = measure
+    this.#held = held
+    this.#what = what
+    this.#scheduler = scheduler
+  }
+
+  shouldYield(fiber: Fiber.RuntimeFiber<unknown, unknown>): number | false {
+    return this.#scheduler.shouldYield(fiber)
+  }
+
+  scheduleTask(task: Scheduler.Task, priority: number, fiber?: Fiber.RuntimeFiber<unknown, unknown>): void {
+    this.#scheduler.scheduleTask(() => this.#measure(this.#held, this.#what, task), priority, fiber)
+  }
+}

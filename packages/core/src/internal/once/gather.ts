@@ -14,7 +14,7 @@ interface Asked<Entry, Result> {
   readonly answered: Answered<Result>
 }
 
-/** Calls under way before the next waits for company: it is what makes calls of many where there are many. */
+/** Calls under way before the next waits for others: it is what makes calls of many where there are many. */
 const hurried = 2
 const mostCalls = 16
 

@@ -27,7 +27,7 @@ export interface Host<E> {
   readonly onResults: () => void
 }
 
-export class UntilConfirmed<E> {
+export class NoLoss<E> {
   readonly #host: Host<E>
   readonly #schedule: Schedule.Schedule<unknown>
   readonly #calls = new Set<Fiber.RuntimeFiber<void>>()
