@@ -15,6 +15,7 @@ import * as Random from "effect/Random"
 import { Heap } from "./internal/data/heap.js"
 import { type Fork, interrupt } from "./internal/effect/fork.js"
 import { Timer } from "./internal/effect/timer.js"
+import { byReceive } from "./internal/settle/byReceive.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 
 export interface Options {
@@ -213,7 +214,10 @@ export class LeaseKeeper<E, L extends Leased> {
   #extend(due: ReadonlyArray<L>): void {
     const { batchSize } = this.#host.queue.limits
     const fiber = this.#host.runFork(
-      Effect.forEach(Arr.chunksOf(due, batchSize), (batch) => this.#call(batch), { concurrency, discard: true })
+      Effect.forEach(Arr.chunksOf(byReceive(due), batchSize), (batch) => this.#call(batch), {
+        concurrency,
+        discard: true
+      })
     )
     this.#calls.add(fiber)
     fiber.addObserver(() => this.#calls.delete(fiber))

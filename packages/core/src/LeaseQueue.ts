@@ -39,6 +39,11 @@ export interface Message {
    * knows: an answer may be read long after it was given. Default: since it was read.
    */
   readonly leasedAt?: number | undefined
+  /**
+   * Which receive brought it, where the queue wants what came with one receive settled and extended in the same calls
+   * (SQS: FIFO queues). Default: calls take what is due, whatever brought it.
+   */
+  readonly receive?: number | undefined
   /** What else the queue tells of the message, by the queue's own names. */
   readonly system: Readonly<Record<string, string>>
   /**

@@ -1,9 +1,11 @@
 /**
  * Gathers entries into calls, of each operation its own: a call goes when it is full, or its first entry has lingered for
- * as long as there is reason to hope for others.
+ * as long as there is reason to hope for others. Where the queue tells which receive brought a message, a call is full
+ * with entries of one receive; what goes when it is due goes receive by receive, in no more calls than it takes.
  */
 import type { Fork } from "../effect/fork.js"
 import { Timer } from "../effect/timer.js"
+import { byReceive, hasFullReceive } from "./byReceive.js"
 import type { Entry, Operation } from "./entry.js"
 
 export const operations: ReadonlyArray<Operation> = ["Ack", "SetLease", "DeadLetter"]
@@ -62,11 +64,14 @@ export class Batches {
   add(entry: Entry, pending: number): void {
     const batch = this.#batches[entry.request._tag]
     batch.entries.push(entry)
-    if (batch.entries.length >= this.#batchSize) {
+    if (hasFullReceive(batch.entries, this.#batchSize)) {
       this.#sendDue()
     } else {
-      batch.due = Math.min(batch.due, this.#host.now() + this.#patience(entry.awaited, pending))
-      this.#arm()
+      // Enough for a call, though of several receives: who waits does not wait for the others of theirs.
+      const enough = entry.awaited && batch.entries.length >= this.#batchSize
+      batch.due = Math.min(batch.due, this.#host.now() + (enough ? 0 : this.#patience(entry.awaited, pending)))
+      if (enough) this.#sendDue()
+      else this.#arm()
     }
   }
 
@@ -115,7 +120,7 @@ export class Batches {
       while (
         this.#unanswered < this.#concurrency &&
         batch.entries.length > 0 &&
-        (batch.entries.length >= this.#batchSize || batch.due <= time)
+        (batch.due <= time || hasFullReceive(batch.entries, this.#batchSize))
       ) {
         this.#dispatch(operation, batch)
       }
@@ -124,7 +129,9 @@ export class Batches {
   }
 
   #dispatch(operation: Operation, batch: Batch): void {
-    const entries = batch.entries.splice(0, this.#batchSize)
+    const all = byReceive(batch.entries)
+    const entries = all.slice(0, this.#batchSize)
+    batch.entries = all.slice(this.#batchSize)
     if (batch.entries.length === 0) batch.due = never
     this.#unanswered++
     this.#send(operation, entries, () => {
@@ -147,7 +154,7 @@ export class Batches {
 }
 
 interface Batch {
-  readonly entries: Array<Entry>
+  entries: Array<Entry>
   due: number
 }
 

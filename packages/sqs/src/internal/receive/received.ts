@@ -42,9 +42,10 @@ const opening = (
 
 const notFetched = Either.left("it is in S3; put SqsClaimCheck.fetch before the stage that decodes")
 
+/** `receive` says which receive brought the message, where that matters. */
 export const toMessage =
   (encodings: ReadonlyArray<SqsEncoding.Encoding>) =>
-  (received: ReceivedMessage): LeaseQueue.Message => {
+  (received: ReceivedMessage, receive?: number): LeaseQueue.Message => {
     const system: Readonly<Record<string, string>> = received.Attributes ?? none
     const attributes = received.MessageAttributes === undefined ? none : mapValues(received.MessageAttributes, fromSqs)
     return {
@@ -59,6 +60,7 @@ export const toMessage =
       sentAt: millis(system["SentTimestamp"]),
       firstReceivedAt: millis(system["ApproximateFirstReceiveTimestamp"]),
       leasedAt: received.LeasedAt,
+      receive,
       system,
       open: attributes === none ? undefined : opening(encodings, received.Body, attributes)
     }

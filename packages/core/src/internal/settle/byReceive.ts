@@ -1,0 +1,32 @@
+/**
+ * Entries by the receives that brought their messages, where the queue tells: an ordered queue wants those of one receive
+ * in the same call (SQS: fact 100).
+ */
+import type * as LeaseQueue from "../../LeaseQueue.js"
+
+interface OfMessage {
+  readonly message: Pick<LeaseQueue.Message, "receive">
+}
+
+/** The receive with the most entries first, so that full calls hold one; each with its entries in their order. */
+export const byReceive = <A extends OfMessage>(entries: ReadonlyArray<A>): ReadonlyArray<A> => {
+  if (entries.every(({ message }) => message.receive === entries[0]?.message.receive)) return entries
+  const receives = new Map<number | undefined, Array<A>>()
+  for (const entry of entries) {
+    const of = receives.get(entry.message.receive)
+    if (of === undefined) receives.set(entry.message.receive, [entry])
+    else of.push(entry)
+  }
+  return [...receives.values()].sort((a, b) => b.length - a.length).flat()
+}
+
+/** So many entries of one receive are there. */
+export const hasFullReceive = (entries: ReadonlyArray<OfMessage>, size: number): boolean => {
+  if (entries.length < size) return false
+  const counts = new Map<number | undefined, number>()
+  return entries.some(({ message: { receive } }) => {
+    const count = (counts.get(receive) ?? 0) + 1
+    counts.set(receive, count)
+    return count >= size
+  })
+}
