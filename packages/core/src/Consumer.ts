@@ -3,6 +3,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -233,7 +234,7 @@ const makeOne = <E, Q>(
         if (joins) yield* join({ drain: (deadline) => drain.run(deadline) })
         const further = yield* downstream.get
         slots = further.slots
-        further.onStart(engine.source)
+        if (!further.onStart(engine.source)) return Effect.fail(Option.none())
         if (options.drainWhen !== undefined) {
           // The drain outlives the source, which it ends: its deadline is for the stages after it.
           yield* Effect.forkScoped(

@@ -45,6 +45,8 @@ export interface Stats {
   /** Keys known with another payload, and calls to the store that failed as a delivery sees them. */
   readonly keysReused: number
   readonly storeErrors: number
+  /** Given back since they were over their key's share of a stage. */
+  readonly overShare: number
   /** Messages that an aborted receive may have leased to nobody. */
   readonly stranded: number
   readonly inFlight: number

@@ -86,6 +86,8 @@ export interface Limits {
   readonly maxLease: Duration.Duration
   /** Whether messages of one group arrive, and must be worked on, in order (SQS: FIFO queues). */
   readonly ordered: boolean
+  /** Whether its messages may have groups. Default true. */
+  readonly groups?: boolean | undefined
 }
 
 export interface ReceiveRequest {

@@ -27,9 +27,11 @@ import { type Batch, batchStage } from "./internal/run/batchStage.js"
 import { mapEffectStage } from "./internal/run/mapEffectStage.js"
 import { processBatchesStage } from "./internal/run/processBatchesStage.js"
 import { processStage } from "./internal/run/processStage.js"
+import { sharedStage } from "./internal/run/sharedStage.js"
 import { OwnSlots, type Slots } from "./internal/run/slots.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import * as Settlement from "./Settlement.js"
+import * as Share from "./Share.js"
 import * as Tunable from "./Tunable.js"
 
 type Deliveries<A, E, EX, RX> = Stream.Stream<Delivery<A, E>, EX, RX>
@@ -107,12 +109,18 @@ export interface ConcurrencyOptions<in A> {
   readonly sequence?: "auto" | "group" | "none" | ((body: A) => string | undefined) | undefined
   /** Begin with the next of a group before the queue has confirmed the delete of the one before. Default false. */
   readonly ackAhead?: boolean | undefined
+  /**
+   * How tenants share the slots: they go round among the keys that have something, and one that has much waits for its turn,
+   * here or in the queue. `{}` shares by group. Default: the first one that came is the next.
+   */
+  readonly share?: Share.Options<A> | undefined
 }
 
 const concurrencyChecks: InvalidOptions.Checks<ConcurrencyOptions<never>> = {
   concurrency: InvalidOptions.checkedBelow,
   sequence: InvalidOptions.either(InvalidOptions.oneOf("auto", "group", "none"), InvalidOptions.func),
-  ackAhead: InvalidOptions.flag
+  ackAhead: InvalidOptions.flag,
+  share: Share.check
 }
 
 /**
@@ -349,7 +357,8 @@ export const processBatches =
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
     checked("Pipeline.processBatches", handler, options, batchesChecks, 1, options?.once, (slots, once) => {
-      const batches = batch(InvalidOptions.only<BatchOptions>(batchChecks, options))(self)
+      const shared = options.share === undefined ? self : sharedStage(self, options.share, options)
+      const batches = batch(InvalidOptions.only<BatchOptions>(batchChecks, options))(shared)
       return processBatchesStage<A, E, B, O, E | EI | E2 | EO, R2 | RO, EX | InvalidOptions.InvalidOptions, RX>(
         batches,
         handler,

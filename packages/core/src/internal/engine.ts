@@ -268,6 +268,7 @@ export const make = <E, Q>(
       name: queueName,
       destination: destinationOf(queue),
       ordered,
+      groups: queue.limits.groups ?? true,
       maxAttempts: queue.maxAttempts,
       deadLetters,
       leaseMillis

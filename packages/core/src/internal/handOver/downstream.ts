@@ -5,11 +5,11 @@ import type { InFlight } from "../lease/inFlight.js"
 import type { Source } from "../lease/source.js"
 
 export interface Downstream {
-  /** Of the stage that settles: the consumer starts. */
-  readonly onStart: (source: Source<InFlight>) => void
+  /** Of the stage that settles: the consumer starts. False where a stage cannot work with it: then it ends at once. */
+  readonly onStart: (source: Source<InFlight>) => boolean
   /** The slots of each stage, the first one first. */
   readonly slots: ReadonlyArray<Tunable>
 }
 
 /** A stage runs its upstream with what it adds to this. */
-export const downstream: Local.Local<Downstream> = Local.make<Downstream>({ onStart: () => {}, slots: [] })
+export const downstream: Local.Local<Downstream> = Local.make<Downstream>({ onStart: () => true, slots: [] })

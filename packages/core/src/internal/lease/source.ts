@@ -32,6 +32,8 @@ export interface QueueFacts {
   readonly destination: Destination
   /** Whether messages of a group must be worked on in order. */
   readonly ordered: boolean
+  /** Whether its messages may have groups. */
+  readonly groups: boolean
   /** After how many receives the queue takes a message away by itself. */
   readonly maxAttempts: number | undefined
   /** Whether there is a place for dead letters. */
@@ -112,4 +114,6 @@ export interface Reports<in D> {
   /** The thread was not free for this long, for this delivery's sake. */
   readonly heldLoop: (delivery: D, what: string, millis: number) => void
   readonly once: (counter: OnceCounter) => void
+  /** It goes back since it is over its key's share. */
+  readonly overShare: () => void
 }

@@ -26,6 +26,7 @@ const counters = {
   waitedForClaim: "looks at a key that another was working on",
   keysReused: "messages whose key is known with another payload",
   storeErrors: "failures of the idempotency store, each as a message sees it",
+  overShare: "messages given back since they were over their key's share",
   stranded: "messages that an aborted receive may have leased to nobody"
 } as const
 

@@ -69,6 +69,10 @@ export class Reports implements Source.Reports<InFlight> {
     this.#host.metrics.add(counter)
   }
 
+  overShare(): void {
+    this.#host.metrics.add("overShare")
+  }
+
   /** Its delete was confirmed after its lease was over. */
   ackedLate(): void {
     this.#host.metrics.add("ackedLate")

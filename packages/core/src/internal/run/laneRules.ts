@@ -35,7 +35,7 @@ export const laneRules = <A, E>({
 const noLanes: ReadonlyArray<string | undefined> = []
 
 // A key that throws, or is no text, is the handler's to find: the message is in no lane.
-const keyOf = <A>(key: (body: A) => string | undefined, body: A): string | undefined => {
+export const keyOf = <A>(key: (body: A) => string | undefined, body: A): string | undefined => {
   const found: unknown = attempt(() => key(body), undefined)
   return typeof found === "string" || typeof found === "number" ? String(found) : undefined
 }

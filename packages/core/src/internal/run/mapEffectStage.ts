@@ -3,10 +3,12 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Stream from "effect/Stream"
 import { type Delivery, inFlight, withBody } from "../../Delivery.js"
+import type { InvalidOptions } from "../../InvalidOptions.js"
 import { effectOf } from "../foreign/answer.js"
 import { Claims } from "./claims.js"
 import { run } from "./handler.js"
 import { laneRules, type Sequence } from "./laneRules.js"
+import { type Sharing, shareRules } from "./shareRules.js"
 import type { Slots } from "./slots.js"
 import { dispatch } from "./stage.js"
 
@@ -14,8 +16,8 @@ export const mapEffectStage = <A, E, B, E2, R2, EX, RX>(
   self: Stream.Stream<Delivery<A, E>, EX, RX>,
   f: (body: A, delivery: Delivery<A, E>) => Effect.Effect<B, E2, R2>,
   makeSlots: () => Slots,
-  sequence: Sequence<A>
-): Stream.Stream<Delivery<B, E | E2>, EX, RX | R2> =>
+  rules: Sequence<A> & Sharing<A>
+): Stream.Stream<Delivery<B, E | E2>, EX | InvalidOptions, RX | R2> =>
   dispatch<Delivery<A, E>, Delivery<B, E | E2>, EX, RX, R2>(self, () => {
     const claims = new Claims()
     const change = (body: A, delivery: Delivery<A, E>) => effectOf(f(body, delivery), "Pipeline.mapEffect")
@@ -23,7 +25,8 @@ export const mapEffectStage = <A, E, B, E2, R2, EX, RX>(
       slots: makeSlots(),
       claims,
       deliveries: (delivery) => [inFlight(delivery)],
-      lanes: laneRules(sequence),
+      lanes: laneRules(rules),
+      share: rules.share && shareRules(rules.share),
       settles: false,
       passedOn: inFlight,
       start: (delivery, slot, runFork) =>

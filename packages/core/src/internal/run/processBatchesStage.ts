@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import type * as Stream from "effect/Stream"
 import * as Circuit from "../../Circuit.js"
 import { type Delivery, type HandlerTimeout, inFlight } from "../../Delivery.js"
+import type { InvalidOptions } from "../../InvalidOptions.js"
 import type * as RetryPolicy from "../../RetryPolicy.js"
 import * as Settlement from "../../Settlement.js"
 import { interrupted } from "../effect/interruption.js"
@@ -301,7 +302,7 @@ export const processBatchesStage = <A, E extends F, B, O, F, R, EX, RX>(
   max: number,
   rules: Rules<A, F, Delivery<A, E>>,
   once: Guard<A, B, O, F, R> | undefined
-): Stream.Stream<B | O, EX, RX | R> =>
+): Stream.Stream<B | O, EX | InvalidOptions, RX | R> =>
   dispatch<Batch<A, E>, B | O, EX, RX, R>(self, () => {
     const claims = new Claims()
     const slots = makeSlots()

@@ -5,6 +5,7 @@ import * as Exit from "effect/Exit"
 import type * as Stream from "effect/Stream"
 import * as Circuit from "../../Circuit.js"
 import { type Delivery, type HandlerTimeout, inFlight } from "../../Delivery.js"
+import type { InvalidOptions } from "../../InvalidOptions.js"
 import { effectOf } from "../foreign/answer.js"
 import { withSpan } from "../observe/span.js"
 import { type Guard, NotRun } from "../once/guard.js"
@@ -13,12 +14,13 @@ import { Claims } from "./claims.js"
 import { ack, failureOf, limited, run } from "./handler.js"
 import { laneRules, type Sequence } from "./laneRules.js"
 import type { RunFork } from "./runFork.js"
+import { type Sharing, shareRules } from "./shareRules.js"
 import type { Slots } from "./slots.js"
 import { dispatch, type Slot } from "./stage.js"
 import { SizeWarning } from "./warnings.js"
 
 /** As `Pipeline.ProcessOptions` have it; `F` is whatever the handler, an earlier stage or the store of `once` fails with. */
-export interface Rules<in A, F, D> extends Sequence<A>, FailureRules<F, D> {
+export interface Rules<in A, F, D> extends Sequence<A>, Sharing<A>, FailureRules<F, D> {
   readonly timeout?: Duration.DurationInput | undefined
   readonly span?: boolean | undefined
 }
@@ -29,7 +31,7 @@ export const processStage = <A, E, B, E2, R2, O, EO, RO, EX, RX>(
   makeSlots: () => Slots,
   rules: Rules<A, E | E2 | EO, Delivery<A, E>>,
   once: Guard<A, B, O, EO, RO> | undefined
-): Stream.Stream<B | O, EX, RX | R2 | RO> =>
+): Stream.Stream<B | O, EX | InvalidOptions, RX | R2 | RO> =>
   dispatch<Delivery<A, E>, B | O, EX, RX, R2 | RO>(self, () => {
     const claims = new Claims()
     const slots = makeSlots()
@@ -94,6 +96,7 @@ export const processStage = <A, E, B, E2, R2, O, EO, RO, EX, RX>(
       deliveries: (delivery) => [inFlight(delivery)],
       lanes: laneRules(rules),
       gate: circuit,
+      share: rules.share && shareRules(rules.share),
       settles: true,
       onStart: (source, runFork) => {
         sizes.onStart(source)

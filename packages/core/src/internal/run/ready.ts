@@ -4,7 +4,27 @@
  */
 import type { Gate } from "./gate.js"
 
-export class Ready<A> {
+export interface Ready<A> {
+  /** What is here, what the gate has turned back included. */
+  readonly size: number
+  /** How many of them the stage can count on: it asks for no more than it has use for beside them. */
+  readonly useful: number
+  /** What waits for nothing but a slot. */
+  readonly items: Iterable<A>
+  /** Whether it may come in; where not, it has been sent back. */
+  readonly admits: (item: A) => boolean
+  readonly push: (item: A) => void
+  /** The gate may be open. */
+  readonly resume: (gate: Gate | undefined) => void
+  /** The next one, if any may run. */
+  readonly shift: () => A | undefined
+  /** It runs no more: it is done with, or the gate has turned it back, or it is pushed again after a while. */
+  readonly ends: (item: A, how: "done" | "deferred" | "held") => void
+  readonly drop: (item: A) => void
+}
+
+/** The first one that came is the next. */
+export class InOrder<A> implements Ready<A> {
   readonly items: Array<A> = []
   readonly #deferred: Array<A> = []
 
@@ -12,23 +32,28 @@ export class Ready<A> {
     return this.items.length + this.#deferred.length
   }
 
+  get useful(): number {
+    return this.items.length
+  }
+
+  admits(): boolean {
+    return true
+  }
+
   push(item: A): void {
     this.items.push(item)
   }
 
-  /** The gate has turned it back. */
-  defer(item: A): void {
-    this.#deferred.push(item)
-  }
-
-  /** The gate may be open. */
   resume(gate: Gate | undefined): void {
     if (this.#deferred.length > 0 && gate?.flow === "all") this.items.unshift(...this.#deferred.splice(0))
   }
 
-  /** The next one; there must be one. */
-  shift(): A {
-    return (this.items.length > 0 ? this.items : this.#deferred).shift() as A
+  shift(): A | undefined {
+    return (this.items.length > 0 ? this.items : this.#deferred).shift()
+  }
+
+  ends(item: A, how: "done" | "deferred" | "held"): void {
+    if (how === "deferred") this.#deferred.push(item)
   }
 
   drop(item: A): void {
@@ -37,7 +62,7 @@ export class Ready<A> {
   }
 }
 
-const remove = <A>(items: Array<A>, item: A): void => {
+export const remove = <A>(items: Array<A>, item: A): void => {
   const i = items.indexOf(item)
   if (i >= 0) items.splice(i, 1)
 }

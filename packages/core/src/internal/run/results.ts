@@ -28,7 +28,7 @@ export class Results<A, E> {
   }
 
   end(exit: Exit.Exit<never, Option.Option<E>>): void {
-    this.#end = exit
+    this.#end ??= exit
     this.#signal.wake()
   }
 

@@ -150,6 +150,8 @@ export class Shares<A> {
 
   /** When there may be something to begin, or more to look for, though nothing happens. */
   get wakeAt(): number | undefined {
+    // What is due already waits for a slot.
+    this.#due()
     const due = this.#timed.peek?.dueAt
     const full = this.#fullUntil > this.#host.now() ? this.#fullUntil : undefined
     return due === undefined ? full : full === undefined ? due : Math.min(due, full)

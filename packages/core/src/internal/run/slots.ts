@@ -52,3 +52,30 @@ export class OwnSlots implements Slots {
     return this.#concurrency.unsafeSubscribe(listener)
   }
 }
+
+/** Of a stage that only passes things on: so many at once, and no handler is ever busy. */
+export class Passing implements Slots {
+  readonly count: number
+  readonly tunable = undefined
+  taken = 0
+
+  constructor(count: number) {
+    this.count = count
+  }
+
+  get free(): number {
+    return this.count - this.taken
+  }
+
+  take(): void {
+    this.taken++
+  }
+
+  giveBack(): void {
+    this.taken--
+  }
+
+  onChange(): () => void {
+    return () => {}
+  }
+}

@@ -5,11 +5,13 @@
  */
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
-import type * as Option from "effect/Option"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
+import type { InvalidOptions } from "../../InvalidOptions.js"
 import { forkFor } from "../effect/forkFor.js"
 import { fromPull, toPull } from "../effect/pull.js"
+import { Timer } from "../effect/timer.js"
 import { together } from "../effect/together.js"
 import { within } from "../effect/within.js"
 import { type Downstream, downstream } from "../handOver/downstream.js"
@@ -21,10 +23,12 @@ import { Phase } from "../settle/oneSettlement.js"
 import type { Claims } from "./claims.js"
 import type { Gate } from "./gate.js"
 import { Held } from "./held.js"
+import { InTurn } from "./inTurn.js"
 import { type LaneRules, Lanes } from "./lanes.js"
-import { Ready } from "./ready.js"
+import { InOrder, type Ready } from "./ready.js"
 import { Results } from "./results.js"
 import type { RunFork } from "./runFork.js"
+import type { ShareRules } from "./shareRules.js"
 import { Signal } from "./signal.js"
 import type { Slots } from "./slots.js"
 
@@ -50,6 +54,8 @@ export interface Work<in In, Out, R> {
   readonly deliveries: (item: In) => ReadonlyArray<InFlight>
   readonly lanes: LaneRules<In> | undefined
   readonly gate?: Gate | undefined
+  /** How keys share its slots; its items are then one delivery each. Default: the first one that comes is the next. */
+  readonly share?: ShareRules<In> | undefined
   /** Whether the stage settles what it claims, and so ends only when that is confirmed. */
   readonly settles: boolean
   /** Told, now and then, of an item that waits for nothing but a slot. Such a stage may find that an item has to wait. */
@@ -71,27 +77,40 @@ class Stage<In, Out, E, R> {
   readonly #runFork: RunFork<R>
   readonly #unsubscribe: () => void
   readonly #lanes: Lanes<In>
-  readonly #ready = new Ready<In>()
+  readonly #ready: Ready<In>
+  readonly #inTurn: InTurn<In> | undefined
+  /** Starts what has waited for its rate. */
+  readonly #alarm: Timer
   readonly #held: Held<In>
   /** What is held without a lane, until it ends. */
   readonly #laneless = new Set<In>()
   /** The consumers that are told how much there is use for. */
   readonly #sources = new Set<Source<InFlight>>()
-  readonly #results: Results<Out, E>
+  readonly #results: Results<Out, E | InvalidOptions>
   readonly #driver = new Signal()
   #gauge: StageGauge | undefined
+  #now = () => 0
   #closing = false
 
   constructor(work: Work<In, Out, R>, runFork: RunFork<R>) {
-    const { claims, deliveries, gate, lanes, passedOn, slots } = work
+    const { claims, deliveries, gate, lanes, passedOn, share, slots } = work
     this.#work = work
     this.#slots = slots
     this.#runFork = runFork
+    this.#alarm = new Timer(runFork)
     this.#held = new Held(runFork)
+    this.#inTurn =
+      share &&
+      new InTurn<In>(
+        share,
+        (item) => deliveries(item)[0],
+        (warning) => runFork(Effect.logWarning(warning))
+      )
+    this.#ready = this.#inTurn ?? new InOrder<In>()
     this.#lanes = new Lanes(lanes, {
       claims,
       deliveries,
-      all: gate !== undefined,
+      all: this.#all,
       onReady: (item) => {
         this.#ready.push(item)
         this.#pump()
@@ -114,12 +133,27 @@ class Stage<In, Out, E, R> {
     }
   }
 
+  /** Whether every item may wait here for long: it is claimed, and known until it ends. */
+  get #all(): boolean {
+    return this.#work.gate !== undefined || this.#work.share !== undefined
+  }
+
+  /** Whether it can work for a consumer, which starts; it fails where not. */
+  readonly accepts = (source: Source<InFlight>): boolean => {
+    const refusal = this.#work.share?.refuses(source)
+    if (refusal === undefined) return true
+    this.#results.end(Exit.fail(Option.some(refusal)))
+    return false
+  }
+
   /** It is not here any more. */
   #leave(item: In): void {
     this.#held.letGo(item)
     this.#lanes.remove(item)
-    if (this.#work.gate !== undefined) this.#ready.drop(item)
-    this.#driver.wake()
+    if (this.#all) this.#ready.drop(item)
+    // Another of its key may have its place.
+    if (this.#inTurn === undefined) this.#driver.wake()
+    else this.#pump()
   }
 
   #free(): boolean {
@@ -132,31 +166,45 @@ class Stage<In, Out, E, R> {
     this.#ready.resume(gate)
     while (this.#ready.size > 0 && this.#free() && !this.#closing && gate?.admits !== false) {
       const item = this.#ready.shift()
+      if (item === undefined) break
       this.#slots.take()
       this.#gauge?.run(this.#slots.taken)
       start(item, this.#slot(item), this.#runFork)
     }
     // A pull that was begun with nothing wanted may want something now.
-    if (gate !== undefined) this.#demand()
+    if (this.#all) this.#demand()
+    if (this.#inTurn !== undefined) this.#setAlarm(this.#inTurn)
     if (this.#closing || this.#slots.taken === 0 || this.#wanted() > 0) this.#driver.wake()
+  }
+
+  #setAlarm(inTurn: InTurn<In>): void {
+    const millis = this.#closing ? undefined : inTurn.wakesIn
+    const at = millis === undefined ? Number.POSITIVE_INFINITY : this.#now() + millis
+    if (at === this.#alarm.at) return
+    if (millis === undefined) this.#alarm.cancel()
+    else this.#alarm.set(at, millis, () => this.#pump())
   }
 
   #slot(item: In): Slot<Out> {
     const inLane = this.#lanes.has(item)
     const { foresee, gate, lanes } = this.#work
-    if (!inLane && gate === undefined && foresee === undefined) return this.#plain
+    if (!inLane && !this.#all && foresee === undefined) return this.#plain
     const hold = (millis: number, ...results: ReadonlyArray<Out>) => this.#hold(item, millis, results)
     const defer = () => {
       this.#waits(item)
-      this.#ready.defer(item)
+      this.#ready.ends(item, "deferred")
       this.#vacate()
     }
     return {
       done: (...results) => {
-        if (lanes?.ackAhead === true) this.#leave(item)
+        this.#ready.ends(item, "done")
+        if (lanes?.ackAhead === true) this.#lanes.remove(item)
         this.#vacate(...results)
       },
-      failed: this.#vacate,
+      failed: (...results) => {
+        this.#ready.ends(item, "done")
+        this.#vacate(...results)
+      },
       hold: inLane ? hold : undefined,
       defer: gate === undefined ? undefined : defer,
       wait: foresee === undefined ? undefined : hold
@@ -186,6 +234,7 @@ class Stage<In, Out, E, R> {
 
   #hold(item: In, millis: number, results: ReadonlyArray<Out>): void {
     this.#waits(item)
+    this.#ready.ends(item, "held")
     this.#untilEnded(item)
     this.#held.hold(item, millis, (due) => {
       if (due) this.#ready.push(item)
@@ -197,7 +246,7 @@ class Stage<In, Out, E, R> {
 
   /** What its lanes do not tell of leaves when all of it has ended. */
   #untilEnded(item: In): void {
-    if (this.#work.gate !== undefined || this.#lanes.has(item) || this.#laneless.has(item)) return
+    if (this.#all || this.#lanes.has(item) || this.#laneless.has(item)) return
     this.#laneless.add(item)
     const deliveries = this.#work.deliveries(item)
     const ended = () => {
@@ -214,17 +263,28 @@ class Stage<In, Out, E, R> {
     // The first of our stages tells its consumers how much it has use for.
     if (delivery !== undefined && delivery.phase < Phase.Claimed) this.#sources.add(delivery.source)
     if (delivery !== undefined) this.#measure(delivery.source)
-    for (const item of items) if (!this.#lanes.admit(item)) this.#ready.push(item)
+    for (const item of items) this.#admit(item)
     this.#pump()
-    // What waits here for a slot is not forgotten.
+    // What waits here for a slot is not forgotten. Where it shares, it is claimed.
+    if (this.#work.share !== undefined && foresee === undefined) return
     for (const item of this.#ready.items) {
       for (const waiting of deliveries(item)) waiting.awaited = true
       foresee?.(item, this.#runFork)
     }
   }
 
+  #admit(item: In): void {
+    if (!this.#ready.admits(item)) return
+    if (!this.#lanes.admit(item)) this.#ready.push(item)
+    // It may have been sent back, or have ended.
+    if (this.#inTurn !== undefined && this.#work.deliveries(item).every(({ isSettling }) => isSettling)) {
+      this.#ready.drop(item)
+    }
+  }
+
   /** A stage without a bound has no slots to be busy. */
   #measure({ clock, observer }: Source<InFlight>): void {
+    this.#now = () => clock.now()
     if (this.#slots.tunable === undefined) return
     if (this.#gauge === undefined) {
       this.#gauge = new StageGauge(
@@ -245,7 +305,7 @@ class Stage<In, Out, E, R> {
   #wanted(): number {
     const { count, free } = this.#slots
     const flow = this.#work.gate?.flow
-    const ready = this.#ready.items.length
+    const ready = this.#ready.useful
     if (this.#results.length >= mostResults(count) || flow === "none") return 0
     if (flow === "probes") return ready > 0 ? 0 : 1
     if (ready > Math.floor(count / 8)) return 0
@@ -290,7 +350,7 @@ class Stage<In, Out, E, R> {
     )
   }
 
-  get pull(): Effect.Effect<Chunk.Chunk<Out>, Option.Option<E>> {
+  get pull(): Effect.Effect<Chunk.Chunk<Out>, Option.Option<E | InvalidOptions>> {
     return this.#results.pull
   }
 
@@ -298,6 +358,7 @@ class Stage<In, Out, E, R> {
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     const { claims, deliveries } = this.#work
     this.#unsubscribe()
+    this.#alarm.cancel()
     this.#gauge?.resize(0)
     const finished = Effect.sync(() => {
       claims.closed = true
@@ -342,14 +403,23 @@ class End {
 
 /** What a stage adds to what its upstream is told. One that settles ends a pipeline: what is further down is another's. */
 const upstreamOf =
-  <In, Out, R>({ onStart, slots: { tunable } }: Work<In, Out, R>, end: End, runFork: RunFork<R>) =>
+  <In, Out, R>(
+    { onStart, slots: { tunable } }: Work<In, Out, R>,
+    accepts: (source: Source<InFlight>) => boolean,
+    end: End,
+    runFork: RunFork<R>
+  ) =>
   (further: Downstream): Downstream => {
     const own = tunable === undefined ? [] : [tunable]
-    if (onStart === undefined) return { onStart: further.onStart, slots: [...own, ...further.slots] }
+    if (onStart === undefined) {
+      return { onStart: (source) => accepts(source) && further.onStart(source), slots: [...own, ...further.slots] }
+    }
     return {
       onStart: (source) => {
+        if (!accepts(source)) return false
         end.of(source)
         onStart(source, runFork)
+        return true
       },
       slots: own
     }
@@ -359,7 +429,7 @@ const upstreamOf =
 export const dispatch = <In, Out, E, R, R2>(
   self: Stream.Stream<In, E, R>,
   make: () => Work<In, Out, R2>
-): Stream.Stream<Out, E, R | R2> =>
+): Stream.Stream<Out, E | InvalidOptions, R | R2> =>
   fromPull(
     Effect.gen(function* () {
       const runFork = yield* forkFor<InFlight, R2>(onLoop)
@@ -372,7 +442,7 @@ export const dispatch = <In, Out, E, R, R2>(
       const stage = new Stage<In, Out, E, R2>(work, runFork)
       yield* Effect.addFinalizer(() => stage.close)
       const drive = stage.drive(pull)
-      yield* Effect.forkScoped(downstream.locallyWith(drive, upstreamOf(work, end, runFork)))
+      yield* Effect.forkScoped(downstream.locallyWith(drive, upstreamOf(work, stage.accepts, end, runFork)))
       return stage.pull
     })
   )
