@@ -52,7 +52,8 @@ const consumer = [
   "warnAfter",
   "spans"
 ]
-const concurrency = ["concurrency", "sequence", "ackAhead"]
+const concurrency = ["concurrency", "sequence", "ackAhead", "share"]
+const share = ["key", "concurrency", "rate", "weight", "waiting"]
 const process = [...concurrency, "retry", "timeout", "holdLimit", "onFailure", "circuit", "span", "once"]
 const batch = ["max", "maxBytes", "within"]
 const hold = ["for", "clearFor"]
@@ -103,6 +104,7 @@ const rows: ReadonlyArray<Row> = [
     (o) => Layer.build(Served.layer(Orders, MemoryQueue.make(), Stream.take(0), o))
   ],
   ["Pipeline.mapEffect", concurrency, {}, (o) => stage(Pipeline.mapEffect(nothing, o))],
+  ["Pipeline.process: share", share, {}, (o) => stage(Pipeline.process(nothing, { share: o }))],
   ["Pipeline.process", process, {}, (o) => stage(Pipeline.process(nothing, o))],
   ["Pipeline.settle", ["retry"], {}, (o) => stage(Pipeline.settle(o))],
   ["Pipeline.merge", ["weights"], {}, (o) => Stream.runDrain(Pipeline.merge([Stream.empty], o))],
@@ -306,6 +308,7 @@ describe("options", () => {
       ["Pipeline.ProcessOptions", "Pipeline.process"],
       ["Pipeline.BatchOptions", "Pipeline.batch"],
       ["Pipeline.ProcessBatchesOptions", "Pipeline.processBatches"],
+      ["Share.Options", "Pipeline.process: share"],
       ["Pipeline.MergeOptions", "Pipeline.merge"],
       ["Quota.Options", "Quota.make"],
       ["Circuit.Options", "Circuit.make"],

@@ -9,6 +9,8 @@ import * as Fifo from "../src/fifo/Consumers.js"
 import * as FifoPage from "../src/fifo/Page.js"
 import * as FifoStage from "../src/fifo/Stage.js"
 import * as Story from "../src/Story.js"
+import * as TenantsPage from "../src/tenants/Page.js"
+import * as Tenants from "../src/tenants/Town.js"
 
 const standsAlone = (page: string) => {
   assert.notMatch(page, /https?:|<script|<link|@import|url\(|NaN|undefined|Infinity/)
@@ -36,6 +38,18 @@ describe("stories", { timeout: 240_000 }, () => {
       assert.strictEqual(givesBack.overtaking, 0)
       assert.isAbove(givesBack.untried, 0)
       standsAlone(FifoPage.html({ ours, goesOn, givesBack }))
+    })
+  )
+
+  it.effect("tenants: with shares the quiet ones do not notice the noisy one, and as much is done", () =>
+    Effect.gen(function* () {
+      const alone = yield* Story.simulated(Tenants.play("alone", false, undefined))
+      const without = yield* Story.simulated(Tenants.play("without shares", true, undefined))
+      const shared = yield* Story.simulated(Tenants.play("with shares", true, {}))
+      assert.isAbove(without.p95, 10)
+      assert.isAtMost(shared.p95, 2 * alone.p95)
+      assert.isAtLeast(shared.done, 0.95 * without.done)
+      standsAlone(TenantsPage.html({ alone, without, shared }))
     })
   )
 

@@ -7,7 +7,7 @@ import type { InFlight } from "../lease/inFlight.js"
 import type { Clock, Source } from "../lease/source.js"
 import type { Gate } from "./gate.js"
 import { type Ready, remove } from "./ready.js"
-import { fewReceives, noGroups, type ShareRules, spared } from "./shareRules.js"
+import { fewReceives, isLast, noGroups, type ShareRules, spared } from "./shareRules.js"
 import { Shares } from "./shares.js"
 
 /** Messages before a queue counts as one without groups. */
@@ -65,7 +65,7 @@ export class InTurn<A> implements Ready<A> {
     if (!this.#sources.has(source)) this.#meet(source)
     const key = this.#rules.key(item)
     if (this.#rules.byGroup) this.#count(key, source)
-    if (key === undefined || this.#shares.hasRoom(key, spared(delivery))) {
+    if (key === undefined || isLast(delivery) || this.#shares.hasRoom(key, spared(delivery))) {
       this.#shares.add(key, item)
       return true
     }

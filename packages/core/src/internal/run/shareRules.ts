@@ -73,6 +73,10 @@ export const shareRules = <A, E>(
  */
 export const spared = ({ message, source }: InFlight): boolean => message.attempt > sparedFrom(source)
 
+/** The queue would take it away: it stays, whatever room there is. */
+export const isLast = ({ message, source }: InFlight): boolean =>
+  message.attempt >= (source.queue.maxAttempts ?? Number.POSITIVE_INFINITY)
+
 const sparedFrom = ({ queue }: Source<InFlight>): number => Math.floor((queue.maxAttempts ?? mostReceives) / 2)
 
 /** What is said, once, of a queue that takes messages away soon. */

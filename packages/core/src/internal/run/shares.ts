@@ -157,7 +157,7 @@ export class Shares<A> {
     return due === undefined ? full : full === undefined ? due : Math.min(due, full)
   }
 
-  /** Whether one more of a key has room to wait here. Where it runs out of receives it may take what others leave. */
+  /** Whether one more of a key has room to wait here; one that is spared takes what others leave, the last eighth excepted. */
   hasRoom(key: string | undefined, spared = false): boolean {
     const tenant = key === undefined ? undefined : this.#tenants.get(key)
     if (tenant === undefined || tenant.waiting === 0) return true
