@@ -344,14 +344,14 @@ export class Engine<in F> implements Circuit<F> {
 }
 
 /** @internal What may stand where a circuit belongs. */
-export const check: InvalidOptions.Check = {
-  write: "a circuit of Circuit.make",
-  fits: (value) => value instanceof Engine
-}
+export const check: InvalidOptions.Check = InvalidOptions.having("a circuit of Circuit.make", "enter", "exit", "trips")
+
+// By what it can do, not by its class: a program that makes no circuit need not load one.
+const isEngine = <F>(circuit: Circuit<F>): circuit is Engine<F> => check.fits(circuit)
 
 /** @internal */
 export const engine = <F>(circuit: Circuit<F>): Engine<F> => {
-  if (circuit instanceof Engine) return circuit
+  if (isEngine(circuit)) return circuit
   throw new Error("a circuit for a pipeline comes from Circuit.make")
 }
 

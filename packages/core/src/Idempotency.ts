@@ -18,6 +18,7 @@ import { fork as callbackFork } from "./internal/effect/fork.js"
 import { ask, Calls } from "./internal/once/calls.js"
 import { fingerprint, storedKey } from "./internal/once/fingerprint.js"
 import type { Fork } from "./internal/once/gather.js"
+import { guard } from "./internal/once/guard.js"
 import { owners } from "./internal/once/owners.js"
 import { kept, seal, toKeep } from "./internal/once/seal.js"
 import {
@@ -93,7 +94,8 @@ const make = <A, B, O, R>(
     callTimeout: Duration.decode(options.callTimeout ?? "5 seconds"),
     whenStoreFails,
     store: IdempotencyStore,
-    fail: (failure) => Effect.fail(failure)
+    fail: (failure) => Effect.fail(failure),
+    protect: guard
   }
 }
 

@@ -20,7 +20,7 @@ import { saysYes } from "./internal/foreign/answer.js"
 import { decodeStage } from "./internal/handOver/decodeStage.js"
 import { mergeStage } from "./internal/handOver/merge.js"
 import { onLoop } from "./internal/observe/loopTime.js"
-import { type Guard, guard } from "./internal/once/guard.js"
+import type { Guard } from "./internal/once/protection.js"
 import type { Once } from "./internal/once/terms.js"
 import { weighted } from "./internal/receive/turns.js"
 import { type Batch, batchStage } from "./internal/run/batchStage.js"
@@ -197,7 +197,13 @@ const processChecks: InvalidOptions.Checks<ProcessOptions<never, never, never> &
   onFailure: InvalidOptions.oneOf("block", "skip"),
   circuit: Circuit.check,
   span: InvalidOptions.flag,
-  once: InvalidOptions.having("what Idempotency.by or Idempotency.byMessageId makes", "key", "encode", "decode")
+  once: InvalidOptions.having(
+    "what Idempotency.by or Idempotency.byMessageId makes",
+    "key",
+    "encode",
+    "decode",
+    "protect"
+  )
 }
 
 /**
@@ -394,6 +400,6 @@ const checked = <L extends Limits, A, E, R, A1 = never, B = never, O = never, EO
       const { concurrency = standard, holdLimit, timeout } = options
       yield* InvalidOptions.warnOfBareNumbers({ timeout, holdLimit })
       const tunable = yield* Tunable.from("concurrency", concurrency, { min: 1, whole: true })
-      return make(() => new OwnSlots(tunable), once && (yield* guard(once)))
+      return make(() => new OwnSlots(tunable), once && (yield* once.protect(once)))
     })
   )

@@ -10,19 +10,9 @@ import type { Follower, InFlight } from "../lease/inFlight.js"
 import { Calls } from "./calls.js"
 import type { Fork } from "./gather.js"
 import { owners } from "./owners.js"
+import { type BatchAnswer, type Guard, NotRun } from "./protection.js"
 import { kept, seal, toKeep } from "./seal.js"
 import { keyReused, type Once } from "./terms.js"
-
-/** The handler was not run on a delivery: what flows on instead, or in how many milliseconds to look again. */
-export class NotRun<out B> {
-  readonly results: ReadonlyArray<B>
-  readonly wait: number | undefined
-
-  constructor(results: ReadonlyArray<B>, wait?: number) {
-    this.results = results
-    this.wait = wait
-  }
-}
 
 /** Another's claim may be over before it must be: it is looked at again after so long, in milliseconds. */
 const longestWait = 5000
@@ -127,11 +117,7 @@ class Session<B> implements Follower {
   }
 }
 
-/**
- * Lets a stage's handler run once a key: claims before it, seals after it, and says what is to happen where it may not
- * run.
- */
-export class Guard<A, B, O, E, R> {
+class OnceGuard<A, B, O, E, R> implements Guard<A, B, O, E, R> {
   readonly #once: Once<A, B, O, E, R>
   readonly #calls: Calls
   readonly #owner: () => string
@@ -160,7 +146,6 @@ export class Guard<A, B, O, E, R> {
     return session
   }
 
-  /** Claims for what waits for a slot, alongside what runs. Nothing that waits for another message may be among it. */
   foresee(delivery: Delivery<A, unknown>, fork: Fork): void {
     if (Exit.isFailure(delivery.body) || inFlight(delivery).isSettling) return
     try {
@@ -171,7 +156,6 @@ export class Guard<A, B, O, E, R> {
     }
   }
 
-  /** Runs the handler of one delivery, if it may. */
   around<E2, R2>(
     handler: Effect.Effect<B, E2, R2>,
     delivery: Delivery<A, unknown>,
@@ -196,10 +180,6 @@ export class Guard<A, B, O, E, R> {
     )
   }
 
-  /**
-   * Runs the handler of a batch on those deliveries that it may run on, and answers for each. What follows one that may
-   * not run in its lane does not run either.
-   */
   aroundBatch<E2, R2>(
     handler: (which: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Exit.Exit<ReadonlyArray<B>, E2>>, never, R2>,
     deliveries: ReadonlyArray<{
@@ -312,11 +292,8 @@ export class Guard<A, B, O, E, R> {
   }
 }
 
-/** What became of one delivery of a batch. */
-export type BatchAnswer<B, O, E> = Exit.Exit<ReadonlyArray<B> | NotRun<B | O>, E>
-
 /** One guard for a stage's run. */
 export const guard = <A, B, O, E, R>(once: Once<A, B, O, E, R>): Effect.Effect<Guard<A, B, O, E, R>, never, R> =>
   Effect.gen(function* () {
-    return new Guard(once, new Calls(yield* once.store, once.callTimeout), yield* owners)
+    return new OnceGuard(once, new Calls(yield* once.store, once.callTimeout), yield* owners)
   })

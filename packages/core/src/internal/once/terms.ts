@@ -5,6 +5,7 @@ import type * as Option from "effect/Option"
 import type * as ParseResult from "effect/ParseResult"
 import type { Delivery } from "../../Delivery.js"
 import type { IdempotencyStoreError, Service } from "../../IdempotencyStore.js"
+import type { Guard } from "./protection.js"
 
 /** The key is known, and was used for something else: two things have been given the same key. */
 export class KeyReused extends Data.TaggedError("KeyReused")<{
@@ -64,4 +65,6 @@ export interface Once<in A, in B, out O, out E, out R> {
   readonly whenStoreFails: "fail" | "run"
   readonly store: Effect.Effect<Service, never, R>
   readonly fail: (failure: Failure) => Effect.Effect<never, E>
+  /** @internal What a stage guards its handler by: carried along, so that a stage that is given none loads none. */
+  readonly protect: <A, B, O, E, R>(once: Once<A, B, O, E, R>) => Effect.Effect<Guard<A, B, O, E, R>, never, R>
 }

@@ -8,7 +8,7 @@ import { type Delivery, HandlerDefect, HandlerTimeout, inFlight } from "../../De
 import type * as RetryPolicy from "../../RetryPolicy.js"
 import * as Settlement from "../../Settlement.js"
 import type { InFlight } from "../lease/inFlight.js"
-import { NotRun } from "../once/guard.js"
+import { NotRun } from "../once/protection.js"
 import type { Claims } from "./claims.js"
 import type { RunFork } from "./runFork.js"
 
