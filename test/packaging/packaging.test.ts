@@ -9,6 +9,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import { build } from "esbuild"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
@@ -198,6 +199,32 @@ describe("a project that only consumes and produces", () => {
     await tool(bare, tsc, "-p", ".", "--skipLibCheck")
     expect((await run(bare, process.execPath, "main.js")).trim()).toBe("a, b, c")
     expect(await run(bare, "npm", "exec", "--no", "--", "@millrace/sqs", "--help")).toContain("millrace-sqs emulator")
+  })
+
+  it("bundles nothing that it does not use", async () => {
+    const { metafile } = await build({
+      stdin: {
+        contents: `import { Pipeline } from "@millrace/core"
+          import { SqsClient, SqsConsumer } from "@millrace/sqs"
+          console.log(SqsConsumer.stream, SqsClient.layer, Pipeline.process)`,
+        resolveDir: bare
+      },
+      bundle: true,
+      minify: true,
+      format: "esm",
+      platform: "node",
+      metafile: true,
+      write: false,
+      logLevel: "silent"
+    })
+    const used = Object.values(metafile.outputs)
+      .flatMap(({ inputs }) => Object.entries(inputs))
+      .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+      .map(([path]) => path)
+    expect(used.filter((path) => /@millrace\/sqs\/dist\/SqsLeaseQueue/.test(path))).not.toEqual([])
+    const others =
+      /@millrace\/\w+\/dist\/(.*(emulator|cloudwatch|internal\/send|sendBack|ensure|once\/guard|testing)|Diagnosis|Scaling)/
+    expect(used.filter((path) => others.test(path))).toEqual([])
   })
 
   it.each([
