@@ -91,9 +91,16 @@ const jump = 0.35
 const memory = 12
 /** Successes that a number of slots must show before it is compared. */
 const enough = 30
-/** How long an overloaded number of slots is not tried again, in milliseconds. */
-const penance = 5 * 60_000
+/** How long a ceiling that overload has shown stays before a little more is tried, and at most, in milliseconds. */
+const penance = 2 * 60_000
+const longestPenance = 16 * 60_000
+/** How much more that is; squared each time that it goes well. */
+const aLittle = 1.06
 const backOff = 0.7
+/** Near a known ceiling the slots go up and down by less. */
+const smallSwing = 1.1
+/** Overload of fewer handlers than this, at the ceiling, takes a step back and no more. */
+const mild = 0.6
 /** Fewer of its slots than this were busy: something else is the limit. */
 const saturated = 0.95
 
@@ -133,7 +140,9 @@ export class Climber {
   #shifted = 0
   #gain: number | undefined
   #ceiling: number
-  #ceilingUntil = Number.NEGATIVE_INFINITY
+  #ceilingUntil = Number.POSITIVE_INFINITY
+  #penance = penance
+  #raise = aLittle
 
   constructor(initial: number, options: Checked) {
     this.#options = options
@@ -150,10 +159,12 @@ export class Climber {
       return this.#decide("Climbing", "what began before the last change comes to its end")
     }
     const done = handled + failed
+    this.#raiseCeiling(interval.to)
     if (overloads >= 3 && overloads > this.#options.tolerance * done) {
-      return this.#backOff(interval, `${overloads} of ${done} handlers ended in overload`)
+      return this.#backOff(interval, overloads / done, `${overloads} of ${done} handlers ended in overload`)
     }
-    if (failed >= 5 && failed > done / 2) return this.#backOff(interval, `${failed} of ${done} handlers failed`)
+    if (failed >= 5 && failed > done / 2)
+      return this.#backOff(interval, failed / done, `${failed} of ${done} handlers failed`)
     const held = stage === undefined ? "nothing has run yet" : heldBy(interval, stage)
     if (held !== undefined || stage === undefined) {
       this.#forget()
@@ -176,7 +187,7 @@ export class Climber {
       worth: (successes / this.#seconds) * (successes / (this.#done + 0.5)),
       successes
     }
-    const reason = this.#compare(trial, interval.to)
+    const reason = this.#compare(trial)
     this.#startTrial()
     this.#upper = !this.#upper
     this.#passOver = passedOver(slow)
@@ -184,7 +195,7 @@ export class Climber {
   }
 
   /** With the trial before, at the other number of slots. */
-  #compare(trial: Trial, now: number): string {
+  #compare(trial: Trial): string {
     const before = this.#before
     this.#before = trial
     const rate = Math.log(trial.worth)
@@ -194,7 +205,7 @@ export class Climber {
       const again = this.#shifted * shift > 0
       this.#shifted = shift
       if (!again) return "the throughput is not what it was: looking again"
-      this.#move(this.#middle * Math.min(1, Math.max(0.5, Math.exp(shift))), now)
+      this.#move(this.#middle * Math.min(1, Math.max(0.5, Math.exp(shift))))
       return `the throughput has changed by ${((Math.exp(shift) - 1) * 100).toFixed(0)} %`
     }
     this.#shifted = 0
@@ -221,34 +232,42 @@ export class Climber {
     const step = Math.min(Math.LN2, Math.max(-0.5, excess))
     if (certainty < certain) {
       // A little, and what was found so far holds there too.
-      this.#middle = this.#within(this.#middle * Math.exp(step / 4), now)
+      this.#middle = this.#within(this.#middle * Math.exp(step / 4))
     } else {
-      this.#move(this.#middle * Math.exp(step), now)
+      this.#move(this.#middle * Math.exp(step))
     }
     return found
   }
 
-  #move(middle: number, now: number): void {
-    this.#middle = this.#within(middle, now)
+  #move(middle: number): void {
+    this.#middle = this.#within(middle)
     this.#gains = []
     this.#before = undefined
     this.#usual = undefined
   }
 
-  #within(middle: number, now: number): number {
-    const { max, min } = this.#options
-    return Math.max(min, Math.min(max, now < this.#ceilingUntil ? this.#ceiling : max, middle))
+  #within(middle: number): number {
+    return Math.max(this.#options.min, Math.min(this.#ceiling, middle))
   }
 
-  #backOff(interval: Figures.Interval, reason: string): Decision {
+  /** More than what overload has shown is tried a little at a time, and the seldomer the oftener it was too much. */
+  #raiseCeiling(now: number): void {
+    if (now < this.#ceilingUntil || this.#ceiling >= this.#options.max) return
+    this.#ceiling = Math.min(this.#options.max, Math.max(this.#ceiling + 1, this.#ceiling * this.#raise))
+    this.#raise = Math.min(2, this.#raise ** 2)
+    this.#ceilingUntil = now + this.#penance
+  }
+
+  #backOff(interval: Figures.Interval, share: number, reason: string): Decision {
     const stage = interval.stages[this.#options.stage]
-    const running = Math.min(
-      this.#middle,
-      stage === undefined ? this.#middle : stage.busyTime / interval.seconds / 1000
-    )
-    this.#ceiling = Math.max(this.#options.min, Math.min(this.#whole, Math.max(running, 1)) * 0.9)
-    this.#ceilingUntil = interval.to + penance
-    this.#move(Math.max(running, 1) * backOff, interval.to)
+    const running = Math.max(1, stage === undefined ? this.#middle : stage.busyTime / interval.seconds / 1000)
+    // At a ceiling that was raised a little it was that little.
+    const known = this.#ceiling < this.#options.max && running <= this.#ceiling * smallSwing && share < mild
+    this.#penance = known ? Math.min(longestPenance, 2 * this.#penance) : penance
+    this.#raise = aLittle
+    this.#ceiling = Math.max(this.#options.min, Math.min(this.#ceiling, running) * (known ? 0.94 : 0.9))
+    this.#ceilingUntil = interval.to + this.#penance
+    this.#move(known ? this.#ceiling : Math.min(running, this.#middle) * backOff)
     this.#forget()
     this.#passOver = Math.max(1, passedOver(slowness(interval)))
     return { slots: this.#whole, state: this.#state("BackedOff", reason) }
@@ -273,10 +292,14 @@ export class Climber {
 
   #decide(_tag: State["_tag"], reason: string): Decision {
     const { max, min } = this.#options
+    // Beside a ceiling that overload has shown, below it and not by much.
+    const near = this.#ceiling < max && this.#middle * swing > this.#ceiling
+    const most = near ? Math.max(min + 1, Math.round(this.#ceiling)) : max
+    const ratio = near ? Math.sqrt(smallSwing) : swing
     // At a bound the other side goes further, so that there is enough between them to tell.
-    const middle = Math.max(min * swing, Math.min(max / swing, this.#middle))
-    const lower = Math.max(min, Math.min(max - 1, Math.round(middle / swing)))
-    const upper = Math.min(max, Math.max(lower + 1, Math.round(middle * swing)))
+    const middle = Math.max(min * ratio, Math.min(most / ratio, this.#middle))
+    const lower = Math.max(min, Math.min(most - 1, Math.round(middle / ratio)))
+    const upper = Math.min(most, Math.max(lower + 1, Math.round(middle * ratio)))
     return { slots: this.#upper ? upper : lower, state: this.#state(_tag, reason) }
   }
 

@@ -24,6 +24,8 @@ interface Downstream {
   readonly servers?: number | undefined
   /** The share of calls that is refused where so many run. */
   readonly refused?: ((n: number) => number) | undefined
+  /** So many are let in at once, and every other is refused. */
+  readonly admitted?: number | undefined
   /** The share of calls that takes a minute where so many run. */
   readonly hanging?: ((n: number) => number) | undefined
   /** Of mean 1: by what a call differs from others. */
@@ -75,9 +77,23 @@ const running = (
     let calls = 0
     const freeAt: Array<number> = []
     const call = Effect.gen(function* () {
-      const { alone, hanging, noise, refused, servers, slowness } = yield* downstream.get
+      const {
+        admitted = Number.POSITIVE_INFINITY,
+        alone,
+        hanging,
+        noise,
+        refused,
+        servers,
+        slowness
+      } = yield* downstream.get
       calls++
       if ((yield* Random.next) < (refused?.(calls) ?? 0)) return yield* new Overloaded()
+      if (calls > admitted) {
+        // It takes its time to be told so, and nothing of what there is to be had.
+        calls--
+        yield* Effect.sleep("100 millis").pipe(Effect.ensuring(Effect.sync(() => calls++)))
+        return yield* new Overloaded()
+      }
       if ((yield* Random.next) < (hanging?.(calls) ?? 0)) return yield* Effect.sleep("1 minute")
       const work = 1000 * alone * slowness(calls) * (yield* noise)
       if (servers === undefined) return yield* Effect.sleep(work)
@@ -242,6 +258,25 @@ describe("errors", () => {
         assert.isAtMost((yield* run.adaptive.state).concurrency, 14)
         yield* Effect.sleep("5 minutes")
         assert.isAtLeast(yield* run.throughput("5 minutes"), 0.6 * (12 / 0.5))
+      })
+    ),
+    120_000
+  )
+
+  it(
+    "of a hard limit: it stays close below, and what is refused is little",
+    overSeeds(2, () =>
+      Effect.gen(function* () {
+        const limit = 20
+        const hard = { alone: 0.4, slowness: () => 1, noise: even, admitted: limit }
+        const run = yield* running(hard, { from: 4, overload: ["Overloaded"] })
+        yield* Effect.sleep("5 minutes")
+        const rates = yield* Effect.replicateEffect(run.throughput("5 minutes"), 2)
+        atLeast(
+          rates.map((rate) => rate / (limit / 0.4)),
+          0.88,
+          "a hard limit"
+        )
       })
     ),
     120_000
