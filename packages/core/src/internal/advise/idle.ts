@@ -68,7 +68,7 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
       "StuckGroup",
       stuck.length === 0
         ? // What is received had waited for a moment only: what waits is of groups that somebody else holds.
-          withheld * ramp(lag.unreceived, 0.5, 0.8)
+          withheld * ramp(lag.unreceived, 0.5, 0.8) * ramp(lag.others, 0.3, 1)
         : Math.max(ramp(ofStuck, 0.3, 0.9), withheld * (hottest >= 0.3 && groups >= 1 ? 0.5 : 1))
     ],
     ["HotGroup", few * Math.max(ordered ? hot : 0, Math.max(inLanes, ordered ? withheld : 0) * (1 - calls))],

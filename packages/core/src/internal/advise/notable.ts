@@ -44,6 +44,8 @@ export const notableCauses = (
   const note = (cause: Cause, part: number) => {
     if (part > 0) notable.set(cause, clamp(part))
   }
+  // Behind an open circuit heads wait as well.
+  const shut = now.stages.some(({ circuit }) => circuit !== undefined && circuit !== "all")
   const waits = lag.visible >= 1
   const failedPart = failedShare(lag)
   if (now.stats.failed >= 5 && failedPart >= 0.1) note("Retries", failedPart)
@@ -66,8 +68,8 @@ export const notableCauses = (
   }
   if (now.failedCalls.throttled >= 3 && throttledShare(lag) >= 0.05) note("Throttled", throttledShare(lag))
   if (now.paused && waits) note("Paused", 1)
-  if (waits && now.stages.some(({ circuit }) => circuit !== undefined && circuit !== "all")) note("CircuitOpen", 1)
-  if (lag.stuck.length > 0) note("StuckGroup", waits ? 0.5 : 0.1)
+  if (waits && shut) note("CircuitOpen", 1)
+  if (lag.stuck.length > 0 && !shut) note("StuckGroup", waits ? 0.5 : 0.1)
   note("InFlightWindowFull", 0.5 * windowFull(lag))
   if (lag.material) note("ConnectionsExhausted", 0.3 * connectionsFull(lag.recent))
   // What is sure though something else weighs more.

@@ -15,7 +15,7 @@ import * as Histogram from "../../Histogram.js"
 import { median, theilSen } from "../data/slope.js"
 import type { Known } from "./known.js"
 import { isWell, usualArrivals } from "./norm.js"
-import { clamp, done, enough, ramp, sumOf, total } from "./readings.js"
+import { clamp, done, enough, sumOf, total } from "./readings.js"
 
 export interface Pace {
   readonly visible: number
@@ -28,6 +28,8 @@ export interface Pace {
   readonly excess: number
   /** The part of those that wait that no receive brings, though others are brought at once. */
   readonly unreceived: number
+  /** Messages in flight of the queue that this consumer does not have, on average. */
+  readonly others: number
   /** This consumer's part of the queue. */
   readonly share: number
 }
@@ -123,16 +125,18 @@ const perSecond = (intervals: ReadonlyArray<Figures.Interval>): number =>
 
 /** What came beyond the usual rate and still waits: since when it was well, all that came less what should have. */
 const beyond = (
-  intervals: ReadonlyArray<Figures.Interval>,
-  well: ReadonlyArray<Figures.Interval>,
+  { intervals, well }: Known,
+  since: number,
   visible: number,
-  usual: number
-): { readonly count: number; readonly since: number } => {
-  const last = intervals.findLastIndex(isWell)
-  const after = intervals.slice(last + 1)
-  const since = intervals[last]?.to ?? intervals[0]?.from ?? 0
-  const came = sumOf(after, ({ queued }) => queued.count) + visible
-  const lasted = sumOf(after, ({ seconds }) => seconds)
+  usual: number,
+  throughput: number
+): number => {
+  const end = intervals.at(-1)?.to ?? 0
+  const after = intervals.filter(({ from }) => from >= since - 1)
+  // What is no longer remembered was received as what is.
+  const forgotten = Math.max(0, (after[0]?.from ?? end) - since) / 1000
+  const came = sumOf(after, ({ queued }) => queued.count) + forgotten * throughput + visible
+  const lasted = (end - since) / 1000
   const expected = usual * lasted
   // What came is a matter of chance, and so was what came as a rule.
   const chance = Math.sqrt(
@@ -145,7 +149,7 @@ const beyond = (
           ))
   )
   const count = came - 1.1 * expected - 2.5 * chance
-  return { since, count: Math.min(visible, Math.max(0, count)) }
+  return Math.min(visible, Math.max(0, count))
 }
 
 /**
@@ -167,8 +171,8 @@ export const paceOf = (
   const usual = usualArrivals(known.well, limits.window)
 
   // What has gone on for long is measured over longer.
-  const lastWell = intervals.findLast(isWell)?.to ?? intervals[0]?.from ?? end
-  const span = Math.min(3 * limits.window, Math.max(limits.window, (end - lastWell) / 2))
+  const since = intervals.findLast(isWell)?.to ?? known.well.at(-1)?.to ?? intervals[0]?.from ?? end
+  const span = Math.min(3 * limits.window, Math.max(limits.window, (end - since) / 2))
   const judged = intervals.filter(({ to }) => to > end - span)
   const points = aged(judged)
   const latest = points.at(-1)
@@ -180,7 +184,7 @@ export const paceOf = (
   const received = perSecond(judged)
   const waited = latest === undefined ? 0 : Math.max(0, latest.waited + stretch * (end - latest.at))
   const comes = received / (1 - stretch)
-  const byAge = (comes * waited) / 1000
+  const growing = share * growthOf(samples, end, limits.window)
 
   const counted = samples.filter(({ at }) => at >= end - limits.window - 1)
   const last3 = counted.slice(-3).map(({ visible }) => visible)
@@ -188,16 +192,23 @@ export const paceOf = (
   const leastCounted =
     share * Math.min(...counted.filter(({ at }) => at >= end - mostLate - 5000).map((s) => s.visible))
 
+  // As many as came at that pace, had it gone on until now: no more than the counts can have missed.
+  const counts = counted.filter(({ at }) => at >= end - mostLate).map((sample) => sample.visible)
+  const most =
+    counts.length < 4 || end - since < 1.5 * mostLate
+      ? Number.POSITIVE_INFINITY
+      : 1.2 * share * Math.max(...counts) + Math.max(0, growing) * (mostLate / 1000) + 10
+  const byAge = Math.min((comes * waited) / 1000, most)
+
   // What the counts may still speak of, being late.
   const older = aged(intervals.filter(({ to }) => to >= end - mostLate - 20_000))
-  const most = Math.max(byAge, ...older.map(({ waited }) => (comes * waited) / 1000))
+  const mostAged = Math.max(byAge, ...older.map(({ waited }) => (comes * waited) / 1000))
   const unseen =
     byCounts !== undefined &&
     counted.length >= 2 &&
-    byCounts > 1.5 * most + 5 * throughput + 20 &&
-    share * Math.min(...last3) > 1.2 * most + 2 * throughput + 10
+    byCounts > 1.5 * mostAged + 5 * throughput + 20 &&
+    share * Math.min(...last3) > 1.2 * mostAged + 2 * throughput + 10
 
-  const growing = share * growthOf(samples, end, limits.window)
   let visible: number
   let growth: number
   let arrivals: number
@@ -232,11 +243,20 @@ export const paceOf = (
       1,
       sumOf(points.slice(-3), ({ count }) => count)
     )
-  const unreceived =
-    sighted && blocked && visible > 0 ? clamp(1 - (received * had) / 1000 / visible) * ramp(others, 0.3, 1) : 0
+  const unreceived = sighted && blocked && visible > 0 ? clamp(1 - (received * had) / 1000 / visible) : 0
   if (usual === undefined)
-    return { visible, growth, arrivals, sustained: arrivals, usualArrivals: usual, excess: 0, unreceived, share }
-  const { count, since } = beyond(intervals, known.well, visible, usual)
+    return {
+      visible,
+      growth,
+      arrivals,
+      sustained: arrivals,
+      usualArrivals: usual,
+      excess: 0,
+      unreceived,
+      others,
+      share
+    }
+  const count = beyond(known, since, visible, usual, throughput)
   const now = points.slice(-3)
   const lately =
     now.length < 3 || blocked ? arrivals : Math.min(arrivals, perSecond(recent.slice(-3)) / (1 - stretching(now)))
@@ -244,7 +264,7 @@ export const paceOf = (
   // long more than usual has come.
   const seenFor = sighted ? (latest?.at ?? end) - (latest?.waited ?? 0) - since : end - since
   const pilesFor = (1000 * (byCounts ?? 0)) / Math.max(lately - throughput, 1e-9)
-  const sudden = lately >= 4 * usual && seenFor < 40_000 && pilesFor < 45_000
+  const sudden = end - since < 2 * mostLate && lately >= 4 * usual && seenFor < 40_000 && pilesFor < 45_000
   // What comes now, by those received where they have waited for a moment, and by the counts where they have not.
   const present =
     sighted && !blocked && (latest?.waited ?? 0) < 45_000
@@ -264,6 +284,7 @@ export const paceOf = (
     usualArrivals: usual,
     excess: burst ? excess : 0,
     unreceived,
+    others,
     share
   }
 }

@@ -2,7 +2,7 @@
 
 import { receiveTime } from "../calls.js"
 import { brought, confirmTime, occupancy } from "../evidence.js"
-import { atMost, number, perSecond, roundUp, say, set, time } from "../words.js"
+import { atMost, number, perSecond, say, set, time } from "../words.js"
 import type { Describing } from "./describing.js"
 
 export const intake: Describing<"IntakeTooSmall" | "RateLimited" | "Paused"> = {
@@ -16,7 +16,7 @@ export const intake: Describing<"IntakeTooSmall" | "RateLimited" | "Paused"> = {
     const each = Math.min(held, 2 * (best + confirmTime(lag) + (receiveTime(now) ?? 0)))
     const permits = Math.min(
       120_000,
-      atMost(Math.max(now.stats.maxInFlight + 1, (Math.min(required, 1.8 * lag.sustained) * each) / 1000 + 1))
+      atMost(Math.max(now.stats.maxInFlight + 1, (Math.min(required, 1.7 * lag.sustained) * each) / 1000 + 1))
     )
     return {
       title: "The consumer takes in too little",
@@ -49,18 +49,15 @@ export const intake: Describing<"IntakeTooSmall" | "RateLimited" | "Paused"> = {
     }
   },
 
-  RateLimited: ({ arrivals, now, required }) => {
+  RateLimited: ({ arrivals, now, required, sustained }) => {
+    const wanted = atMost(Math.min(required * 1.1, Math.max(1.8 * sustained, 1)))
     const rate = now.settings.rate ?? 0
     return {
       title: "The consumer's own rate limit holds it back",
       figures: { rate, received: now.stats.received / now.seconds, arrivals, required },
       evidence: `\`rate\` allows ${perSecond(rate)} and ${perSecond(now.stats.received / now.seconds)} are received, while ${perSecond(arrivals)} come.`,
       advice: [
-        set(
-          "rate.perSecond",
-          roundUp(required * 1.1),
-          `Set \`rate.perSecond\` to ${roundUp(required * 1.1)} if what the handler calls can take that.`
-        )
+        set("rate.perSecond", wanted, `Set \`rate.perSecond\` to ${wanted} if what the handler calls can take that.`)
       ],
       why: "No more than the rate is received, however many slots are free."
     }

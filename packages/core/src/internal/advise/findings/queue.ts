@@ -3,6 +3,7 @@ import * as Histogram from "../../../Histogram.js"
 import { receiveTime } from "../calls.js"
 import { occupancy } from "../evidence.js"
 import type { Lag } from "../lag.js"
+import { clamp } from "../readings.js"
 import { atMost, number, perSecond, roundUp, say, set, time } from "../words.js"
 import type { Describing } from "./describing.js"
 
@@ -122,7 +123,11 @@ export const queue: Describing<
 
   VisibilityTimeoutTooShort: (lag, { needed }) => {
     const { now, slots } = lag
-    const bridge = atMost(Math.min(needed * 1.2, 2 * slots))
+    // New messages that nobody has ended would have taken the lease at least.
+    const fresh = Math.max(1, now.stats.received - now.stats.redelivered)
+    const unended = clamp(1 - lag.runs / fresh)
+    const work = ((1 - unended) * (lag.handlerTime ?? 0) + unended * now.settings.leaseDuration) / lag.perSlot
+    const bridge = atMost(Math.min(1.2 * Math.max(needed, (lag.required * work) / 1000), 2 * slots))
     const { heartbeat, leaseDuration } = now.settings
     const p99 = Histogram.quantile(now.settled, 0.99)
     const median = Histogram.quantile(now.handler, 0.5) ?? 0

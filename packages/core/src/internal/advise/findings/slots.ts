@@ -107,10 +107,10 @@ export const slots: Describing<"TooFewSlots" | "CpuBound" | "SlowHandler" | "Sat
     }
   },
 
-  SaturatedDownstream: ({ handlerTime = 0, now, perSlot, probes, quick, running }, { best }) => {
+  SaturatedDownstream: ({ handlerTime = 0, now, perSlot, probes, quick, running, runs }, { best }) => {
     const few = quick?.running ?? 1
     const fewTime = quick?.time ?? best
-    const rate = now.handler.count / now.seconds
+    const rate = runs / now.seconds
     const enough = Math.max(
       1,
       Math.ceil(
