@@ -175,6 +175,10 @@ const titles: Readonly<Record<string, string>> = {
   busyShare: "slots busy",
   youngMessagesPerSecond: "first: messages/s",
   youngCpuMicros: "first: µs CPU",
+  sendsPer1000: "sends/1,000",
+  groupsPerSend: "groups a send",
+  deletesPer1000: "deletes/1,000",
+  receivesPerDelete: "receives a delete",
   importMillis: "ms CPU to import"
 }
 

@@ -6,7 +6,18 @@ import { type Benchmark, print } from "./Benchmark.js"
 // The notice that this Node version will be dropped one day, which each client of the AWS SDK would print.
 process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true"
 
-const names = ["dispatch", "sdk", "sdk-tls", "cold-start", "tail", "memory", "emulator", "producer", "once"] as const
+const names = [
+  "dispatch",
+  "sdk",
+  "sdk-tls",
+  "cold-start",
+  "tail",
+  "memory",
+  "emulator",
+  "producer",
+  "fifo",
+  "once"
+] as const
 
 // One at a time: what another benchmark imports is not loaded.
 const load = async (name: (typeof names)[number]): Promise<Benchmark> => {
@@ -27,6 +38,8 @@ const load = async (name: (typeof names)[number]): Promise<Benchmark> => {
       return (await import("./emulator.js")).benchmark
     case "once":
       return (await import("./once.js")).benchmark
+    case "fifo":
+      return (await import("./fifo.js")).benchmark
     case "producer":
       return (await import("./producer.js")).benchmark
   }
