@@ -16,6 +16,7 @@ import { fork } from "./internal/effect/fork.js"
 import { fromPull } from "./internal/effect/pull.js"
 import * as Engine from "./internal/engine.js"
 import { downstream } from "./internal/handOver/downstream.js"
+import type { OwnPermits } from "./internal/receive/sharedPermits.js"
 import { unlimited } from "./internal/receive/tokens.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 import * as Quota from "./Quota.js"
@@ -167,7 +168,7 @@ const settingsOf = <Q>(
     yield* InvalidOptions.check("a consumer", options, checks)
     const { drainDeadline, fatalGrace, flushWithin, pollGrace } = options
     yield* InvalidOptions.warnOfBareNumbers({ drainDeadline, fatalGrace, flushWithin, pollGrace })
-    const settings: Engine.Settings<Q> = {
+    const settings: Omit<Engine.Settings<Q>, "permits"> = {
       ...(yield* tunables(options)),
       name: options.name ?? queue.name,
       wait: yield* InvalidOptions.duration("wait", options.wait ?? queue.limits.maxWait, {
@@ -202,8 +203,8 @@ export const deadlineOf = (
     )
   )
 
-/** One that has not been run yet. */
-interface Made<E, Q> {
+/** @internal One that has not been run yet. */
+export interface Made<E, Q> {
   readonly engine: Engine.Engine<E | Q>
   readonly settings: Engine.Settings<Q>
   /** The slots of the stages of its pipeline, as its stream was run last. */
@@ -212,12 +213,14 @@ interface Made<E, Q> {
   readonly stream: (joins: boolean) => Stream.Stream<Delivery.Delivery<string>, E | Q>
 }
 
-const makeOne = <E, Q>(
+/** @internal `permits` where it shares them with other queues. */
+export const makeOne = <E, Q = never>(
   queue: LeaseQueue.LeaseQueue<E>,
-  options: Options<Q>
+  options: Options<Q>,
+  permits?: OwnPermits
 ): Effect.Effect<Made<E, Q>, InvalidOptions.InvalidOptions> =>
   Effect.gen(function* () {
-    const settings = yield* settingsOf(queue, options)
+    const settings = { ...(yield* settingsOf(queue, options)), permits }
     const engine = Engine.make(queue, settings, yield* Effect.clock, yield* fork())
     const { drain } = engine
     const drainDeadline = Duration.decode(options.drainDeadline ?? "20 seconds")
@@ -259,10 +262,18 @@ export const make = <E, Q = never>(
   queue: LeaseQueue.LeaseQueue<E>,
   options: Options<Q> = {}
 ): Effect.Effect<Consumer<E | Q>, InvalidOptions.InvalidOptions, Scope.Scope> =>
-  Effect.gen(function* () {
-    const { engine, settings, slots, stream } = yield* makeOne(queue, options)
-    yield* Effect.addFinalizer(() => engine.drain.run(Duration.zero))
-    return {
+  Effect.flatMap(makeOne(queue, options), handleOf)
+
+/** @internal Its handle, for as long as the scope lasts. */
+export const handleOf = <E, Q>({
+  engine,
+  settings,
+  slots,
+  stream
+}: Made<E, Q>): Effect.Effect<Consumer<E | Q>, never, Scope.Scope> =>
+  Effect.as(
+    Effect.addFinalizer(() => engine.drain.run(Duration.zero)),
+    {
       stream: stream(false),
       drain: (drainOptions) =>
         Effect.flatMap(deadlineOf(drainOptions, "20 seconds"), (deadline) => engine.drain.run(deadline)),
@@ -275,7 +286,7 @@ export const make = <E, Q = never>(
       concurrency: Effect.sync(slots),
       health: (healthOptions = {}) => Effect.sync(() => engine.health(healthOptions))
     }
-  })
+  )
 
 /**
  * The queue as a stream of deliveries. Nothing is received before the stream is run and asks; how fast the queue is

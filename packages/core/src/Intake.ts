@@ -18,7 +18,7 @@ import { Demand } from "./internal/receive/demand.js"
 import { FatalGrace } from "./internal/receive/fatalGrace.js"
 import { LostAttempts } from "./internal/receive/lostAttempts.js"
 import { OpenPolls, type Poll } from "./internal/receive/openPolls.js"
-import { Permits } from "./internal/receive/permits.js"
+import { type Permits, UnsharedPermits } from "./internal/receive/permits.js"
 import { Pollers } from "./internal/receive/pollers.js"
 import { Prefetched } from "./internal/receive/prefetched.js"
 import { TokenBucket } from "./internal/receive/tokens.js"
@@ -31,6 +31,8 @@ export interface Options<out Q = never> {
   readonly maxInFlight: Tunable
   /** Messages received a second, at most, and how many at once after a pause. Default: no limit. */
   readonly rate?: { readonly perSecond: Tunable; readonly burst: number | undefined } | undefined
+  /** Where they are shared with other queues. Default: its own. */
+  readonly permits?: Permits | undefined
   /** What all processes may receive together. */
   readonly quota?: Quota<Q> | undefined
   /** How long one receive waits for a first message. Default: the queue's `limits.maxWait`. */
@@ -98,7 +100,7 @@ export class Intake<E, A, Q = never> {
     this.#host = host
     this.wait = options.wait === undefined ? queue.limits.maxWait : Duration.decode(options.wait)
     this.#pollGrace = Duration.decode(options.pollGrace ?? "2 seconds")
-    this.#permits = new Permits(maxInFlight)
+    this.#permits = options.permits ?? new UnsharedPermits(maxInFlight)
     this.#allowance = new Allowance<Q>(
       [
         ...(rate === undefined ? [] : [new TokenBucket(rate.burst, rate.perSecond.unsafeGet, now)]),

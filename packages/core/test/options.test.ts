@@ -18,6 +18,7 @@ import {
   IdempotencyStore,
   InvalidOptions,
   Pipeline,
+  Prioritized,
   ProcessLoad,
   Quota,
   RetryPolicy,
@@ -93,6 +94,17 @@ const rows: ReadonlyArray<Row> = [
         const queue = yield* MemoryQueue.make()
         yield* queue.send(["a"])
         yield* Stream.runDrain(Stream.take(Consumer.stream(queue, o), 1))
+      })
+  ],
+  [
+    "Prioritized.stream",
+    [...consumer.filter((name) => name !== "name" && name !== "rate" && name !== "quota"), "floor"],
+    {},
+    (o) =>
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make()
+        yield* queue.send(["a"])
+        yield* Stream.runDrain(Stream.take(Prioritized.stream([{ queue }], o), 1))
       })
   ],
   ["drain", ["deadline"], {}, (o) => withConsumer((made) => made.drain(o))],
@@ -308,6 +320,7 @@ describe("options", () => {
       ["Pipeline.ProcessOptions", "Pipeline.process"],
       ["Pipeline.BatchOptions", "Pipeline.batch"],
       ["Pipeline.ProcessBatchesOptions", "Pipeline.processBatches"],
+      ["Prioritized.Options", "Prioritized.stream"],
       ["Share.Options", "Pipeline.process: share"],
       ["Pipeline.MergeOptions", "Pipeline.merge"],
       ["Quota.Options", "Quota.make"],

@@ -4,6 +4,7 @@
 import * as Consumer from "@millrace/core/Consumer"
 import type { Delivery } from "@millrace/core/Delivery"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
+import * as Prioritized from "@millrace/core/Prioritized"
 import * as Served from "@millrace/core/Served"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -15,7 +16,8 @@ import type { SqsError } from "./SqsError.js"
 import * as SqsLeaseQueue from "./SqsLeaseQueue.js"
 import type * as SqsQueue from "./SqsQueue.js"
 
-export interface Options extends Consumer.Options, SqsLeaseQueue.Options {}
+/** @typeParam Q - how its quota may fail. */
+export interface Options<out Q = never> extends Consumer.Options<Q>, SqsLeaseQueue.Options {}
 
 const checks: InvalidOptions.Checks<Options> = { ...Consumer.checks, ...SqsLeaseQueue.checks }
 
@@ -52,13 +54,13 @@ export type ConsumerError = SqsError | SqsQueue.InvalidQueue | InvalidOptions.In
  *   Stream.runDrain
  * )
  */
-export const stream = (
+export const stream = <Q = never>(
   queue: string | SqsQueue.SqsQueue,
-  options: Options = {}
-): Stream.Stream<Delivery<string>, ConsumerError, SqsClient> =>
+  options: Options<Q> = {}
+): Stream.Stream<Delivery<string>, ConsumerError | Q, SqsClient> =>
   Stream.unwrap(
     Effect.map(leased("SqsConsumer", queue, options, checks), (leaseQueue) =>
-      Consumer.stream(leaseQueue, InvalidOptions.only<Consumer.Options>(Consumer.checks, options))
+      Consumer.stream(leaseQueue, InvalidOptions.only<Consumer.Options<Q>>(Consumer.checks, options))
     )
   )
 
@@ -98,10 +100,72 @@ export const layer = <I, E2, R>(
  * A consumer with a handle: its stream, its figures, pause and resume, and a drain on request. Closing the scope
  * interrupts what still runs and releases what is in flight. The queue is looked up at once; fails as `stream` does.
  */
-export const make = (
+export const make = <Q = never>(
   queue: string | SqsQueue.SqsQueue,
-  options: Options = {}
-): Effect.Effect<Consumer.Consumer<SqsError>, ConsumerError, SqsClient | Scope.Scope> =>
+  options: Options<Q> = {}
+): Effect.Effect<Consumer.Consumer<SqsError | Q>, ConsumerError, SqsClient | Scope.Scope> =>
   Effect.flatMap(leased("SqsConsumer", queue, options, checks), (leaseQueue) =>
-    Consumer.make(leaseQueue, InvalidOptions.only<Consumer.Options>(Consumer.checks, options))
+    Consumer.make(leaseQueue, InvalidOptions.only<Consumer.Options<Q>>(Consumer.checks, options))
+  )
+
+/** One of several queues: by name, URL or ARN, with its weight where they go by weight. */
+export interface PrioritizedQueue {
+  readonly queue: string | SqsQueue.SqsQueue
+  readonly weight?: number | undefined
+  /** Names its consumer in metrics, logs and figures. Default: the queue's name. */
+  readonly name?: string | undefined
+}
+
+export interface PrioritizedOptions extends Prioritized.Options, SqsLeaseQueue.Options {}
+
+const prioritizedChecks: InvalidOptions.Checks<PrioritizedOptions> = { ...Prioritized.checks, ...SqsLeaseQueue.checks }
+
+type PrioritizedQueues = ReadonlyArray<string | SqsQueue.SqsQueue | PrioritizedQueue>
+
+const leaseQueues = (queues: PrioritizedQueues, options: PrioritizedOptions) =>
+  Effect.gen(function* () {
+    const several = InvalidOptions.list(
+      InvalidOptions.either(
+        InvalidOptions.text,
+        InvalidOptions.having("an object with a queue", "queue"),
+        InvalidOptions.having("a queue of SqsQueue.resolve", "url")
+      )
+    )
+    yield* InvalidOptions.argument("queues", queues, several)
+    yield* InvalidOptions.check("SqsConsumer.prioritized", options, prioritizedChecks)
+    const own = InvalidOptions.only<SqsLeaseQueue.Options>(SqsLeaseQueue.checks, options)
+    return yield* Effect.forEach(queues, (given) =>
+      Effect.gen(function* () {
+        const one: PrioritizedQueue = typeof given === "string" || !("queue" in given) ? { queue: given } : given
+        return { ...one, queue: yield* SqsLeaseQueue.make(one.queue, own) }
+      })
+    )
+  })
+
+/**
+ * Several queues as one stream, with one `maxInFlight` and shared slots. In their order, strictly: while the first have messages the
+ * later ones have no more than the `floor`; or each by its `weight`. Nobody waits for another's long poll, and each delivery
+ * settles at its own queue. The queues are looked up when the stream begins.
+ *
+ * @example
+ * SqsConsumer.prioritized(["urgent", "normal", "bulk"], { maxInFlight: 200 })
+ * SqsConsumer.prioritized([{ queue: "orders", weight: 3 }, { queue: "reports", weight: 1 }])
+ */
+export const prioritized = (
+  queues: PrioritizedQueues,
+  options: PrioritizedOptions = {}
+): Stream.Stream<Delivery<string>, ConsumerError, SqsClient> =>
+  Stream.unwrap(
+    Effect.map(leaseQueues(queues, options), (all) =>
+      Prioritized.stream(all, InvalidOptions.only<Prioritized.Options>(Prioritized.checks, options))
+    )
+  )
+
+/** The same with a handle: the consumer of each queue, with its figures and health, and a drain of all. */
+export const makePrioritized = (
+  queues: PrioritizedQueues,
+  options: PrioritizedOptions = {}
+): Effect.Effect<Prioritized.Prioritized<SqsError>, ConsumerError, SqsClient | Scope.Scope> =>
+  Effect.flatMap(leaseQueues(queues, options), (all) =>
+    Prioritized.make(all, InvalidOptions.only<Prioritized.Options>(Prioritized.checks, options))
   )

@@ -41,6 +41,7 @@ import { Reports } from "./observe/reports.js"
 import { destinationOf, traced } from "./observe/span.js"
 import { Watchdog } from "./observe/watchdog.js"
 import { Arrivals } from "./receive/arrivals.js"
+import type { OwnPermits } from "./receive/sharedPermits.js"
 import { Ends } from "./settle/ends.js"
 import { HandBack } from "./settle/handBack.js"
 import { Requests } from "./settle/requests.js"
@@ -52,6 +53,8 @@ export interface Settings<out Q> {
   readonly maxInFlight: Tunable
   readonly rate: { readonly perSecond: Tunable; readonly burst: number | undefined }
   readonly quota: Quota<Q> | undefined
+  /** Where it shares them with other queues. */
+  readonly permits: OwnPermits | undefined
   readonly wait: Duration.Duration
   readonly linger: Duration.Duration
   readonly receiveRetry: Schedule.Schedule<unknown> | undefined
@@ -269,17 +272,20 @@ export const make = <E, Q>(
       destination: destinationOf(queue),
       ordered,
       groups: queue.limits.groups ?? true,
+      rank: settings.permits?.precedence ?? 0,
       maxAttempts: queue.maxAttempts,
       deadLetters,
       leaseMillis
     },
     clock,
     demand: {
+      bound: settings.maxInFlight,
       get maxInFlight() {
         return maxInFlight()
       },
       wants: (deliveries) => {
-        intake.wanted = deliveries
+        if (settings.permits === undefined) intake.wanted = deliveries
+        else settings.permits.wants(deliveries)
       },
       stop: intake.stop
     },
@@ -313,6 +319,15 @@ export const make = <E, Q>(
 
   // ------------------------------------------------------------------------------------------------------- to its user
 
+  if (settings.permits !== undefined) {
+    settings.permits.member = {
+      poke: () => intake.poke(),
+      wants: (deliveries) => {
+        intake.wanted = deliveries
+      },
+      prefetched: () => intake.prefetched
+    }
+  }
   const { heartbeat, name, rate } = settings
   const figuresHost = {
     name,

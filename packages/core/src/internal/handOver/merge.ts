@@ -19,13 +19,15 @@ interface Inlet<A, E> {
 
 class Merge<A, E, EX> {
   readonly #turns: Turns
+  readonly #mayGo: (index: number) => boolean
   readonly #inlets: ReadonlyArray<Inlet<A, E>>
   #open: number
   #failure: Cause.Cause<EX> | undefined
   #wakeReader: (() => void) | undefined
 
-  constructor(turns: Turns, inlets: number) {
+  constructor(turns: Turns, inlets: number, mayGo: (index: number) => boolean) {
     this.#turns = turns
+    this.#mayGo = mayGo
     this.#inlets = Array.from({ length: inlets }, () => ({ waiting: undefined, wake: undefined }))
     this.#open = inlets
   }
@@ -68,15 +70,22 @@ class Merge<A, E, EX> {
   }
 
   #take(): Chunk.Chunk<Delivery<A, E>> | undefined {
-    const turn = this.#turns.next((member) => this.#inlets[member]?.waiting !== undefined)
+    const turn = this.#turns.next((member) => this.#has(member))
     const inlet = turn && this.#inlets[turn.member]
-    const taken = inlet?.waiting
-    if (turn === undefined || inlet === undefined || taken === undefined) return undefined
-    inlet.waiting = undefined
+    if (turn === undefined || inlet?.waiting === undefined) return undefined
+    const taken = inlet.waiting.slice(0, turn.most)
+    const left = inlet.waiting.slice(taken.length)
     this.#turns.took(turn.member, taken.length)
-    inlet.wake?.()
-    inlet.wake = undefined
-    return Chunk.unsafeFromArray([...taken])
+    inlet.waiting = left.length > 0 ? left : undefined
+    if (left.length === 0) {
+      inlet.wake?.()
+      inlet.wake = undefined
+    }
+    return Chunk.unsafeFromArray(taken)
+  }
+
+  #has(index: number): boolean {
+    return this.#inlets[index]?.waiting !== undefined && this.#mayGo(index)
   }
 
   readonly pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>> = Effect.suspend(() => {
@@ -88,7 +97,7 @@ class Merge<A, E, EX> {
   })
 
   readonly #untilWoken = Effect.async<void>((resume) => {
-    const news = this.#failure !== undefined || this.#open === 0 || this.#inlets.some(({ waiting }) => waiting)
+    const news = this.#failure !== undefined || this.#open === 0 || this.#inlets.some((_, i) => this.#has(i))
     if (news) return resume(Effect.void)
     this.#wakeReader = () => resume(Effect.void)
   })
@@ -97,11 +106,12 @@ class Merge<A, E, EX> {
 /** @internal */
 export const mergeStage = <A, E, EX, RX>(
   streams: ReadonlyArray<Stream.Stream<Delivery<A, E>, EX, RX>>,
-  turns: Turns
+  turns: Turns,
+  mayGo: (index: number) => boolean = () => true
 ): Stream.Stream<Delivery<A, E>, EX, RX> =>
   fromPull(
     Effect.gen(function* () {
-      const merge = new Merge<A, E, EX>(turns, streams.length)
+      const merge = new Merge<A, E, EX>(turns, streams.length, mayGo)
       yield* Effect.forEach(streams, (stream, i) => Effect.forkScoped(merge.run(stream, i)), { discard: true })
       return merge.pull
     })

@@ -7,6 +7,7 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Settlement from "../../Settlement.js"
+import type { Tunable } from "../../Tunable.js"
 import type { OpenedBodies } from "../handOver/openedBodies.js"
 import type { Observer } from "../observe/observer.js"
 import type { Destination } from "../observe/span.js"
@@ -32,6 +33,8 @@ export interface QueueFacts {
   readonly destination: Destination
   /** Whether messages of a group must be worked on in order. */
   readonly ordered: boolean
+  /** Which of several queues of one stream it is, where those before it come first: from 0. */
+  readonly rank: number
   /** Whether its messages may have groups. */
   readonly groups: boolean
   /** After how many receives the queue takes a message away by itself. */
@@ -51,6 +54,8 @@ export interface Clock {
 
 /** How much is received. */
 export interface Demand {
+  /** What says how many: of several queues the same, where they share it. */
+  readonly bound: Tunable
   /** Messages in flight, at most. */
   readonly maxInFlight: number
   /** So many deliveries are of use to the stage that takes them. */

@@ -5,7 +5,20 @@
  */
 import type { Tunable } from "../../Tunable.js"
 
-export class Permits {
+export interface Permits {
+  readonly max: number
+  readonly inFlight: number
+  /** None, or less, where the bound was lowered. */
+  readonly free: number
+  /** A receive asks for so many. */
+  readonly reserve: (asked: number) => void
+  /** It has its answer: so many have come. */
+  readonly answered: (asked: number, came: number) => void
+  readonly release: () => void
+}
+
+/** Those of one queue alone. */
+export class UnsharedPermits implements Permits {
   readonly #maxInFlight: Tunable
   #inFlight = 0
   #reserved = 0
@@ -22,17 +35,14 @@ export class Permits {
     return this.#inFlight
   }
 
-  /** None, or less, where the bound was lowered. */
   get free(): number {
     return this.max - this.#inFlight - this.#reserved
   }
 
-  /** A receive asks for so many. */
   reserve(asked: number): void {
     this.#reserved += asked
   }
 
-  /** It has its answer: so many have come. */
   answered(asked: number, came: number): void {
     this.#reserved -= asked
     this.#inFlight += came

@@ -3,6 +3,7 @@
  * long as its key needs: on an ordered queue behind what its group has here, which comes to the same.
  */
 import * as Settlement from "../../Settlement.js"
+import type { Tunable } from "../../Tunable.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { Clock, Source } from "../lease/source.js"
 import type { Gate } from "./gate.js"
@@ -21,6 +22,8 @@ export class InTurn<A> implements Ready<A> {
   readonly #warn: (text: string) => void
   /** Messages without a group, before the first that has one. */
   #groupless = 0
+  /** Queues that share one have it in common. */
+  readonly #bounds = new Set<Tunable>()
   #deferred: Array<A> = []
   #clock: Clock | undefined
 
@@ -33,7 +36,7 @@ export class InTurn<A> implements Ready<A> {
       now: () => this.#clock?.now() ?? 0,
       room: () => {
         let room = 0
-        for (const { demand } of this.#sources) room += demand.maxInFlight
+        for (const bound of this.#bounds) room += bound.unsafeGet()
         return room
       }
     })
@@ -79,6 +82,7 @@ export class InTurn<A> implements Ready<A> {
 
   #meet(source: Source<InFlight>): void {
     this.#sources.add(source)
+    this.#bounds.add(source.demand.bound)
     const warning = fewReceives(source)
     if (warning !== undefined) this.#warn(warning)
   }

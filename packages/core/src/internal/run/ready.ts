@@ -23,10 +23,15 @@ export interface Ready<A> {
   readonly drop: (item: A) => void
 }
 
-/** The first one that came is the next. */
+/** The first one that came is the next; of queues of which some come first, the first of those. */
 export class InOrder<A> implements Ready<A> {
+  readonly #rankOf: (item: A) => number
   readonly items: Array<A> = []
   readonly #deferred: Array<A> = []
+
+  constructor(rankOf: (item: A) => number) {
+    this.#rankOf = rankOf
+  }
 
   get size(): number {
     return this.items.length + this.#deferred.length
@@ -41,7 +46,11 @@ export class InOrder<A> implements Ready<A> {
   }
 
   push(item: A): void {
-    this.items.push(item)
+    const rank = this.#rankOf(item)
+    let place = this.items.length
+    while (place > 0 && this.#rankOf(this.items[place - 1] as A) > rank) place--
+    if (place === this.items.length) this.items.push(item)
+    else this.items.splice(place, 0, item)
   }
 
   resume(gate: Gate | undefined): void {

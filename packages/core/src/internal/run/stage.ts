@@ -106,7 +106,7 @@ class Stage<In, Out, E, R> {
         (item) => deliveries(item)[0],
         (warning) => runFork(Effect.logWarning(warning))
       )
-    this.#ready = this.#inTurn ?? new InOrder<In>()
+    this.#ready = this.#inTurn ?? new InOrder<In>((item) => deliveries(item)[0]?.source.queue.rank ?? 0)
     this.#lanes = new Lanes(lanes, {
       claims,
       deliveries,

@@ -41,7 +41,8 @@ export class SizeWarning {
     if (this.#begun || this.#sources.size === 0) return
     this.#begun = true
     const sources = [...this.#sources]
-    const all = sources.reduce((sum, { demand }) => sum + demand.maxInFlight, 0)
+    const bounds = new Set(sources.map(({ demand }) => demand.bound))
+    const all = [...bounds].reduce((sum, bound) => sum + bound.unsafeGet(), 0)
     const names = sources.map(({ queue }) => queue.name).join(", ")
     const { count, tunable } = this.#slots
     const max = this.#max
