@@ -44,7 +44,7 @@ const filesUnder = (folder) =>
 const all = filesUnder(join(root, "packages")).map((path) => relative(root, path))
 
 const find = (name, where) => {
-  const found = all.filter((path) => basename(path) === name && where.test(path))
+  const found = all.filter((path) => path.endsWith(`/${name}`) && where.test(path))
   if (found.length === 0) throw new Error(`there is no ${name} under packages: mend test/mutate/targets.mjs`)
   return found
 }

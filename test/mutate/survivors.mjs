@@ -12,7 +12,7 @@ export const survivors = [
     file: "tokens.ts",
     before: "this.#fill()",
     after: "",
-    place: "millisUntil",
+    place: "until",
     reason: "every caller has just asked what is available, which fills"
   },
   {

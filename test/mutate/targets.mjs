@@ -1,6 +1,6 @@
 /**
- * What is mutated, and the tests that concern it, by file name alone, wherever under `packages` the files are. Of these run
- * those that are fast and reach the mutant.
+ * What is mutated, and the tests that concern it, by file name (with its folder where another file has the same), wherever
+ * under `packages` the files are. Of these run those that are fast and reach the mutant.
  */
 export const targets = [
   ...[
@@ -14,7 +14,7 @@ export const targets = [
     "fatalGrace.ts",
     "tokens.ts",
     "pollers.ts",
-    "arrivals.ts"
+    "receive/arrivals.ts"
   ].map((file) => ({ file, tests: ["Intake.test.ts", "ownership.test.ts", "refusals.test.ts"] })),
   ...["Settler.ts", "batches.ts", "noLoss.ts", "settlements.ts", "ends.ts", "handBack.ts"].map((file) => ({
     file,
@@ -28,7 +28,7 @@ export const targets = [
     file,
     tests: ["LeaseKeeper.test.ts", "ownership.test.ts", "retries.test.ts", "refusals.test.ts"]
   })),
-  ...["stage.ts", "lanes.ts", "claims.ts", "held.ts", "ready.ts", "results.ts", "signal.ts"].map((file) => ({
+  ...["stage.ts", "lanes.ts", "claims.ts", "held.ts", "ready.ts", "run/results.ts", "signal.ts"].map((file) => ({
     file,
     tests: [
       "Pipeline.test.ts",
