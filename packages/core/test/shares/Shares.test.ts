@@ -106,7 +106,7 @@ describe("whose turn it is", () => {
     send("a", 2)
     const [first] = take(2)
     if (first === undefined) throw new Error("nothing ran")
-    shares.parks(first)
+    shares.waits(first)
     shares.push(first, true)
     expect(take(2)).toEqual([first])
   })
@@ -290,7 +290,7 @@ describe("memory and time", () => {
           if (item !== undefined && running.delete(item)) {
             if (below(3) > 0) shares.ends(item)
             else {
-              shares.parks(item)
+              shares.waits(item)
               waiting.add(item)
             }
           }

@@ -118,7 +118,7 @@ export class InTurn<A> implements Ready<A> {
       this.#shares.ends(item)
       return
     }
-    this.#shares.parks(item)
+    this.#shares.waits(item)
     if (how === "deferred") this.#deferred.push(item)
   }
 

@@ -29,8 +29,9 @@ import type { LaneRules } from "./lanes.js"
 import type { Rules } from "./processStage.js"
 import type { RunFork } from "./runFork.js"
 import type { Slots } from "./slots.js"
-import { dispatch, type Slot } from "./stage.js"
+import { dispatch } from "./stage.js"
 import { SizeWarning } from "./warnings.js"
+import type { Slot } from "./work.js"
 
 /** @typeParam F - what may have failed: the handler, one of its results, an earlier stage, the store of `once` */
 type Handler<A, E, B, F, R> = (

@@ -16,8 +16,9 @@ import { laneRules, type Sequence } from "./laneRules.js"
 import type { RunFork } from "./runFork.js"
 import { type Sharing, shareRules } from "./shareRules.js"
 import type { Slots } from "./slots.js"
-import { dispatch, type Slot } from "./stage.js"
+import { dispatch } from "./stage.js"
 import { SizeWarning } from "./warnings.js"
+import type { Slot } from "./work.js"
 
 /** As `Pipeline.ProcessOptions` have it; `F` is whatever the handler, an earlier stage or the store of `once` fails with. */
 export interface Rules<in A, F, D> extends Sequence<A>, Sharing<A>, FailureRules<F, D> {

@@ -234,7 +234,7 @@ export class Shares<A> {
   }
 
   /** It runs no more, and waits here again. */
-  parks(item: A): void {
+  waits(item: A): void {
     const entry = this.#entries.get(item)
     if (entry === undefined || !this.#stops(entry)) return
     entry.tenant.waiting++

@@ -12,61 +12,23 @@ import type { InvalidOptions } from "../../InvalidOptions.js"
 import { forkFor } from "../effect/forkFor.js"
 import { fromPull, toPull } from "../effect/pull.js"
 import { Timer } from "../effect/timer.js"
-import { together } from "../effect/together.js"
 import { within } from "../effect/within.js"
-import { type Downstream, downstream } from "../handOver/downstream.js"
+import { downstream } from "../handOver/downstream.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { Source } from "../lease/source.js"
 import { onLoop } from "../observe/loopTime.js"
 import { StageGauge } from "../observe/observer.js"
 import { Phase } from "../settle/oneSettlement.js"
-import type { Claims } from "./claims.js"
-import type { Gate } from "./gate.js"
 import { Held } from "./held.js"
 import { InTurn } from "./inTurn.js"
-import { type LaneRules, Lanes } from "./lanes.js"
+import { Lanes } from "./lanes.js"
+import { PipelineEnd, upstreamOf } from "./pipelineEnd.js"
 import { InOrder, type Ready } from "./ready.js"
 import { Results } from "./results.js"
 import type { RunFork } from "./runFork.js"
-import type { ShareRules } from "./shareRules.js"
 import { Signal } from "./signal.js"
 import type { Slots } from "./slots.js"
-
-/** One item's right to run; given back by the first of these to be called. */
-export interface Slot<in Out> {
-  /** It is done with, and has become so much. */
-  readonly done: (...results: ReadonlyArray<Out>) => void
-  /** The same for one that has failed: what is behind it in its lane waits for its end, also where an ack is not waited for. */
-  readonly failed: (...results: ReadonlyArray<Out>) => void
-  /** It runs again after this long; its lane waits for it meanwhile, and nothing else does. So much has come of it already. */
-  readonly hold: ((millis: number, ...results: ReadonlyArray<Out>) => void) | undefined
-  /** It could not run after all: it runs as soon as the gate lets it. */
-  readonly defer: (() => void) | undefined
-  /** It cannot run yet: the same as `hold`, in a lane or not. Where the stage `foresees`. */
-  readonly wait: ((millis: number, ...results: ReadonlyArray<Out>) => void) | undefined
-}
-
-/** What a stage does, and by which rules. */
-export interface Work<in In, Out, R> {
-  /** For items that are worked on at once. */
-  readonly slots: Slots
-  readonly claims: Claims
-  readonly deliveries: (item: In) => ReadonlyArray<InFlight>
-  readonly lanes: LaneRules<In> | undefined
-  readonly gate?: Gate | undefined
-  /** How keys share its slots; its items are then one delivery each. Default: the first one that comes is the next. */
-  readonly share?: ShareRules<In> | undefined
-  /** Whether the stage settles what it claims, and so ends only when that is confirmed. */
-  readonly settles: boolean
-  /** Told, now and then, of an item that waits for nothing but a slot. Such a stage may find that an item has to wait. */
-  readonly foresee?: ((item: In, runFork: RunFork<R>) => void) | undefined
-  /** Told of a consumer as its stream starts, by a stage that settles. */
-  readonly onStart?: ((source: Source<InFlight>, runFork: RunFork<R>) => void) | undefined
-  /** The delivery that a result is, where the stage passes it on. */
-  readonly passedOn?: ((result: Out) => InFlight) | undefined
-  /** Starts the work on one item and returns; calls one of `slot` once, then or later. */
-  readonly start: (item: In, slot: Slot<Out>, runFork: RunFork<R>) => void
-}
+import type { Slot, Work } from "./work.js"
 
 /** Results that nobody has taken yet: more stop the stage. */
 const mostResults = (slots: number): number => Math.max(16, slots)
@@ -387,44 +349,6 @@ class Stage<In, Out, E, R> {
   })
 }
 
-/** The consumers whose pipeline ends in a stage. */
-class End {
-  readonly #sources = new Set<Source<InFlight>>()
-
-  of(source: Source<InFlight>): void {
-    this.#sources.add(source)
-    source.draining.endsIn(this)
-  }
-
-  readonly isOver: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.asVoid(together([...this.#sources].map(({ draining }) => draining.endIsOver(this))))
-  )
-}
-
-/** What a stage adds to what its upstream is told. One that settles ends a pipeline: what is further down is another's. */
-const upstreamOf =
-  <In, Out, R>(
-    { onStart, slots: { tunable } }: Work<In, Out, R>,
-    accepts: (source: Source<InFlight>) => boolean,
-    end: End,
-    runFork: RunFork<R>
-  ) =>
-  (further: Downstream): Downstream => {
-    const own = tunable === undefined ? [] : [tunable]
-    if (onStart === undefined) {
-      return { onStart: (source) => accepts(source) && further.onStart(source), slots: [...own, ...further.slots] }
-    }
-    return {
-      onStart: (source) => {
-        if (!accepts(source)) return false
-        end.of(source)
-        onStart(source, runFork)
-        return true
-      },
-      slots: own
-    }
-  }
-
 /** Runs a stage's work on the items of a stream; `make` is called once for each run of it. */
 export const dispatch = <In, Out, E, R, R2>(
   self: Stream.Stream<In, E, R>,
@@ -435,7 +359,7 @@ export const dispatch = <In, Out, E, R, R2>(
       const runFork = yield* forkFor<InFlight, R2>(onLoop)
       // Before the upstream is opened, and so done when all of it has closed: what a stage has passed on, and an operator
       // between holds, no other stage releases.
-      const end = new End()
+      const end = new PipelineEnd()
       yield* Effect.addFinalizer(() => end.isOver)
       const pull = yield* toPull(self)
       const work = make()
