@@ -13,17 +13,26 @@ describe("with counts as SQS gives them", () => {
   for (const name of [
     "too few slots from the start",
     "handlers become slow",
+    "handlers of batches become slow",
     "the downstream loses servers",
     "a full downstream that queues",
-    "too few connections"
+    "too few connections",
+    "too few permits",
+    "poison that comes again and again",
+    "a head that fails",
+    "the in-flight limit of a FIFO queue"
   ]) {
     it.live(`${name}: found, and cured by what is advised`, () =>
       Effect.zipRight(
         turn,
         Effect.sync(() => {
-          const { curedAfter, felt, harmed, looks, right, story } = treatSingle(name, 0)
+          const { absent, curedAfter, felt, harmed, looks, ratios, right, story } = treatSingle(name, 5000)
           assert.isTrue(felt)
           assert.isAtLeast(right / looks, 0.9, story.join("\n"))
+          assert.isAtMost(absent / looks, 0.15, story.join("\n"))
+          for (const [setting, ratio] of ratios) {
+            assert.isTrue(ratio >= 0.8 && ratio <= 2.5, `${setting}: ${ratio.toFixed(2)} of what is needed`)
+          }
           assert.strictEqual(harmed, 0, story.join("\n"))
           assert.isDefined(curedAfter, story.join("\n"))
         })

@@ -271,7 +271,9 @@ export const paceOf = (
       ? lately
       : throughput + share * (slopeOf(samples, end, 90_000) ?? arrivals - throughput)
   const average = usual + (1000 * count) / Math.max(end - since, 1)
-  const over = present <= usual + 0.35 * (average - usual)
+  // It has ended, where at that pace far more would wait by now, late as the counts are.
+  const ended = lately >= 1.5 * usual && end - since > 1.5 * mostLate && pilesFor < 0.7 * (end - since - mostLate)
+  const over = ended || present <= usual + 0.35 * (average - usual)
   // What nobody can receive is no burst: it waits for another reason.
   const plain = count >= 0.2 * usual * ((end - since) / 1000)
   const excess = plain && (over || sudden) ? count * (1 - unreceived) : 0
@@ -279,7 +281,7 @@ export const paceOf = (
   return {
     visible,
     growth,
-    arrivals,
+    arrivals: burst && over ? Math.min(arrivals, Math.max(1.1 * usual, present)) : arrivals,
     sustained: burst ? Math.min(arrivals, 1.1 * usual) : arrivals,
     usualArrivals: usual,
     excess: burst ? excess : 0,
