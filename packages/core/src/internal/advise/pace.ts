@@ -272,7 +272,8 @@ export const paceOf = (
       : throughput + share * (slopeOf(samples, end, 90_000) ?? arrivals - throughput)
   const average = usual + (1000 * count) / Math.max(end - since, 1)
   // It has ended, where at that pace far more would wait by now, late as the counts are.
-  const ended = lately >= 1.5 * usual && end - since > 1.5 * mostLate && pilesFor < 0.7 * (end - since - mostLate)
+  const ended =
+    lately >= 1.5 * usual && end - since > 1.5 * mostLate && !blocked && pilesFor < 0.6 * (end - since - mostLate)
   const over = ended || present <= usual + 0.35 * (average - usual)
   // What nobody can receive is no burst: it waits for another reason.
   const plain = count >= 0.2 * usual * ((end - since) / 1000)
