@@ -125,8 +125,8 @@ export const make = <E, Q>(
       queue: measured,
       runFork,
       now,
-      onMessages: (messages) => {
-        const deliveries = arrivals.take(messages)
+      onMessages: (messages, heldSince) => {
+        const deliveries = arrivals.take(messages, heldSince)
         failures.received()
         watchdog.start()
         return deliveries

@@ -30,7 +30,8 @@ export class Arrivals {
     this.#host = host
   }
 
-  take(messages: ReadonlyArray<LeaseQueue.Message>): Array<Delivery.Delivery<string>> {
+  /** `heldSince`: the answer may have come at any time from then on. */
+  take(messages: ReadonlyArray<LeaseQueue.Message>, heldSince: number | undefined): Array<Delivery.Delivery<string>> {
     const { clock, metrics, observer, onGone, reports, source, table } = this.#host
     const { leaseMillis } = source.queue
     const answeredAt = clock.exactly()
@@ -38,7 +39,10 @@ export class Arrivals {
     const deliveries: Array<Delivery.Delivery<string>> = []
     for (const message of messages) {
       // Its lease is counted from here. A clock that was set back meanwhile makes it no younger than its answer.
-      const leasedAt = answeredAt - Math.max(0, onTheWall - (message.leasedAt ?? onTheWall))
+      const leasedAt =
+        message.leasedAt === undefined
+          ? (heldSince ?? answeredAt)
+          : answeredAt - Math.max(0, onTheWall - message.leasedAt)
       if (leasedAt + leaseMillis <= answeredAt) {
         // The process was suspended, or its event loop blocked, while the answer lay in its socket: somebody else may have
         // the message. It is lost before it is in flight, and nothing is asked of the queue by its old lease.
