@@ -129,6 +129,7 @@ const telling: Readonly<
       ["slots", slots]
     ]
   ],
+  NoisyTenant: ["Groups in flight", [["groups", ({ interval }) => interval.groupsInFlight]]],
   StuckGroup: ["The oldest in flight, seconds", [["age", ({ interval }) => (interval.oldestInFlight ?? 0) / 1000]]],
   InFlightWindowFull: [
     "In flight in the queue, and here",

@@ -38,6 +38,7 @@ export type {
   InFlightWindowFull,
   IntakeTooSmall,
   Lag,
+  NoisyTenant,
   Paused,
   ProducerBurst,
   RateLimited,

@@ -105,7 +105,10 @@ export interface Figures {
   readonly failures: Readonly<Record<string, number>>
   /** The latest failures, the newest last, at most 100. */
   readonly recentFailures: ReadonlyArray<Failure>
-  /** The groups that have most in flight, and those with the oldest heads, at most 20; `groupsInFlight` counts all. */
+  /**
+   * The groups that have most in flight, those with the oldest heads, and those that take most of the handlers' time, at most
+   * 30; `groupsInFlight` counts all. Of standard queues too, where groups are what fair queues go by.
+   */
   readonly groups: ReadonlyArray<Group>
   readonly groupsInFlight: number
   /** The connections of the client behind the queue, where it tells. */
@@ -173,6 +176,8 @@ export interface Group {
   readonly inFlight: number
   /** Its part of the last 1,000 messages received that had a group. */
   readonly share: number
+  /** Its part of the time of all handlers, of the last minute or two: what it has at least. */
+  readonly time: number
   readonly head: {
     readonly messageId: string
     readonly receivedAt: number

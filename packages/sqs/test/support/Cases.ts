@@ -90,7 +90,10 @@ export const causes = {
   ProducerBurst: { ...sound, arrivals: (at) => (at >= 125 && at < 145 ? 150 : 20), slots: 8 },
   Paused: { ...sound, meanwhile: (consumer) => Effect.zipRight(Effect.sleep("100 seconds"), consumer.pause) },
   CircuitOpen: { ...sound, circuit: true, fails: ({ at }) => at > 70 }
-} satisfies Readonly<Record<Diagnosis.Cause, Case>>
+} satisfies Readonly<Record<CauseOfLag, Case>>
+
+/** `NoisyTenant` says who, beside what is short: it is tested with shares. */
+export type CauseOfLag = Exclude<Diagnosis.Cause, "NoisyTenant">
 
 export const healthy = {
   idle: { ...sound, arrivals: steady(0.2) },

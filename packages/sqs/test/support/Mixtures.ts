@@ -1,7 +1,7 @@
 /** Two or three causes at once, each with a strength drawn by the seed. */
 import type { Diagnosis } from "@millrace/core"
 import { Effect, Random } from "effect"
-import { pool } from "./Cases.js"
+import { type CauseOfLag, pool } from "./Cases.js"
 import type { Case, Run } from "./Ward.js"
 
 type Draw = (from: number, to: number) => number
@@ -67,7 +67,7 @@ const consuming =
   (scenario) => ({ ...scenario, consumer: { ...scenario.consumer, ...consumer } })
 
 /** Each so strong that it alone makes the consumer fall behind. */
-const injections: Readonly<Record<Diagnosis.Cause, (sound: Sound, draw: Draw) => Change>> = {
+const injections: Readonly<Record<CauseOfLag, (sound: Sound, draw: Draw) => Change>> = {
   TooFewSlots: ({ busy, slots }, draw) => scaled((busy * draw(0.4, 0.85)) / slots, 1),
   CpuBound: ({ busy }, draw) => {
     const most = busy * draw(0.4, 0.85)
@@ -214,8 +214,8 @@ const sound = (draw: Draw, fifo: boolean): Sound => {
 export const mixture = (seed: number, count: number): Mixture => {
   const random = Random.make(`mixture ${seed}`)
   const draw: Draw = (from, to) => from + (to - from) * Effect.runSync(random.next)
-  const all = Object.keys(injections) as Array<Diagnosis.Cause>
-  const chosen: Array<Diagnosis.Cause> = []
+  const all = Object.keys(injections) as Array<CauseOfLag>
+  const chosen: Array<CauseOfLag> = []
   while (chosen.length < count) {
     const [cause] = all.splice(Math.floor(draw(0, all.length)), 1)
     if (cause === undefined) break

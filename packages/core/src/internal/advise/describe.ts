@@ -8,9 +8,10 @@ import { intake } from "./findings/intake.js"
 import { order } from "./findings/order.js"
 import { queue } from "./findings/queue.js"
 import { slots } from "./findings/slots.js"
+import { tenants } from "./findings/tenants.js"
 import type { Lag } from "./lag.js"
 
-const families: Describing<Cause> = { ...slots, ...queue, ...intake, ...failures, ...order, ...arrivals }
+const families: Describing<Cause> = { ...slots, ...queue, ...intake, ...failures, ...order, ...tenants, ...arrivals }
 
 const severity = (score: number): Severity => (score >= 0.5 ? "high" : score >= 0.2 ? "medium" : "low")
 
@@ -28,6 +29,7 @@ const pages: Readonly<Record<Cause, string>> = {
   Retries: "retries",
   HotGroup: "hot-group",
   StuckGroup: "stuck-group",
+  NoisyTenant: "noisy-tenant",
   InFlightWindowFull: "in-flight-limit",
   ProducerBurst: "producer-burst",
   Paused: "paused",

@@ -162,6 +162,20 @@ export type HotGroup = Found<
   }
 >
 
+/** One tenant has most of the slots' time on a queue whose messages have no order, and the others wait behind it. */
+export type NoisyTenant = Found<
+  "NoisyTenant",
+  {
+    readonly group: string
+    /** Its part of the slots' time, and of what was received of late: of what waits, as far as that comes in turn. */
+    readonly time: number
+    readonly share: number
+    /** Groups in flight, and how many messages of this one are. */
+    readonly groups: number
+    readonly inFlight: number
+  }
+>
+
 /** The head of a group does not get done, here or with another consumer, and all behind it waits. */
 export type StuckGroup = Found<
   "StuckGroup",
@@ -218,6 +232,7 @@ export type Finding =
   | Retries
   | HotGroup
   | StuckGroup
+  | NoisyTenant
   | InFlightWindowFull
   | ProducerBurst
   | Paused

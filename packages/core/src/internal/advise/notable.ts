@@ -12,6 +12,7 @@ import {
 import type { Cause } from "./finding.js"
 import type { Lag } from "./lag.js"
 import { clamp, ramp } from "./readings.js"
+import { noisiest } from "./tenants.js"
 
 /** Which part of a cause a full event loop explains as well: all that waits for it. */
 export const explainedByCpu = (cause: Cause, { callTime, load }: Lag): number =>
@@ -70,6 +71,8 @@ export const notableCauses = (
   if (now.paused && waits) note("Paused", 1)
   if (waits && shut) note("CircuitOpen", 1)
   if (lag.stuck.length > 0 && !shut) note("StuckGroup", waits ? 0.5 : 0.1)
+  const tenant = noisiest(now)
+  if (tenant !== undefined && (behind || lag.material)) note("NoisyTenant", 0.3 * tenant.time)
   note("InFlightWindowFull", 0.5 * windowFull(lag))
   if (lag.material) note("ConnectionsExhausted", 0.3 * connectionsFull(lag.recent))
   // What is sure though something else weighs more.

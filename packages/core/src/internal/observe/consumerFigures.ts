@@ -27,7 +27,7 @@ export interface Host {
   readonly observer: Observer
 }
 
-/** Groups in the figures by size, and as many by the age of their heads. */
+/** Groups in the figures by size, as many by the age of their heads, and by the time that their handlers take. */
 const mostGroups = 10
 
 export const consumerStats = ({ intake, metrics, table }: Host): Figures.Stats => ({
@@ -93,20 +93,41 @@ const figures = (host: Host, now: number): Omit<Figures.Figures, "connections"> 
     byRunning: observer.byRunning,
     failures: Object.fromEntries(observer.failures),
     recentFailures: observer.recentFailures.items,
-    groups: queue.limits.ordered ? groups(table, observer.shares) : [],
-    groupsInFlight: queue.limits.ordered ? table.lanes.size : 0
+    ...groups(queue.limits.ordered ? table.lanes : byGroup(table), observer)
   }
 }
 
-const groups = (table: InFlightTable, shares: ReadonlyMap<string, number>): ReadonlyArray<Figures.Group> => {
-  const most = largest(table.lanes, mostGroups, ({ members }) => members.size)
-  const oldest = largest(table.lanes, mostGroups, ({ members }) => -(headOf(members)?.receivedAt ?? 0))
-  return [...new Set([...most, ...oldest])].map(({ members, name: group }): Figures.Group => {
+interface Members {
+  readonly name: string
+  readonly members: ReadonlySet<InFlight>
+}
+
+/** Of a standard queue: read now and then, and so not kept. */
+const byGroup = (table: InFlightTable): ReadonlyArray<Members> => {
+  const all = new Map<string, Set<InFlight>>()
+  for (const delivery of table) {
+    const { group } = delivery.message
+    if (group === undefined) continue
+    const members = all.get(group)
+    if (members === undefined) all.set(group, new Set([delivery]))
+    else members.add(delivery)
+  }
+  return [...all].map(([name, members]) => ({ name, members }))
+}
+
+const groups = (lanes: Iterable<Members>, observer: Observer): Pick<Figures.Figures, "groups" | "groupsInFlight"> => {
+  const all = [...lanes]
+  const { byGroup: times, shares } = observer
+  const most = largest(all, mostGroups, ({ members }) => members.size)
+  const oldest = largest(all, mostGroups, ({ members }) => -(headOf(members)?.receivedAt ?? 0))
+  const busiest = largest(all, mostGroups, ({ name }) => times.of(name).atLeast)
+  const listed = [...new Set([...most, ...oldest, ...busiest])].map(({ members, name: group }): Figures.Group => {
     const head = headOf(members)
     return {
       group,
       inFlight: members.size,
       share: shares.get(group) ?? 0,
+      time: times.of(group).atLeast,
       head: {
         messageId: head?.message.id ?? "",
         receivedAt: head?.receivedAt ?? 0,
@@ -115,6 +136,7 @@ const groups = (table: InFlightTable, shares: ReadonlyMap<string, number>): Read
       }
     }
   })
+  return { groups: listed, groupsInFlight: all.length }
 }
 
 const headOf = (members: Iterable<InFlight>): InFlight | undefined => {

@@ -3,6 +3,7 @@ import * as Exit from "effect/Exit"
 import type * as Figures from "../../Figures.js"
 import * as Histogram from "../../Histogram.js"
 import type * as LeaseQueue from "../../LeaseQueue.js"
+import { SpaceSaving } from "../data/spaceSaving.js"
 
 /** Counts times by bucket. */
 export class Recorder {
@@ -172,6 +173,9 @@ export class Observer {
     this.failures.set(kind, (this.failures.get(kind) ?? 0) + 1)
     this.recentFailures.add({ ...failure, error })
   }
+
+  /** The handlers' time of late, by group: of however many, those that have most. */
+  readonly byGroup = new SpaceSaving(100, 60_000)
 
   received(group: string | undefined): void {
     if (group !== undefined) this.#groups.add(group)

@@ -41,6 +41,8 @@ export class Reports implements Source.Reports<InFlight> {
     metrics.handlerSeconds(millis / 1000)
     handlerMillis.add(millis)
     observer.ran(millis, delivery.startedWith, succeeded)
+    const { group } = delivery.message
+    if (group !== undefined) observer.byGroup.add(group, Math.max(1, millis), clock.latest)
   }
 
   failed(delivery: InFlight, failure: unknown): void {
