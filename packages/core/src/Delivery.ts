@@ -55,6 +55,13 @@ export class DecodeError extends Data.TaggedError("DecodeError")<{
   readonly message: string
 }> {}
 
+/** The message was sent longer ago than `Pipeline.maxAge` allows. */
+export class Stale extends Data.TaggedError("Stale")<{
+  readonly messageId: string
+  readonly age: Duration.Duration
+  readonly message: string
+}> {}
+
 /** A handler died of a defect: a throw or `Effect.die`, which its type does not speak of. */
 export class HandlerDefect extends Data.TaggedError("HandlerDefect")<{
   readonly messageId: string

@@ -5,6 +5,7 @@
  * A stage that runs or holds a delivery claims it first, and answers for it: when the stage ends early, what it claimed
  * and has not passed on is released.
  */
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
@@ -13,10 +14,19 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as Channel from "./Channel.js"
 import * as Circuit from "./Circuit.js"
-import { type DecodeError, type Delivery, inFlight, map as mapDelivery, withBody } from "./Delivery.js"
+import {
+  type DecodeError,
+  type Delivery,
+  type HandlerTimeout,
+  inFlight,
+  map as mapDelivery,
+  Stale,
+  withBody
+} from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
-import { saysYes } from "./internal/foreign/answer.js"
+import { effectOf, saysYes } from "./internal/foreign/answer.js"
 import { decodeStage } from "./internal/handOver/decodeStage.js"
 import { mergeStage } from "./internal/handOver/merge.js"
 import { onLoop } from "./internal/observe/loopTime.js"
@@ -27,8 +37,10 @@ import { type Batch, batchStage } from "./internal/run/batchStage.js"
 import { mapEffectStage } from "./internal/run/mapEffectStage.js"
 import { processBatchesStage } from "./internal/run/processBatchesStage.js"
 import { processStage } from "./internal/run/processStage.js"
+import { routing } from "./internal/run/routing.js"
 import { sharedStage } from "./internal/run/sharedStage.js"
 import { OwnSlots, type Slots } from "./internal/run/slots.js"
+import type * as Message from "./Message.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import * as Settlement from "./Settlement.js"
 import * as Share from "./Share.js"
@@ -68,6 +80,18 @@ export const decodeJson = <B, I, R>(schema: Schema.Schema<B, I, R>) => {
       return decodeParsed(parsed, options)
     })
 }
+
+/**
+ * Reads the messages of a channel, each as its name and body: `{ _tag: "OrderPlaced", body }`. What is of a type or version
+ * that the channel does not have flows on as a failed delivery with `UnknownMessage`, what does not fit its Schema with
+ * `DecodeError`. `route` reads them by itself.
+ */
+export const decodeChannel =
+  <M extends Message.Any>(channel: Channel.Channel<M>) =>
+  <E, EX, RX>(
+    self: Deliveries<string, E, EX, RX>
+  ): Deliveries<Message.ValueOf<M>, E | Channel.UnknownMessage | DecodeError, EX, RX> =>
+    decodeStage(self, Channel.reading(channel))
 
 // -------------------------------------------------------------------------------------------------------- transform
 
@@ -137,6 +161,52 @@ export const mapEffect =
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E | E2, EX | InvalidOptions.InvalidOptions, RX | R2> =>
     checked("Pipeline.mapEffect", f, options, concurrencyChecks, 10, undefined, (slots) =>
       mapEffectStage(self, f, slots, options)
+    )
+
+/**
+ * Runs an effect on each body and passes the delivery on as it was, as `mapEffect` does: a failure makes it a failed one.
+ *
+ * Fails with `InvalidOptions` where an option cannot work.
+ */
+export const tap =
+  <A, E2, R2, E = never>(
+    f: (body: A, delivery: Delivery<A, E>) => Effect.Effect<unknown, E2, R2>,
+    options: ConcurrencyOptions<A> = {}
+  ) =>
+  <EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<A, E | E2, EX | InvalidOptions.InvalidOptions, RX | R2> =>
+    checked("Pipeline.tap", f, options, concurrencyChecks, 10, undefined, (slots) =>
+      mapEffectStage(
+        self,
+        (body: A, delivery: Delivery<A, E>) => Effect.as(effectOf(f(body, delivery), "Pipeline.tap"), body),
+        slots,
+        options
+      )
+    )
+
+/**
+ * Makes a delivery whose message was sent longer ago than this a failed one, with `Stale`, which `RetryPolicy.standard`
+ * dead-letters: no later attempt would find it younger. Put it in front of the stage that is to be spared. It looks as the
+ * delivery passes: what waits behind it for a slot, or is held for a retry, grows older. A message whose queue does not say
+ * when it was sent passes.
+ *
+ * Fails with `InvalidOptions` where the age cannot be one.
+ */
+export const maxAge =
+  (age: Duration.DurationInput) =>
+  <A, E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<A, E | Stale, EX | InvalidOptions.InvalidOptions, RX> =>
+    Stream.unwrap(
+      Effect.map(InvalidOptions.duration("maxAge", age, { min: "1 millis" }), (most) => {
+        const limit = Duration.toMillis(most)
+        return Stream.mapEffect(self, (delivery) =>
+          Effect.map(Clock.currentTimeMillis, (now): Delivery<A, E | Stale> => {
+            const { id: messageId, sentAt } = delivery.message
+            if (sentAt === undefined || now - sentAt <= limit || Exit.isFailure(delivery.body)) return delivery
+            const old = Duration.millis(now - sentAt)
+            const message = `message ${messageId} was sent ${Duration.format(old)} ago, and ${Duration.format(most)} is the most`
+            return withBody(delivery, Exit.fail(new Stale({ messageId, age: old, message })))
+          })
+        )
+      })
     )
 
 // ---------------------------------------------------------------------------------------------------------- process
@@ -223,6 +293,107 @@ export const process =
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
     checked("Pipeline.process", handler, options, processChecks, 10, options?.once, (slots, once) =>
       processStage(self, handler, slots, options, once)
+    )
+
+type Running = Effect.Effect<unknown, unknown, unknown>
+
+/** Whose a message is, and what its key may have, among the messages of its type. */
+export interface RouteShare<in A> extends Omit<Share.Options<A>, "key" | "waiting"> {
+  readonly key: (body: A) => string | undefined
+}
+
+/** A handler of one type of messages, with what is for these alone. */
+export interface RouteHandler<A, E, T extends Running> {
+  readonly handler: (body: A, delivery: Delivery<A, E>) => T
+  /** Of these at once, at most, in the slots of the route. Default: as many as there are slots. */
+  readonly concurrency?: number | undefined
+  /**
+   * What happens after its failure: a policy for any failure. One that goes by the failure is a function, and that of the
+   * route's options. Default: as those say.
+   */
+  readonly retry?: RetryPolicy.RetryPolicy<unknown> | undefined
+  /** It is interrupted and has failed with `HandlerTimeout`. Default: no limit. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** As the share of `process`, in the place of `concurrency`. Default: none. */
+  readonly share?: RouteShare<A> | undefined
+}
+
+/** A handler for each message of a channel, by its name. `T` are the effects that they return. */
+export type Routes<M extends Message.Any, E, T extends { readonly [Name in keyof T]: Running }> = {
+  readonly [Name in keyof T]: Name extends M["name"]
+    ?
+        | RouteHandler<Message.Body<Extract<M, { readonly name: Name }>>, E, T[Name]>
+        | RouteHandler<Message.Body<Extract<M, { readonly name: Name }>>, E, T[Name]>["handler"]
+    : never
+}
+
+/** As `process` has them, for all types together; its `retry` is also asked of what no handler has failed with. */
+export interface RouteOptions<E>
+  extends Omit<ProcessOptions<never, never, never>, "sequence" | "share" | "retry" | "circuit" | "timeout"> {
+  readonly sequence?: "auto" | "group" | "none" | undefined
+  readonly retry?:
+    | RetryPolicy.PolicyInput<RetryPolicy.Failure<E | Channel.UnknownMessage | DecodeError>, Delivery<unknown, unknown>>
+    | undefined
+}
+
+const routeOptionChecks: InvalidOptions.Checks<RouteOptions<never>> = {
+  concurrency: InvalidOptions.checkedBelow,
+  sequence: InvalidOptions.oneOf("auto", "group", "none"),
+  ackAhead: InvalidOptions.flag,
+  retry: RetryPolicy.check,
+  holdLimit: InvalidOptions.time(),
+  onFailure: InvalidOptions.oneOf("block", "skip"),
+  span: InvalidOptions.flag
+}
+
+/**
+ * Reads the messages of a channel, runs the handler of each one's type, and settles it as `process` does. A handler that is
+ * missing, or for a message that the channel does not have, does not compile. What is of an unknown type or version is a
+ * failure `UnknownMessage`, which the policy of `options` is asked about.
+ *
+ * Fails with `InvalidOptions` where an option cannot work.
+ *
+ * @example
+ * Pipeline.route(shop, {
+ *   OrderPlaced: fulfil,
+ *   OrderCancelled: { handler: refund, concurrency: 2, timeout: "30 seconds" }
+ * })
+ */
+export const route =
+  <M extends Message.Any, T extends { readonly [Name in M["name"]]: Running }, E = never>(
+    channel: Channel.Channel<M>,
+    handlers: Routes<M, E, T>,
+    options: RouteOptions<NoInfer<E> | Effect.Effect.Error<T[M["name"]]>> = {}
+  ) =>
+  <EX, RX>(
+    self: Deliveries<string, E, EX, RX>
+  ): Stream.Stream<
+    Effect.Effect.Success<T[M["name"]]>,
+    EX | InvalidOptions.InvalidOptions,
+    RX | Effect.Effect.Context<T[M["name"]]>
+  > =>
+    Stream.unwrap(
+      Effect.gen(function* () {
+        yield* InvalidOptions.check("Pipeline.route", options, routeOptionChecks)
+        const table = yield* routing(channel, handlers)
+        // The types of the parts are put together again: each handler is given what its own Schema has read.
+        const handler = table.handler as (
+          value: Message.ValueOf<M>,
+          delivery: Delivery<Message.ValueOf<M>, E | Channel.UnknownMessage | DecodeError>
+        ) => Effect.Effect<
+          Effect.Effect.Success<T[M["name"]]>,
+          Effect.Effect.Error<T[M["name"]]> | HandlerTimeout,
+          Effect.Effect.Context<T[M["name"]]>
+        >
+        const { retry } = options
+        const { concurrency, ...rest } = options
+        return process(handler, {
+          ...rest,
+          ...(concurrency === undefined ? {} : { concurrency }),
+          ...(table.share === undefined ? {} : { share: table.share }),
+          retry: table.retry(retry) as RetryPolicy.PolicyInput<unknown, Delivery<unknown, unknown>>
+        })(decodeChannel(channel)(self))
+      })
     )
 
 /**

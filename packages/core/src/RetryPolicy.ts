@@ -12,7 +12,7 @@ import * as Pipeable from "effect/Pipeable"
 import * as Schedule from "effect/Schedule"
 import * as Struct from "effect/Struct"
 import type { TagOf } from "./Circuit.js"
-import { DecodeError, type Delivery, type HandlerDefect, type HandlerTimeout, inFlight } from "./Delivery.js"
+import { DecodeError, type Delivery, type HandlerDefect, type HandlerTimeout, inFlight, Stale } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { Delays } from "./internal/effect/delays.js"
 import type { QueueFacts } from "./internal/lease/source.js"
@@ -171,7 +171,7 @@ export const orElse: {
 
 // Where there is no place for dead letters it is left, and that is meant: it needs none.
 const poison: RetryPolicy<unknown> = make((failure, delivery) =>
-  failure instanceof DecodeError || failure instanceof KeyReused
+  failure instanceof DecodeError || failure instanceof Stale || failure instanceof KeyReused
     ? deadLetter.decide(failure, delivery)
     : Effect.succeedNone
 )

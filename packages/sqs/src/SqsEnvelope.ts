@@ -4,8 +4,14 @@
  * a `DecodeError`.
  */
 import type { DecodeError, Delivery } from "@millrace/core/Delivery"
+import * as Envelope from "@millrace/core/Envelope"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Pipeline from "@millrace/core/Pipeline"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
+import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 
@@ -157,6 +163,60 @@ export const EventBridgeEvent = <B, I, R>(
  */
 export const eventBridge = <B, I, R>(schema: Schema.Schema<B, I, R>): Stage<EventBridgeEvent<B>, R> =>
   Pipeline.decodeJson(EventBridgeEvent(schema))
+
+/**
+ * Events of EventBridge as the envelope of a channel: the `detail-type` is the message's name, with `.v2` and so on behind it
+ * from the second version on, and the `detail` its data. What it writes is for tests: events reach a queue by a bus.
+ * Throws `InvalidOptions` where an option cannot work.
+ */
+export const detailType = (options: { readonly source: string }): Envelope.Envelope => {
+  const required = InvalidOptions.required(InvalidOptions.text)
+  InvalidOptions.checkOrThrow("SqsEnvelope.detailType", options, { source: required })
+  const { source } = options
+  return {
+    read: (body) =>
+      Either.map(Schema.decodeEither(AnyEvent)(body), ({ detail, detailType }) => ({
+        ...Envelope.parted(detailType),
+        data: () => Either.right(detail)
+      })).pipe(Either.mapLeft(() => "it is no event of EventBridge")),
+    write: ({ data, id, type, version }) =>
+      Effect.map(Effect.zip(Random.nextIntBetween(0, 2 ** 32), Clock.currentTimeMillis), ([random, now]) => ({
+        body: JSON.stringify({
+          version: "0",
+          id: id ?? random.toString(16).padStart(8, "0"),
+          "detail-type": Envelope.joined(type, version),
+          source,
+          account: "000000000000",
+          time: new Date(now).toISOString(),
+          region: "us-east-1",
+          resources: [],
+          detail: data
+        })
+      })),
+    describe: ({ type, version }, data) => ({
+      contentType: "application/json",
+      payload: {
+        type: "object",
+        required: ["id", "detail-type", "source", "detail"],
+        properties: {
+          id: { type: "string" },
+          "detail-type": { const: Envelope.joined(type, version) },
+          source: { type: "string" },
+          time: { type: "string", format: "date-time" },
+          detail: data
+        }
+      }
+    })
+  }
+}
+
+const AnyEvent = Schema.parseJson(
+  Schema.Struct({
+    source: Schema.String,
+    detailType: Schema.propertySignature(Schema.String).pipe(Schema.fromKey("detail-type")),
+    detail: Schema.Unknown
+  })
+)
 
 // ------------------------------------------------------------------------------------------------------------------ S3
 

@@ -2,7 +2,9 @@
  * Sends to an SQS queue: one message as an Effect, a stream into a Sink, or as a stage that goes on with the results.
  * Messages of all senders share calls; what fails is sent again on its own; a full buffer makes senders wait.
  */
-import type * as InvalidOptions from "@millrace/core/InvalidOptions"
+import * as Channel from "@millrace/core/Channel"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
+import type * as CoreMessage from "@millrace/core/Message"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Random from "effect/Random"
@@ -13,7 +15,7 @@ import * as Clock from "./internal/effect/clock.js"
 import { fork } from "./internal/effect/fork.js"
 import type { Receipt } from "./internal/send/entry.js"
 import type { ProducerError } from "./internal/send/errors.js"
-import type { Message } from "./internal/send/message.js"
+import type { Attributes, Message } from "./internal/send/message.js"
 import { check, defaultRetry, type Options } from "./internal/send/options.js"
 import { Outbox } from "./internal/send/outbox.js"
 import { preparing } from "./internal/send/prepare.js"
@@ -94,6 +96,39 @@ export const make = <A = unknown>(
     const uniqueId = () => `${prefix}-${(drawn++).toString(36)}`
     const prepare = preparing(resolved, options, checked.callBytes, uniqueId, forked)
     return new Producer(resolved, outbox, prepare, checked)
+  })
+
+/** As a producer has them, but for what the declarations of the messages say. */
+export interface ChannelOptions extends Omit<Options<never>, "codec" | "group" | "deduplicationId" | "attributes"> {
+  /** Of every message, beside those of the channel's envelope. */
+  readonly attributes?: Attributes | undefined
+}
+
+/**
+ * A producer that takes the messages of a channel and no others: body and attributes are by its envelope, group and
+ * deduplication id by their declarations. A message that does not fit its Schema is rejected as `NotEncodable`.
+ *
+ * Fails as `make` does, and with `InvalidOptions` where the queue is FIFO and a message declares no group.
+ *
+ * @example
+ * const orders = yield* SqsProducer.forChannel("orders", shop)
+ * yield* orders.send(OrderPlaced.of({ order: "42", customer: "7" }))
+ */
+export const forChannel = <M extends CoreMessage.Any>(
+  queue: string | SqsQueue.SqsQueue,
+  channel: Channel.Channel<M>,
+  options: ChannelOptions = {}
+): Effect.Effect<SqsProducer<CoreMessage.ValueOf<M>>, MakeError, SqsClient | Scope.Scope> =>
+  Effect.gen(function* () {
+    const resolved = yield* SqsQueue.resolve(queue)
+    const groupless = channel.messages.filter(({ grouped }) => !grouped).map(({ name }) => name)
+    if (resolved.fifo && groupless.length > 0) {
+      return yield* new InvalidOptions.InvalidOptions({
+        option: "channel",
+        message: `${groupless.join(", ")} of ${channel.name} declares no group, which ${resolved.name} demands, since it is FIFO; give Message.make a \`group\``
+      })
+    }
+    return yield* make<CoreMessage.ValueOf<M>>(resolved, { ...options, codec: { encode: Channel.encode(channel) } })
   })
 
 /** `make(queue, options).through`, with a producer that lives as long as the stream. */

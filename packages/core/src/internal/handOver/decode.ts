@@ -6,6 +6,18 @@ import type * as ParseResult from "effect/ParseResult"
 import type * as SchemaAST from "effect/SchemaAST"
 import { attempt } from "../foreign/attempt.js"
 
+/** A failure of its own, in the place of a `DecodeError`: the body is sound, as far as anybody knows. */
+export class Refusal<out F> {
+  readonly failure: F
+
+  constructor(failure: F) {
+    this.failure = failure
+  }
+}
+
+/** What is wrong with a body: as the Schema says it, or in words that may be logged. */
+export type Problem = ParseResult.ParseIssue | string
+
 /** The longest that a path is, and what was expected there. */
 const longestPath = 100
 const longestWhat = 200

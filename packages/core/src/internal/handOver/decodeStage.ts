@@ -8,23 +8,27 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import type * as Option from "effect/Option"
-import type * as ParseResult from "effect/ParseResult"
 import type { ParseOptions } from "effect/SchemaAST"
 import type * as Stream from "effect/Stream"
 import { DecodeError, type Delivery, inFlight, withBody } from "../../Delivery.js"
+import type * as LeaseQueue from "../../LeaseQueue.js"
 import * as OpenBody from "../../OpenBody.js"
 import * as Reason from "../../Reason.js"
+import { isDone } from "../effect/done.js"
 import { runsLegibly } from "../effect/legible.js"
 import { fromPull, toPull } from "../effect/pull.js"
 import { attempt } from "../foreign/attempt.js"
 import { onLoop } from "../observe/loopTime.js"
 import * as decode from "./decode.js"
 
-/** What is wrong with a body: as the Schema says it, or in words that may be logged. */
-export type Problem = ParseResult.ParseIssue | string
+type Problem<F> = decode.Problem | decode.Refusal<F>
 
 /** Decodes one body. It may throw. */
-export type Decode<A, B, R> = (body: A | string, options: ParseOptions) => Effect.Effect<B, Problem, R>
+export type Decode<A, B, F, R> = (
+  body: A | string,
+  options: ParseOptions,
+  message: LeaseQueue.Message
+) => Effect.Effect<B, Problem<F>, R>
 
 /** In characters: errors are gathered while they are made, and a larger body can have too many. */
 const longestForAllErrors = 65_536
@@ -35,23 +39,20 @@ const firstError: ParseOptions = { errors: "first" }
 /** Who reads the error wants to know all that is wrong, where that is little. */
 const optionsFor = (text: string): ParseOptions => (text.length <= longestForAllErrors ? allErrors : firstError)
 
-// A Schema without effects answers with an Either, and a fiber is not needed.
-const isDone = <A, E, R>(effect: Effect.Effect<A, E, R>): effect is Effect.Effect<A, E, R> & Either.Either<A, E> =>
-  Either.isEither(effect)
-
 /** The error's own words may repeat the body. */
 const thrown = (defect: unknown): string =>
   attempt(() => defect instanceof RangeError && /call stack/i.test(defect.message), false)
     ? "it is nested too deeply"
     : `its Schema threw ${Reason.nameOf(defect) ?? "an error"}`
 
-const problemOf = (cause: Cause.Cause<Problem>): Problem => {
+const problemOf = <F>(cause: Cause.Cause<Problem<F>>): Problem<F> => {
   const failure = Cause.failureOption(cause)
   if (failure._tag === "Some") return failure.value
   return Cause.isInterruptedOnly(cause) ? "its Schema was interrupted" : thrown(Cause.squash(cause))
 }
 
-const decodeError = (delivery: Delivery<unknown, unknown>, problem: Problem) => {
+const failureOf = <F>(delivery: Delivery<unknown, unknown>, problem: Problem<F>): F | DecodeError => {
+  if (problem instanceof decode.Refusal) return problem.failure
   const messageId = delivery.message.id
   const what = typeof problem === "string" ? problem : decode.describe(problem)
   return new DecodeError({ messageId, message: `the body of message ${messageId} does not decode: ${what}` })
@@ -61,30 +62,30 @@ const isEncoded = ({ body, message }: Delivery<unknown, unknown>): boolean =>
   // Only a body as it was received is what its message says how to open.
   message.open !== undefined && Exit.isSuccess(body) && body.value === message.body
 
-class Decoder<A, E, B, EX, R> {
-  readonly #decode: Decode<A, B, R>
+class Decoder<A, E, B, F, EX, R> {
+  readonly #decode: Decode<A, B, F, R>
   readonly #pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>
   #items: ReadonlyArray<Delivery<A, E>> = []
   #next = 0
-  #decoded: Array<Delivery<B, E | DecodeError>> = []
+  #decoded: Array<Delivery<B, E | F | DecodeError>> = []
 
-  constructor(decode: Decode<A, B, R>, pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>) {
+  constructor(decode: Decode<A, B, F, R>, pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>) {
     this.#decode = decode
     this.#pull = pull
   }
 
-  #add(delivery: Delivery<A, E>, result: Either.Either<B, Problem>): void {
+  #add(delivery: Delivery<A, E>, result: Either.Either<B, Problem<F>>): void {
     this.#decoded.push(
-      withBody<B, E | DecodeError>(
+      withBody<B, E | F | DecodeError>(
         delivery,
-        Either.isRight(result) ? Exit.succeed(result.right) : Exit.fail(decodeError(delivery, result.left))
+        Either.isRight(result) ? Exit.succeed(result.right) : Exit.fail(failureOf(delivery, result.left))
       )
     )
     this.#next++
   }
 
   /** The body as the Schema is to see it, and what that makes of it. */
-  #begin(delivery: Delivery<A, E>, body: A): Effect.Effect<B, Problem, R> {
+  #begin(delivery: Delivery<A, E>, body: A): Effect.Effect<B, Problem<F>, R> {
     try {
       const { message } = delivery
       const opened: Either.Either<A | string, string> = isEncoded(delivery)
@@ -92,14 +93,14 @@ class Decoder<A, E, B, EX, R> {
         : Either.right(body)
       if (Either.isLeft(opened)) return Either.left(opened.left)
       const text = typeof opened.right === "string" ? opened.right : message.body
-      return this.#decode(opened.right, optionsFor(text))
+      return this.#decode(opened.right, optionsFor(text), message)
     } catch (defect) {
       return Either.left(thrown(defect))
     }
   }
 
   /** Decodes what is at hand; what was decoded goes on before the stage waits for room, since room is made downstream. */
-  readonly #step: Effect.Effect<Chunk.Chunk<Delivery<B, E | DecodeError>>, never, R> = Effect.suspend(() => {
+  readonly #step: Effect.Effect<Chunk.Chunk<Delivery<B, E | F | DecodeError>>, never, R> = Effect.suspend(() => {
     while (this.#next < this.#items.length) {
       const delivery = this.#items[this.#next] as Delivery<A, E>
       if (Exit.isFailure(delivery.body)) {
@@ -133,22 +134,23 @@ class Decoder<A, E, B, EX, R> {
     for (const waiting of this.#items.slice(this.#next)) inFlight(waiting).awaited = false
   })
 
-  readonly pull: Effect.Effect<Chunk.Chunk<Delivery<B, E | DecodeError>>, Option.Option<EX>, R> = Effect.suspend(() =>
-    this.#next < this.#items.length
-      ? this.#step
-      : Effect.flatMap(this.#pull, (chunk) => {
-          this.#items = Chunk.toReadonlyArray(chunk)
-          this.#next = 0
-          return this.#step
-        })
+  readonly pull: Effect.Effect<Chunk.Chunk<Delivery<B, E | F | DecodeError>>, Option.Option<EX>, R> = Effect.suspend(
+    () =>
+      this.#next < this.#items.length
+        ? this.#step
+        : Effect.flatMap(this.#pull, (chunk) => {
+            this.#items = Chunk.toReadonlyArray(chunk)
+            this.#next = 0
+            return this.#step
+          })
   )
 }
 
 /** @internal */
-export const decodeStage = <A, E, EX, RX, B, R>(
+export const decodeStage = <A, E, EX, RX, B, R, F = never>(
   self: Stream.Stream<Delivery<A, E>, EX, RX>,
-  decode: Decode<A, B, R>
-): Stream.Stream<Delivery<B, E | DecodeError>, EX, RX | R> =>
+  decode: Decode<A, B, F, R>
+): Stream.Stream<Delivery<B, E | F | DecodeError>, EX, RX | R> =>
   fromPull(
     Effect.gen(function* () {
       const pull = yield* toPull(self)

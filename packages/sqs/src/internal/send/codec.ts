@@ -8,6 +8,10 @@ export interface Encoded {
   readonly body: string
   /** Attributes that say how to read the body. */
   readonly attributes?: Attributes | undefined
+  /** Of a message that does not say itself; goes before the producer's options. */
+  readonly group?: string | undefined
+  /** The same; on FIFO queues. */
+  readonly deduplicationId?: string | undefined
 }
 
 /**

@@ -81,9 +81,11 @@ export const preparing = <A>(
   }
 
   // The body that SQS sees says nothing of the content where it is encoded or a pointer.
-  const deduplicationIdOf = (body: A, fields: MessageFields, text: string, sent: string): string | undefined => {
+  const deduplicationIdOf = (body: A, fields: MessageFields, encoded: Encoded, sent: string): string | undefined => {
     if (fields.deduplicationId !== undefined || !queue.fifo) return fields.deduplicationId
+    if (encoded.deduplicationId !== undefined) return encoded.deduplicationId
     if (typeof deduplication === "function") return deduplication(body)
+    const text = encoded.body
     if (contentBased && text === sent) return undefined
     return contentBased || deduplication === "content" ? createHash("sha256").update(text).digest("hex") : uniqueId()
   }
@@ -149,7 +151,7 @@ export const preparing = <A>(
         `it has ${size} bytes, body and attributes together, and ${maxCallBytes} is the most; a \`claimCheck\` keeps such bodies in S3`
       )
     }
-    const group = fields.group ?? (typeof groupOf === "function" ? groupOf(body) : groupOf)
+    const group = fields.group ?? encoded.group ?? (typeof groupOf === "function" ? groupOf(body) : groupOf)
     if (group !== undefined) {
       const problem = problemOfToken("its group", group)
       if (problem !== undefined) return reject("Invalid", problem)
@@ -159,7 +161,7 @@ export const preparing = <A>(
         "it has no group, which a FIFO queue demands; give the message or the producer a `group`"
       )
     }
-    const deduplicationId = deduplicationIdOf(body, fields, encoded.body, text)
+    const deduplicationId = deduplicationIdOf(body, fields, encoded, text)
     if (deduplicationId !== undefined) {
       if (!queue.fifo) return reject("Invalid", "a standard queue takes no deduplication id; leave it out")
       const problem = problemOfToken("its deduplication id", deduplicationId)
