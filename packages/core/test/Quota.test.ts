@@ -108,7 +108,7 @@ describe("Quota", () => {
         assert.deepStrictEqual(
           said.map(({ level, text }) => `${level} ${text}`),
           [
-            "WARN the limiter of the quota api cannot be reached, and nothing is received until it answers: connect ECONNREFUSED",
+            "WARN the limiter of the quota api cannot be reached, and nothing is received until it answers: Unplugged: connect ECONNREFUSED",
             "INFO the limiter of the quota api is reached again"
           ]
         )
@@ -157,7 +157,7 @@ describe("Quota", () => {
           Exit.mapError(exit, (error) => [error._tag, error.message]),
           Exit.fail([
             "QuotaUnreachable",
-            "the limiter of the quota api cannot be reached, and the stream ends: connect ECONNREFUSED"
+            "the limiter of the quota api cannot be reached, and the stream ends: Unplugged: connect ECONNREFUSED"
           ])
         )
         assert.isAtMost(Duration.toMillis(took), 4000)

@@ -21,7 +21,8 @@ interface Town {
   readonly share: Share.Options<unknown> | undefined
 }
 
-const lasts = 60
+/** In seconds: two bursts of the longest. */
+const lasts = (noise: Town["noisy"]) => (noise === 30 ? 60 : 30)
 
 const exponential = (mean: number) => Effect.map(Random.next, (x) => -Math.log(1 - x) * mean)
 
@@ -65,7 +66,7 @@ const visit = ({ noisy: noise, share }: Town) =>
     } else if (noise !== "none") {
       yield* send("noisy", noise * noisy).pipe(Effect.repeat(Schedule.spaced(noise * 1000)), Effect.fork)
     }
-    yield* Effect.sleep(lasts * 1000)
+    yield* Effect.sleep(lasts(noise) * 1000)
     waits.sort((a, b) => a - b)
     receives.sort((a, b) => a - b)
     const at = (all: ReadonlyArray<number>, part: number) => all[Math.floor(all.length * part)] ?? 0
