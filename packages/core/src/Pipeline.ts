@@ -34,6 +34,7 @@ import type { Guard } from "./internal/once/protection.js"
 import type { Once } from "./internal/once/terms.js"
 import { weighted } from "./internal/receive/turns.js"
 import { type Batch, batchStage } from "./internal/run/batchStage.js"
+import { keyed } from "./internal/run/keys.js"
 import { mapEffectStage } from "./internal/run/mapEffectStage.js"
 import { processBatchesStage } from "./internal/run/processBatchesStage.js"
 import { processStage } from "./internal/run/processStage.js"
@@ -127,7 +128,8 @@ export interface ConcurrencyOptions<in A> {
    * - `"auto"` (the default): the groups of an ordered queue; nothing on a standard one, where group ids only share
    *   fairly.
    * - `"group"`: groups, on standard queues too.
-   * - a function of the body: messages of equal keys. Their order holds within this process, until a redelivery.
+   * - a function of the body: messages of equal keys. Their order holds within this process, until a redelivery. A body has
+   *   none by `undefined`; a message on which it throws, or answers with no text, is a failed one.
    * - `"none"`: nothing, not even on an ordered queue.
    */
   readonly sequence?: "auto" | "group" | "none" | ((body: A) => string | undefined) | undefined
@@ -160,7 +162,7 @@ export const mapEffect =
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E | E2, EX | InvalidOptions.InvalidOptions, RX | R2> =>
     checked("Pipeline.mapEffect", f, options, concurrencyChecks, 10, undefined, (slots) =>
-      mapEffectStage(self, f, slots, options)
+      mapEffectStage(keyed(self, options), f, slots, options)
     )
 
 /**
@@ -292,7 +294,7 @@ export const process =
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
     checked("Pipeline.process", handler, options, processChecks, 10, options?.once, (slots, once) =>
-      processStage(self, handler, slots, options, once)
+      processStage(keyed(self, options), handler, slots, options, once)
     )
 
 type Running = Effect.Effect<unknown, unknown, unknown>
@@ -534,7 +536,8 @@ export const processBatches =
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
     checked("Pipeline.processBatches", handler, options, batchesChecks, 1, options?.once, (slots, once) => {
-      const shared = options.share === undefined ? self : sharedStage(self, options.share, options)
+      const known = keyed(self, options)
+      const shared = options.share === undefined ? known : sharedStage(known, options.share, options)
       const batches = batch(InvalidOptions.only<BatchOptions>(batchChecks, options))(shared)
       return processBatchesStage<A, E, B, O, E | EI | E2 | EO, R2 | RO, EX | InvalidOptions.InvalidOptions, RX>(
         batches,

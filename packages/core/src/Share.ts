@@ -16,7 +16,8 @@ export interface Options<in A> {
    * Whose message it is.
    *
    * - `"group"` (the default): its group, which is what Amazon SQS's fair queues go by on standard queues.
-   * - a function of the body. What has no key (`undefined`, or it throws), or no group, shares with nobody.
+   * - a function of the body. What has no key (`undefined`), or no group, shares with nobody; a message on which it throws,
+   *   or answers with no text, is a failed one.
    */
   readonly key?: "group" | ((body: A) => string | undefined) | undefined
   /** Handlers at once for each key; of `processBatches` messages in batches. From 1. Default: as many as there are slots. */

@@ -167,14 +167,51 @@ describe("an error that bites", () => {
 
 describe("what the user gives to a stage", () => {
   it(
-    "a key that throws, or is no text, puts its message in no lane",
+    "a key that throws, or is none, is its message's failure, which says what to write",
     simulated(
       Effect.gen(function* () {
-        for (const key of [throws, ...Object.values(biting).map((value) => () => value as string)]) {
+        const { null: _, undefined: __, ...nonsense } = biting
+        const keys: ReadonlyArray<readonly [answer: () => unknown, says: RegExp]> = [
+          [throws, /threw it bites; answer with a text/],
+          [async () => "k", /answered with a promise and no key: answer with a text/],
+          [() => Promise.reject(new Error("unhandled")), /answered with a promise and no key/],
+          [() => ({ id: 1 }), /answered with an object and no key/],
+          [() => true, /answered with a boolean and no key/],
+          ...Object.values(nonsense).map((value) => [() => value, /^HandlerDefect: .*the function given as/] as const)
+        ]
+        for (const [answer, says] of keys) {
+          const key = (body: string) => (body === "poison" ? (answer() as string) : "k")
+          const wheres: ReadonlyArray<(deliveries: Deliveries) => Stream.Stream<unknown, unknown>> = [
+            Pipeline.process(() => Effect.void, { sequence: key, retry: RetryPolicy.deadLetter }),
+            Pipeline.process(() => Effect.void, { share: { key }, retry: RetryPolicy.deadLetter }),
+            Pipeline.processBatches(() => Effect.void, { max: 2, sequence: key, retry: RetryPolicy.deadLetter }),
+            Pipeline.processBatches(() => Effect.void, { max: 2, share: { key }, retry: RetryPolicy.deadLetter }),
+            (deliveries) =>
+              deliveries.pipe(
+                Pipeline.mapEffect(() => Effect.void, { sequence: key }),
+                Pipeline.settle({ retry: RetryPolicy.deadLetter })
+              )
+          ]
+          for (const where of wheres) {
+            const { letter } = yield* onlyOneFails(["a", "poison", "b"], where)
+            assert.match(letter?.reason ?? "", says)
+          }
+        }
+      }),
+      { seeds: 1, maxElapsed: "30 days" }
+    )
+  )
+
+  it(
+    "a body that has no key has no lane",
+    simulated(
+      Effect.gen(function* () {
+        for (const none of [null, undefined]) {
           const memory = yield* MemoryQueue.make()
           yield* memory.send(["a", "b"])
           const fiber = yield* Consumer.stream(memory).pipe(
-            Pipeline.process(() => Effect.void, { sequence: (body) => (body === "a" ? key() : "k") }),
+            // As plain JavaScript answers.
+            Pipeline.process(() => Effect.void, { sequence: (body) => (body === "a" ? (none as undefined) : "k") }),
             Stream.runDrain,
             Effect.fork
           )

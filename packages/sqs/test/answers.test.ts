@@ -13,6 +13,7 @@ import {
   Fiber,
   Layer,
   Logger,
+  Redacted,
   Runtime,
   TestClock,
   TestServices
@@ -117,6 +118,108 @@ describe.each(Object.entries(clients))("answers that are not SQS's: %s", (name, 
         const slower = yield* Effect.flip(sqs.receiveMessage({ QueueUrl }))
         assert.strictEqual(SqsError.kind(slower), "throttled")
       }).pipe(Effect.provide(layer(server.url)))
+    })
+  )
+})
+
+describe.each(Object.entries(clients))("what an answer says: %s", (name, layer) => {
+  const answered = <A>(body: unknown, call: (sqs: SqsClient.Service) => Effect.Effect<A, SqsError.SqsError>) =>
+    Effect.gen(function* () {
+      const server = yield* FakeServer.make(() => ({ body }))
+      return yield* Effect.flatMap(SqsClient.SqsClient, call).pipe(Effect.provide(layer(server.url)))
+    })
+
+  it.scopedLive("a send's that names no message is doubtful, and says so", () =>
+    Effect.gen(function* () {
+      const sends: ReadonlyArray<readonly [call: string, body: unknown]> = [
+        ["sendMessage", {}],
+        ["sendMessage", { MD5OfMessageBody: "0cc175b9c0f1b6a831c399e269772661" }],
+        ["sendMessageBatch", { Successful: [{ Id: "0", MD5OfMessageBody: "0cc175b9c0f1b6a831c399e269772661" }] }]
+      ]
+      // The SDK looks at the body's checksum first.
+      const says =
+        name === "layer"
+          ? /it has no MessageId, and the message may have been sent\./
+          : /has no MessageId, and the message may have been sent\.|InvalidChecksumError.*took effect is not known/
+      for (const [call, body] of sends) {
+        const error = yield* Effect.flip(answered(body, calls[call] ?? (() => Effect.void)))
+        assert.match(error.message, says)
+        assert.deepStrictEqual([error._tag, SqsError.kind(error)], ["TransportError", "transient"])
+      }
+    })
+  )
+
+  it.scopedLive("a queue's URL is one of http or https: no call goes anywhere else", () =>
+    Effect.gen(function* () {
+      const lookUps: ReadonlyArray<(sqs: SqsClient.Service) => Effect.Effect<string, SqsError.SqsError>> = [
+        (sqs) => sqs.getQueueUrl({ QueueName: "orders" }),
+        (sqs) => sqs.createQueue({ QueueName: "orders" })
+      ]
+      for (const lookUp of lookUps) {
+        for (const given of ["javascript:alert(1)", "file:///etc/passwd", "/000000000000/orders", "orders"]) {
+          const error = yield* Effect.flip(answered({ QueueUrl: given }, lookUp))
+          assert.match(error.message, /its QueueUrl is no URL of http or https/)
+          assert.strictEqual(SqsError.kind(error), "transient")
+        }
+        assert.strictEqual(yield* answered({ QueueUrl }, lookUp), QueueUrl)
+      }
+    })
+  )
+})
+
+describe("tags and attributes", () => {
+  it.scopedLive("are kept by any name", () =>
+    Effect.gen(function* () {
+      const server = yield* FakeServer.make(({ operation }) => ({
+        body: operation === "ListQueueTags" ? '{"Tags":{"__proto__":"a","b":"c"}}' : '{"Attributes":{"__proto__":"a"}}'
+      }))
+      yield* Effect.gen(function* () {
+        const sqs = yield* SqsClient.SqsClient
+        assert.deepStrictEqual(Object.entries(yield* sqs.listQueueTags({ QueueUrl })), [
+          ["__proto__", "a"],
+          ["b", "c"]
+        ])
+        const attributes = yield* sqs.getQueueAttributes({ QueueUrl, AttributeNames: ["All"] })
+        assert.deepStrictEqual(Object.entries(attributes), [["__proto__", "a"]])
+      }).pipe(Effect.provide(FakeServer.layer(server.url)))
+    })
+  )
+})
+
+describe("credentials with a line break, as a file or a store of secrets adds one", () => {
+  const broken = {
+    accessKeyId: { ...keys, accessKeyId: "test\n" },
+    secretAccessKey: { ...keys, secretAccessKey: "test\n" },
+    sessionToken: { ...keys, sessionToken: "test\n" }
+  }
+
+  it.scopedLive("are refused before anything is sent, and by what is wrong", () =>
+    Effect.gen(function* () {
+      const server = yield* FakeServer.make(() => ({ body: {} }))
+      const refusal = (layer: Layer.Layer<SqsClient.SqsClient, unknown>) =>
+        Effect.flatMap(SqsClient.SqsClient, (sqs) => sqs.purgeQueue({ QueueUrl })).pipe(
+          Effect.flip,
+          Effect.provide(layer)
+        )
+      for (const [name, { accessKeyId, secretAccessKey, ...rest }] of Object.entries(broken)) {
+        const credentials = {
+          accessKeyId,
+          secretAccessKey: Redacted.make(secretAccessKey),
+          ...("sessionToken" in rest && { sessionToken: Redacted.make(rest.sessionToken) })
+        }
+        const ours = yield* refusal(SqsClient.layer({ ...FakeServer.options(server.url), credentials }))
+        assert.strictEqual(ours._tag, "InvalidCredentials")
+        assert.match(ours.message, new RegExp(`${name} has a character.*a line break`))
+        assert.notInclude(ours.message, "test")
+      }
+      for (const credentials of [broken.accessKeyId, broken.sessionToken]) {
+        const theirs = yield* refusal(
+          SqsClient.layerFrom(new SQSClient({ region: "us-east-1", endpoint: server.url, maxAttempts: 1, credentials }))
+        )
+        assert.strictEqual(theirs._tag, "InvalidCredentials")
+        assert.match(theirs.message, /a line break/)
+      }
+      assert.strictEqual(server.calls.length, 0)
     })
   )
 })

@@ -55,6 +55,14 @@ export const policyOf = <F, D>(policy: PolicyInput<F, D>, failure: F, delivery: 
 const isPolicy = <F>(answer: unknown): answer is RetryPolicy<F> =>
   typeof answer === "object" && answer !== null && "decide" in answer && typeof answer.decide === "function"
 
+/** What a function of the body answered with in place of a key. */
+export const noKey = (answer: unknown, option: string): Error => {
+  if (isPromise(answer)) answer.then(undefined, () => {})
+  return new TypeError(
+    `the function given as \`${option}\` answered with ${isPromise(answer) ? "a promise" : kindOf(answer)} and no key: answer with a text, or with undefined for a body that has none; find what is asynchronous in \`Pipeline.mapEffect\` first`
+  )
+}
+
 /** Whether a predicate said yes. What is neither true nor false says nothing: taken for "no", its message would be deleted. */
 export const saysYes = (answer: unknown, stage: string): boolean => {
   if (typeof answer === "boolean") return answer

@@ -1,7 +1,7 @@
 /** Which deliveries wait for which. */
 import * as Exit from "effect/Exit"
 import { type Delivery, inFlight } from "../../Delivery.js"
-import { attempt } from "../foreign/attempt.js"
+import { keyOf } from "./keys.js"
 import type { LaneRules } from "./lanes.js"
 
 /** As `Pipeline.ConcurrencyOptions` have it. */
@@ -33,9 +33,3 @@ export const laneRules = <A, E>({
       }
 
 const noLanes: ReadonlyArray<string | undefined> = []
-
-// A key that throws, or is no text, is the handler's to find: the message is in no lane.
-export const keyOf = <A>(key: (body: A) => string | undefined, body: A): string | undefined => {
-  const found: unknown = attempt(() => key(body), undefined)
-  return typeof found === "string" || typeof found === "number" ? String(found) : undefined
-}

@@ -6,7 +6,7 @@ import type * as Share from "../../Share.js"
 import { attempt } from "../foreign/attempt.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { Source } from "../lease/source.js"
-import { keyOf } from "./laneRules.js"
+import { keyOf } from "./keys.js"
 import type { Terms } from "./shares.js"
 
 /** As `Pipeline.ConcurrencyOptions` have it. */

@@ -105,14 +105,9 @@ export interface Api<E> {
   ): Effect.Effect<{ readonly Results?: ReadonlyArray<Task> | undefined }, E>
 }
 
-const strings = (values: Strings = {}): Readonly<Record<string, string>> => {
-  const out: Record<string, string> = {}
-  for (const name of Object.keys(values)) {
-    const value = values[name]
-    if (value !== undefined) out[name] = value
-  }
-  return out
-}
+/** Not by assignment, as below: a tag may be called `__proto__`. */
+const strings = (values: Strings = {}): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined))
 
 /** What every answer of SQS's has: one without it is not SQS's, or not whole. */
 const required = (value: string | undefined, name: string): string => {
@@ -120,8 +115,18 @@ const required = (value: string | undefined, name: string): string => {
   throw new Error(`it has no ${name}`)
 }
 
+/** Calls go to it: another scheme is not one of SQS's, whoever has answered. */
+const url = ({ QueueUrl }: { readonly QueueUrl?: string | undefined }): string => {
+  const given = required(QueueUrl, "QueueUrl")
+  const protocol = URL.canParse(given) ? new URL(given).protocol : undefined
+  if (protocol === "https:" || protocol === "http:") return given
+  throw new Error("its QueueUrl is no URL of http or https")
+}
+
+const sentId = ({ MessageId }: Sent): string => required(MessageId, "MessageId, and the message may have been sent")
+
 const sent = (result: Sent): Client.SendMessageResult => ({
-  MessageId: required(result.MessageId, "MessageId"),
+  MessageId: sentId(result),
   MD5OfMessageBody: result.MD5OfMessageBody ?? "",
   MD5OfMessageAttributes: result.MD5OfMessageAttributes,
   MD5OfMessageSystemAttributes: result.MD5OfMessageSystemAttributes,
@@ -131,7 +136,7 @@ const sent = (result: Sent): Client.SendMessageResult => ({
 /** Field by field: there are ten in a call, and a spread of each would be felt. */
 const sentEntry = (entry: Sent & Entry): Client.SendMessageResult & { readonly Id: string } => ({
   Id: required(entry.Id, "Id"),
-  MessageId: required(entry.MessageId, "MessageId"),
+  MessageId: sentId(entry),
   MD5OfMessageBody: entry.MD5OfMessageBody ?? "",
   MD5OfMessageAttributes: entry.MD5OfMessageAttributes,
   MD5OfMessageSystemAttributes: entry.MD5OfMessageSystemAttributes,
@@ -203,11 +208,11 @@ export const service = (api: Api<SqsError>): Client.Service => ({
   deleteMessageBatch: (request) => read("DeleteMessageBatch", api.deleteMessageBatch(request), plainBatch),
   changeMessageVisibilityBatch: (request) =>
     read("ChangeMessageVisibilityBatch", api.changeMessageVisibilityBatch(request), plainBatch),
-  getQueueUrl: (request) => read("GetQueueUrl", api.getQueueUrl(request), (r) => required(r.QueueUrl, "QueueUrl")),
+  getQueueUrl: (request) => read("GetQueueUrl", api.getQueueUrl(request), url),
   getQueueAttributes: (request) =>
     read("GetQueueAttributes", api.getQueueAttributes(request), (r) => strings(r.Attributes)),
   setQueueAttributes: (request) => Effect.asVoid(api.setQueueAttributes(request)),
-  createQueue: (request) => read("CreateQueue", api.createQueue(request), (r) => required(r.QueueUrl, "QueueUrl")),
+  createQueue: (request) => read("CreateQueue", api.createQueue(request), url),
   deleteQueue: (request) => Effect.asVoid(api.deleteQueue(request)),
   purgeQueue: (request) => Effect.asVoid(api.purgeQueue(request)),
   listQueues: (request) =>

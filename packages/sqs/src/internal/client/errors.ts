@@ -15,6 +15,9 @@ const withHint =
     make({ ...thrown, message: `${thrown.message} ${hint}` })
 
 const credentials = (hint: string) => withHint((thrown) => new SqsError.InvalidCredentials(thrown), hint)
+const malformed = credentials(
+  "A key or token has a space, a line break or the like in it, often one at its end that a file or a secret's store has added: write it without."
+)
 const kms = (code: string, hint: string) => withHint((thrown) => new SqsError.KmsError({ ...thrown, code }), hint)
 
 const queueDoesNotExist = withHint(
@@ -145,6 +148,7 @@ const byName: ReadonlyMap<string, Make> = new Map<string, Make>([
   ["RequestInTheFuture", badSignature],
   ["RequestTimeTooSkewed", badSignature],
   ["InvalidSecurity", badSignature],
+  ["MalformedCredentials", malformed],
   ["ExpiredToken", expired],
   ["TokenRefreshRequired", expired],
   ["MissingAuthenticationToken", noCredentials],
@@ -184,6 +188,8 @@ const transportHints: Readonly<Record<string, string>> = {
   ERR_OSSL_EVP_UNSUPPORTED: noMd5,
   Unreadable: between
 }
+/** Ours and the SDK's, of a body whose MD5 is not the one that was answered, or of an answer that has none. */
+const checksum = /checksum/i
 const tlsCode = /CERT|SSL|TLS|SELF_SIGNED|UNABLE_TO_VERIFY/
 
 /** The first error with a code, the innermost first: Node wraps a refused connection to `localhost` in an AggregateError. */
@@ -208,7 +214,9 @@ const transport = (operation: string, cause: unknown, message: string): SqsError
       : (transportHints[code] ??
         (tlsCode.test(code)
           ? "The server's certificate was refused: check the endpoint, https or http, and NODE_EXTRA_CA_CERTS."
-          : "Check the network and the endpoint."))
+          : checksum.test(message)
+            ? `What was answered does not fit what was sent, or lacks what SQS says. ${between}`
+            : "Check the network and the endpoint."))
   const said =
     message === "" || message === code
       ? `${code || "no reason given"}${where}`
@@ -282,6 +290,9 @@ export const fromThrown =
     }
   }
 
+/** Node, of a header that cannot be sent. Of ours only those that carry credentials may be so. */
+const unsendable = /invalid character in header content \["(authorization|x-amz-security-token)"\]/i
+
 const known = (operation: string, cause: unknown): SqsError.SqsError => {
   const httpStatus = statusOf(cause)
   const said = text(field(cause, "message")) ?? text(cause) ?? ""
@@ -298,6 +309,7 @@ const known = (operation: string, cause: unknown): SqsError.SqsError => {
   if (httpStatus === 429) return throttled({ operation, message, cause })
   // AWS answered only where there is a status or a `$fault`.
   const answered = httpStatus !== undefined || field(cause, "$fault") !== undefined
+  if (!answered && unsendable.test(said)) return malformed({ operation, message, cause })
   if (!answered) return transport(operation, cause, said)
   const code = names.find((name) => !nameless.test(name))
   if (code !== undefined && httpStatus !== 408) {

@@ -54,19 +54,23 @@ interface Sent {
   readonly MD5OfMessageBody?: string | undefined
 }
 
+/** What names no message is no echo of one: that it does not is said by whoever reads it. */
 const echoesOfBatch = (
   entries: ReadonlyArray<{ readonly Id?: string | undefined; readonly MessageBody?: string | undefined } | undefined>,
   successful: ReadonlyArray<Sent>
 ): ReadonlyArray<Echo> => {
   const bodies = new Map(entries.map((entry) => [entry?.Id, entry?.MessageBody]))
   return successful
-    .filter(({ Id }) => bodies.has(Id))
+    .filter(({ Id, MessageId }) => MessageId !== undefined && bodies.has(Id))
     .map((sent) => [sent.MessageId, bodies.get(sent.Id), sent.MD5OfMessageBody])
 }
 
 export const api = (call: Call): Api<SqsError> => ({
   sendMessage: (r) =>
-    call("SendMessage", r, { echoes: (sent: Sent) => [[sent.MessageId, r.MessageBody, sent.MD5OfMessageBody]] }),
+    call("SendMessage", r, {
+      echoes: ({ MD5OfMessageBody, MessageId }: Sent) =>
+        MessageId === undefined ? [] : [[MessageId, r.MessageBody, MD5OfMessageBody]]
+    }),
   sendMessageBatch: (r) =>
     call("SendMessageBatch", r, {
       echoes: ({ Successful = [] }: { readonly Successful?: ReadonlyArray<Sent> }) =>

@@ -28,6 +28,18 @@ const signed = ["content-type", "host", "x-amz-date", "x-amz-security-token", "x
 /** A path is encoded once more for its signature, as everywhere but in S3. */
 const canonical = (path: string): string => (path === "/" ? path : path.split("/").map(encodeURIComponent).join("/"))
 
+/** No key has any of these; a header with one cannot be sent, and a signature with one is refused as wrong. */
+const foreign = /[^\x21-\x7e]/
+
+/** Throws where credentials are none as they stand. */
+const check = ({ accessKeyId, secretAccessKey, sessionToken = "" }: Credentials): void => {
+  const fields = { accessKeyId, secretAccessKey, sessionToken }
+  for (const [name, value] of Object.entries(fields)) {
+    if (!foreign.test(value)) continue
+    throw Object.assign(new Error(`${name} has a character that no credentials have`), { name: "MalformedCredentials" })
+  }
+}
+
 /** Writes the headers `x-amz-date`, `x-amz-security-token` and `authorization`. A key of signing is kept for its day. */
 export const make = () => {
   let kept: { readonly secret: string; readonly scope: string; readonly key: Buffer } | undefined
@@ -41,6 +53,7 @@ export const make = () => {
   }
 
   return ({ body = "", headers, path = "/" }: Signable, credentials: Credentials, region: string, date: Date): void => {
+    check(credentials)
     const time = date.toISOString().replace(/-|:|\.\d+/g, "")
     const day = time.slice(0, 8)
     const scope = `${day}/${region}/sqs/aws4_request`
