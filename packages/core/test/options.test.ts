@@ -404,6 +404,17 @@ describe("options that work, and are most likely not what was meant", () => {
     assert.match(line ?? "", /^concurrency is 64, and at most 10 messages of memory are in flight: .*raise maxInFlight/)
   })
 
+  it("more slots than there can be messages, of a stage that passes them on", () => {
+    const mapped = (concurrency: number) =>
+      run(
+        handled((deliveries) => Pipeline.process(nothing)(Pipeline.mapEffect(nothing, { concurrency })(deliveries)), 10)
+      )
+    const [line, ...more] = mapped(64)
+    assert.match(line ?? "", /^concurrency is 64, and at most 10 messages of memory are in flight: .*raise maxInFlight/)
+    assert.deepStrictEqual(more, [])
+    assert.deepStrictEqual(mapped(10), [])
+  })
+
   it("counts the queues together where several are merged", () => {
     const two = run(
       Effect.gen(function* () {

@@ -126,7 +126,7 @@ describe.each(Object.entries(clients))("what an answer says: %s", (name, layer) 
   const answered = <A>(body: unknown, call: (sqs: SqsClient.Service) => Effect.Effect<A, SqsError.SqsError>) =>
     Effect.gen(function* () {
       const server = yield* FakeServer.make(() => ({ body }))
-      return yield* Effect.flatMap(SqsClient.SqsClient, call).pipe(Effect.provide(layer(server.url)))
+      return yield* Effect.flatMap(SqsClient.SqsClient, call).pipe(Effect.provide(Layer.orDie(layer(server.url))))
     })
 
   it.scopedLive("a send's that names no message is doubtful, and says so", () =>
@@ -199,7 +199,7 @@ describe("credentials with a line break, as a file or a store of secrets adds on
       const refusal = (layer: Layer.Layer<SqsClient.SqsClient, unknown>) =>
         Effect.flatMap(SqsClient.SqsClient, (sqs) => sqs.purgeQueue({ QueueUrl })).pipe(
           Effect.flip,
-          Effect.provide(layer)
+          Effect.provide(Layer.orDie(layer))
         )
       for (const [name, { accessKeyId, secretAccessKey, ...rest }] of Object.entries(broken)) {
         const credentials = {

@@ -11,6 +11,7 @@ import { laneRules, type Sequence } from "./laneRules.js"
 import { type Sharing, shareRules } from "./shareRules.js"
 import type { Slots } from "./slots.js"
 import { dispatch } from "./stage.js"
+import { SizeWarning } from "./warnings.js"
 
 export const mapEffectStage = <A, E, B, E2, R2, EX, RX>(
   self: Stream.Stream<Delivery<A, E>, EX, RX>,
@@ -20,16 +21,20 @@ export const mapEffectStage = <A, E, B, E2, R2, EX, RX>(
 ): Stream.Stream<Delivery<B, E | E2>, EX | InvalidOptions, RX | R2> =>
   dispatch<Delivery<A, E>, Delivery<B, E | E2>, EX, RX, R2>(self, () => {
     const claims = new Claims()
+    const slots = makeSlots()
+    const sizes = new SizeWarning(slots)
     const change = (body: A, delivery: Delivery<A, E>) => effectOf(f(body, delivery), "Pipeline.mapEffect")
     return {
-      slots: makeSlots(),
+      slots,
       claims,
       deliveries: (delivery) => [inFlight(delivery)],
       lanes: laneRules(rules),
       share: rules.share && shareRules(rules.share),
       settles: false,
       passedOn: inFlight,
-      start: (delivery, slot, runFork) =>
+      knows: (source) => sizes.onStart(source),
+      start: (delivery, slot, runFork) => {
+        sizes.begin(runFork)
         run(claims, delivery, change, runFork, {
           failed: (cause) => {
             if (Exit.isSuccess(delivery.body)) inFlight(delivery).failures.runsElsewhere = true
@@ -38,5 +43,6 @@ export const mapEffectStage = <A, E, B, E2, R2, EX, RX>(
           succeeded: (value) => slot.done(withBody(delivery, Exit.succeed(value))),
           skipped: () => slot.failed()
         })
+      }
     }
   })

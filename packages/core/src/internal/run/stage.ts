@@ -103,7 +103,10 @@ class Stage<In, Out, E, R> {
   /** Whether it can work for a consumer, which starts; it fails where not. */
   readonly accepts = (source: Source<InFlight>): boolean => {
     const refusal = this.#work.share?.refuses(source)
-    if (refusal === undefined) return true
+    if (refusal === undefined) {
+      this.#work.knows?.(source)
+      return true
+    }
     this.#results.end(Exit.fail(Option.some(refusal)))
     return false
   }

@@ -38,6 +38,8 @@ export interface Work<in In, Out, R> {
   readonly foresee?: ((item: In, runFork: RunFork<R>) => void) | undefined
   /** Told of a consumer as its stream starts, by a stage that settles. */
   readonly onStart?: ((source: Source<InFlight>, runFork: RunFork<R>) => void) | undefined
+  /** Told of each consumer that hands over to it, as that starts. */
+  readonly knows?: ((source: Source<InFlight>) => void) | undefined
   /** The delivery that a result is, where the stage passes it on. */
   readonly passedOn?: ((result: Out) => InFlight) | undefined
   /** Starts the work on one item and returns; calls one of `slot` once, then or later. */
