@@ -140,7 +140,7 @@ export interface LeaseQueue<E> {
   /** What traces call its system: `messaging.system` of OpenTelemetry's conventions (SQS: `aws_sqs`). */
   readonly system?: string | undefined
   /** What else its spans say of it, by the conventions' names (SQS: `aws.sqs.queue.url`). */
-  readonly spanAttributes?: Readonly<Record<string, string>> | undefined
+  readonly spanAttributes?: Readonly<Record<string, string | number>> | undefined
   readonly limits: Limits
   /** How long a receive leases its messages (SQS: the visibility timeout). */
   readonly leaseDuration: Duration.Duration

@@ -243,9 +243,10 @@ export interface ProcessOptions<A, E, D> extends ConcurrencyOptions<A>, SettleOp
   readonly circuit?: Circuit.Circuit<RetryPolicy.Failure<E>> | undefined
   /**
    * A span `process <queue>` for each run of a handler, a trace of its own, linked to the producer's span where the message
-   * carries one. Off by default.
+   * carries one. With `"child"` it is a child of the producer's span instead, in the producer's trace, and goes by whether that
+   * one was sampled. Off by default.
    */
-  readonly span?: boolean | undefined
+  readonly span?: boolean | "child" | undefined
 }
 
 export interface OnceOptions<in A, in B, out O, out E, out R> {
@@ -268,7 +269,7 @@ const processChecks: InvalidOptions.Checks<ProcessOptions<never, never, never> &
   holdLimit: InvalidOptions.time(),
   onFailure: InvalidOptions.oneOf("block", "skip"),
   circuit: Circuit.check,
-  span: InvalidOptions.flag,
+  span: InvalidOptions.either(InvalidOptions.flag, InvalidOptions.oneOf("child")),
   once: InvalidOptions.having(
     "what Idempotency.by or Idempotency.byMessageId makes",
     "key",
@@ -345,7 +346,7 @@ const routeOptionChecks: InvalidOptions.Checks<RouteOptions<never>> = {
   retry: RetryPolicy.check,
   holdLimit: InvalidOptions.time(),
   onFailure: InvalidOptions.oneOf("block", "skip"),
-  span: InvalidOptions.flag
+  span: InvalidOptions.either(InvalidOptions.flag, InvalidOptions.oneOf("child"))
 }
 
 /**
@@ -505,7 +506,7 @@ export const batch =
     )
 
 /**
- * `concurrency` counts batches and is 1 by default. A `span` is that of a batch, linked to all that produced its messages.
+ * `concurrency` counts batches and is 1 by default. A `span` is that of a batch, linked to all that produced its messages; with `"child"` it is a child where one span produced them all.
  * What fails in a lane is held up to `holdLimit` as in `process`, with what follows it in its batch; they run again as a
  * batch of their own, and its other lanes do not wait for them.
  */

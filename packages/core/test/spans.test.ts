@@ -9,6 +9,7 @@ interface Seen {
   readonly name: string
   readonly kind: Tracer.SpanKind
   readonly parent: boolean
+  readonly parentOf?: readonly [traceId: string, spanId: string, sampled: boolean]
   readonly attributes: Readonly<Record<string, unknown>>
   readonly links: ReadonlyArray<readonly [traceId: string, spanId: string, sampled: boolean]>
   readonly failed: boolean | undefined
@@ -27,6 +28,9 @@ const spansOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
           name,
           kind,
           parent: Option.isSome(parent),
+          ...(Option.isSome(parent) && {
+            parentOf: [parent.value.traceId, parent.value.spanId, parent.value.sampled] as const
+          }),
           attributes: Object.fromEntries(attributes),
           links: all.map(({ span }) => [span.traceId, span.spanId, span.sampled]),
           failed
@@ -70,11 +74,12 @@ const named = { system: "memory", spanAttributes: { "memory.place": "here" } }
 
 const through = <A, E>(
   stage: (deliveries: ReturnType<typeof Consumer.stream<MemoryQueue.MemoryQueueError>>) => Stream.Stream<A, E>,
-  options: Consumer.Options = {}
+  options: Consumer.Options = {},
+  sent = messages
 ) =>
   Effect.gen(function* () {
     const memory = yield* MemoryQueue.make({ name: "orders" })
-    yield* memory.send(messages)
+    yield* memory.send(sent)
     return yield* spansOf(
       Effect.gen(function* () {
         const fiber = yield* Effect.fork(Stream.runDrain(Consumer.stream({ ...memory, ...named }, options).pipe(stage)))
@@ -159,6 +164,61 @@ describe("a span for each run of a handler", () => {
   it(
     "is not made unless asked for: it costs more than all the rest",
     simulated(Effect.map(through(Pipeline.process(() => Effect.void)), (spans) => assert.deepStrictEqual(spans, [])))
+  )
+})
+
+describe("as children", () => {
+  const produced = { type: "String" as const, value: `00-${traceId}-${spanId}-00` }
+  const lone = { body: "c", attributes: { traceparent: produced } }
+
+  it(
+    "a run is in the producer's trace and not linked; without a producer's span it is a trace of its own",
+    simulated(
+      Effect.gen(function* () {
+        const spans = yield* through(Pipeline.process(() => Effect.void, { span: "child" }))
+        assert.deepStrictEqual(
+          spans.map(({ links, parentOf }) => [parentOf, links]),
+          [
+            [[traceId, spanId, true], []],
+            [undefined, []]
+          ]
+        )
+      }),
+      { order: "fifo" }
+    )
+  )
+
+  it(
+    "a batch is one where a single span produced all of it, and is linked where not",
+    simulated(
+      Effect.gen(function* () {
+        const batch = (sent: ReadonlyArray<MemoryQueue.SendMessage>) =>
+          through(
+            Pipeline.processBatches(() => Effect.void, { max: 2, span: "child" }),
+            {},
+            sent
+          )
+        const [one] = yield* batch([lone, lone])
+        assert.deepStrictEqual([one?.parentOf, one?.links], [[traceId, spanId, false], []])
+        const [mixed] = yield* batch(messages)
+        assert.deepStrictEqual([mixed?.parentOf, mixed?.links], [undefined, [[traceId, spanId, true]]])
+      })
+    )
+  )
+
+  it(
+    "anything else is refused",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ name: "orders" })
+        const error = yield* Consumer.stream(memory).pipe(
+          Pipeline.process(() => Effect.void, { span: "parent" as "child" }),
+          Stream.runDrain,
+          Effect.flip
+        )
+        assert.include(error.message, '"child"')
+      })
+    )
   )
 })
 

@@ -76,7 +76,10 @@ export const make = <A = unknown>(
     const forked = yield* fork
     const outbox = new Outbox(
       {
-        client: options.spans === true ? traced(client, resolved.name, resolved.url) : client,
+        client:
+          options.spans === undefined || options.spans === false
+            ? client
+            : traced(client, resolved.name, resolved.url, options.spans),
         now,
         fork: forked,
         metrics: new ProducerMetrics(options.name ?? resolved.name)

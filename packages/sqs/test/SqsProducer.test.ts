@@ -539,12 +539,13 @@ describe("what is sent", () => {
           calls.map(({ links }) => links.map(({ span }) => `${span.traceId} ${span.spanId}`)),
           linked
         )
+        const url = yield* Effect.flatMap(SqsClient.SqsClient, (client) => client.getQueueUrl({ QueueName: "q" }))
         const attributes = {
           "messaging.system": "aws_sqs",
           "messaging.system.name": "aws.sqs",
-          "aws.sqs.queue.url": yield* Effect.flatMap(SqsClient.SqsClient, (client) =>
-            client.getQueueUrl({ QueueName: "q" })
-          ),
+          "aws.sqs.queue.url": url,
+          "server.address": new URL(url).hostname,
+          ...(new URL(url).port !== "" && { "server.port": Number(new URL(url).port) }),
           "messaging.operation.name": "send",
           "messaging.operation.type": "send",
           "messaging.destination.name": "q"
@@ -561,6 +562,40 @@ describe("what is sent", () => {
       })
     )
   }
+
+  test("a call's span is a child of the one that sent all of its messages, where asked for", { q: {} }, () =>
+    Effect.gen(function* () {
+      const seen: Array<Tracer.Span> = []
+      const native = yield* Effect.tracer
+      const tracer = Tracer.make({
+        ...native,
+        span: (...args) => {
+          const span = native.span(...args)
+          seen.push(span)
+          return span
+        }
+      })
+      yield* Effect.gen(function* () {
+        const producer = yield* SqsProducer.make("q", { ...atOnce, spans: "child" })
+        const send = (...bodies: ReadonlyArray<string>) =>
+          Effect.forEach(bodies, (body) => producer.send(body), { concurrency: "unbounded" }).pipe(
+            Effect.withSpan("sender", { root: true })
+          )
+        yield* send("a", "b")
+        yield* Effect.all([send("c"), send("d")], { concurrency: "unbounded" })
+      }).pipe(Effect.withTracer(tracer))
+      const senders = seen.filter(({ name }) => name === "sender")
+      assert.deepStrictEqual(
+        seen
+          .filter(({ name }) => name === "send q")
+          .map(({ links, parent }) => [Option.getOrUndefined(parent)?.spanId, links.length]),
+        [
+          [senders[0]?.spanId, 0],
+          [undefined, 2]
+        ]
+      )
+    })
+  )
 
   test("no span for a call unless asked for", { q: {} }, () =>
     Effect.gen(function* () {

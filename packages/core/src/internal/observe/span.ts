@@ -28,6 +28,22 @@ const producerSpan = (message: LeaseQueue.Message): Option.Option<Tracer.Externa
   return Option.none()
 }
 
+/** Whether the spans of handlers stand alone, or are children of the span that produced what they handle. */
+export type Spans = boolean | "child"
+
+/** The one span that produced all of them, where there is one. */
+const parentOf = (messages: ReadonlyArray<LeaseQueue.Message>): Tracer.ExternalSpan | undefined => {
+  const [first, ...rest] = messages.map((message) => Option.getOrUndefined(producerSpan(message)))
+  const same = rest.every((span) => span?.traceId === first?.traceId && span?.spanId === first?.spanId)
+  return same ? first : undefined
+}
+
+/** A child of what produced the messages where that was asked for and is one span; else a trace of its own, with links. */
+const origin = (messages: ReadonlyArray<LeaseQueue.Message>, spans: Spans) => {
+  const parent = spans === "child" ? parentOf(messages) : undefined
+  return parent === undefined ? { root: true, links: linksTo(messages) } : { parent }
+}
+
 const linksTo = (messages: ReadonlyArray<LeaseQueue.Message>): ReadonlyArray<Tracer.SpanLink> =>
   messages.flatMap((message) =>
     Option.match(producerSpan(message), {
@@ -39,7 +55,7 @@ const linksTo = (messages: ReadonlyArray<LeaseQueue.Message>): ReadonlyArray<Tra
 /** Where a span's work is done: the names by which OpenTelemetry's conventions know a queue and its system. */
 export interface Destination {
   readonly queue: string
-  readonly attributes: Readonly<Record<string, string>>
+  readonly attributes: Readonly<Record<string, string | number>>
 }
 
 export const destinationOf = <E>({ name, spanAttributes, system }: LeaseQueue.LeaseQueue<E>): Destination => ({
@@ -67,13 +83,17 @@ const withErrorType = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Cause.isInterruptedOnly(cause) ? Effect.void : Effect.annotateCurrentSpan("error.type", errorType(cause))
   )
 
-/** A span for one message: a trace of its own, linked to the span that produced the message. */
-export const withSpan = <A, E, R>(effect: Effect.Effect<A, E, R>, message: LeaseQueue.Message, to: Destination) =>
+/** A span for one message. */
+export const withSpan = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  message: LeaseQueue.Message,
+  to: Destination,
+  spans: Spans
+) =>
   Effect.withSpan(withErrorType(effect), `process ${to.queue}`, {
     kind: "consumer",
-    root: true,
     captureStackTrace: false,
-    links: linksTo([message]),
+    ...origin([message], spans),
     attributes: {
       ...attributesOf(to, "process", "process"),
       "messaging.message.id": message.id,
@@ -82,17 +102,17 @@ export const withSpan = <A, E, R>(effect: Effect.Effect<A, E, R>, message: Lease
     }
   })
 
-/** The same for a batch, linked to all that produced its messages. */
+/** A span for a batch. */
 export const withBatchSpan = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   messages: ReadonlyArray<LeaseQueue.Message>,
-  to: Destination
+  to: Destination,
+  spans: Spans
 ) =>
   Effect.withSpan(withErrorType(effect), `process ${to.queue}`, {
     kind: "consumer",
-    root: true,
     captureStackTrace: false,
-    links: linksTo(messages),
+    ...origin(messages, spans),
     attributes: { ...attributesOf(to, "process", "process"), "messaging.batch.message_count": messages.length }
   })
 

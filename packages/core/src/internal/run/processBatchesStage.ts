@@ -246,9 +246,9 @@ class BatchRun<A, E extends F, B, O, F, R> {
       rules.timeout,
       first
     )
-    if (rules.span !== true || first === undefined) return effect
+    if (rules.span === undefined || rules.span === false || first === undefined) return effect
     const messages = deliveries.map(({ message }) => message)
-    return withBatchSpan(effect, messages, inFlight(first).source.queue.destination)
+    return withBatchSpan(effect, messages, inFlight(first).source.queue.destination, rules.span)
   }
 
   /** Settles each by its own result. */

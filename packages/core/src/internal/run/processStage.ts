@@ -7,7 +7,7 @@ import * as Circuit from "../../Circuit.js"
 import { type Delivery, type HandlerTimeout, inFlight } from "../../Delivery.js"
 import type { InvalidOptions } from "../../InvalidOptions.js"
 import { effectOf } from "../foreign/answer.js"
-import { withSpan } from "../observe/span.js"
+import { type Spans, withSpan } from "../observe/span.js"
 import { type Guard, NotRun } from "../once/protection.js"
 import { AfterFailure, type FailureRules } from "./afterFailure.js"
 import { Claims } from "./claims.js"
@@ -23,7 +23,7 @@ import type { Slot } from "./work.js"
 /** As `Pipeline.ProcessOptions` have it; `F` is whatever the handler, an earlier stage or the store of `once` fails with. */
 export interface Rules<in A, F, D> extends Sequence<A>, Sharing<A>, FailureRules<F, D> {
   readonly timeout?: Duration.DurationInput | undefined
-  readonly span?: boolean | undefined
+  readonly span?: Spans | undefined
 }
 
 export const processStage = <A, E, B, E2, R2, O, EO, RO, EX, RX>(
@@ -41,9 +41,9 @@ export const processStage = <A, E, B, E2, R2, O, EO, RO, EX, RX>(
     const failures = new AfterFailure<E | E2 | EO, Delivery<A, E>>(claims, rules)
     const plain = (body: A, delivery: Delivery<A, E>) => {
       const effect = limited(effectOf(handler(body, delivery), "Pipeline.process"), rules.timeout, delivery)
-      return rules.span === true
-        ? withSpan(effect, delivery.message, inFlight(delivery).source.queue.destination)
-        : effect
+      return rules.span === undefined || rules.span === false
+        ? effect
+        : withSpan(effect, delivery.message, inFlight(delivery).source.queue.destination, rules.span)
     }
     const start = (delivery: Delivery<A, E>, slot: Slot<B | O>, runFork: RunFork<R2 | RO>): void => {
       failures.onStart(inFlight(delivery).source, runFork)

@@ -5,7 +5,10 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Tracer from "effect/Tracer"
 import type { SqsError } from "../../SqsError.js"
+import { withSpan } from "../effect/span.js"
+import { tellRequestId } from "../queue/spanAttributes.js"
 import * as Checksums from "./checksums.js"
 import type { Deadlines } from "./deadlines.js"
 import { fromThrown, noCredentialsYet, timedOut, unreadable } from "./errors.js"
@@ -42,6 +45,15 @@ const clockCorrected = (call: Outgoing, refusal: unknown): boolean => {
   }
 }
 
+/** So may what a tracer of somebody else's is told. */
+const told = (span: Tracer.AnySpan | undefined, input: Input, answer: unknown): void => {
+  try {
+    tellRequestId(span, input, answer)
+  } catch {
+    // The call goes on without it.
+  }
+}
+
 /** How long the source of credentials may take, in milliseconds: a sign-on, or another process. */
 const credentialsWithin = 60_000
 
@@ -62,7 +74,7 @@ export const make = ({ checksBodies, send }: Transport, deadlines: Deadlines, ti
         return Effect.fail(unreadable(operation, "it is not of the form that it should have", cause))
       }
     }
-    const attempt = (again: boolean): Effect.Effect<Output, SqsError> =>
+    const attempt = (again: boolean, span: Tracer.AnySpan | undefined): Effect.Effect<Output, SqsError> =>
       Effect.async((resume) => {
         // A source of credentials has a time of its own.
         let answered = deadlines(credentialsWithin, () => {
@@ -79,11 +91,13 @@ export const make = ({ checksBodies, send }: Transport, deadlines: Deadlines, ti
         answer.then(
           (output) => {
             answered()
+            told(span, input, output)
             resume(read(output))
           },
           (cause) => {
             answered()
-            resume(again && clockCorrected(call, cause) ? attempt(false) : Effect.fail(failed(cause)))
+            told(span, input, cause)
+            resume(again && clockCorrected(call, cause) ? attempt(false, span) : Effect.fail(failed(cause)))
           }
         )
         return Effect.sync(() => {
@@ -91,6 +105,6 @@ export const make = ({ checksBodies, send }: Transport, deadlines: Deadlines, ti
           call.abort()
         })
       })
-    return attempt(true)
+    return withSpan((span) => attempt(true, span))
   }
 }

@@ -38,8 +38,11 @@ export interface Options<in A = unknown> {
    * attribute (the default; left out where 10 attributes or the size are full), as AWS's X-Ray header, or not.
    */
   readonly trace?: "traceparent" | "xray" | "none" | undefined
-  /** A span `send <queue>` for each call, linked to the senders' spans that travel. Default: false. */
-  readonly spans?: boolean | undefined
+  /**
+   * A span `send <queue>` for each call, linked to the senders' spans that travel; with `"child"`, a child of the one span that
+   * sent all of its messages, where one did. Default: false.
+   */
+  readonly spans?: boolean | "child" | undefined
   /**
    * How long a message may wait for others to share its call. Zero: what is sent in the same turn still does.
    * Default: 20 milliseconds.
@@ -105,7 +108,7 @@ const checks: InvalidOptions.Checks<Options<never>> = {
   deduplicationId: InvalidOptions.either(InvalidOptions.oneOf("content"), InvalidOptions.func),
   delay: InvalidOptions.time({ max: "15 minutes" }),
   trace: InvalidOptions.oneOf("traceparent", "xray", "none"),
-  spans: InvalidOptions.flag,
+  spans: InvalidOptions.either(InvalidOptions.flag, InvalidOptions.oneOf("child")),
   linger: InvalidOptions.time({ max: "1 minute" }),
   concurrency: InvalidOptions.aWholeNumber({ min: 1, max: 100_000 }),
   buffer: atLeastOne,

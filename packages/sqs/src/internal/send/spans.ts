@@ -21,12 +21,22 @@ const senderOf = ({ MessageAttributes, MessageSystemAttributes }: SendFields): R
   return [{ _tag: "SpanLink", span: Tracer.externalSpan({ traceId, spanId, sampled: isSampled }), attributes: {} }]
 }
 
+/** A child of the one span that sent all messages of a call, where that was asked for; else a trace of its own. */
+const origin = (entries: ReadonlyArray<SendFields>, spans: true | "child") => {
+  const links = entries.flatMap(senderOf)
+  const first = links[0]?.span
+  const one =
+    links.length === entries.length &&
+    links.every(({ span }) => span.traceId === first?.traceId && span.spanId === first.spanId)
+  return spans === "child" && one && first !== undefined ? { parent: first } : { root: true, links }
+}
+
 /**
  * With a span for each call.
  *
  * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
  */
-export const traced = (client: Sender, queue: string, url: string): Sender => ({
+export const traced = (client: Sender, queue: string, url: string, spans: true | "child"): Sender => ({
   sendMessageBatch: (request) =>
     client.sendMessageBatch(request).pipe(
       Effect.tapError(({ _tag }) => Effect.annotateCurrentSpan("error.type", _tag)),
@@ -35,9 +45,8 @@ export const traced = (client: Sender, queue: string, url: string): Sender => ({
       ),
       Effect.withSpan(`send ${queue}`, {
         kind: "client",
-        root: true,
         captureStackTrace: false,
-        links: request.Entries.flatMap(senderOf),
+        ...origin(request.Entries, spans),
         attributes: {
           "messaging.system": system,
           ...spanAttributesOf(url),

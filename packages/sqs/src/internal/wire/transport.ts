@@ -25,12 +25,14 @@ class Refusal extends Error {
     super(said(answer))
     this.name = name.slice(name.lastIndexOf("#") + 1)
     this.$fault = answer.statusCode < 500 ? "client" : "server"
-    const requestId = answer.headers["x-amzn-requestid"]
-    this.$metadata = {
-      httpStatusCode: answer.statusCode,
-      requestId: typeof requestId === "string" ? requestId : undefined
-    }
+    this.$metadata = metadataOf(answer)
   }
+}
+
+/** As the SDK's outputs and errors have it. */
+const metadataOf = ({ headers, statusCode }: Answer) => {
+  const requestId = headers["x-amzn-requestid"]
+  return { httpStatusCode: statusCode, requestId: typeof requestId === "string" ? requestId : undefined }
 }
 
 const said = ({ body }: Answer): string => {
@@ -104,7 +106,7 @@ export const make = ({ client, clock, handler, now, route }: Settings): Transpor
     const problem = unreadable(response)
     if (problem !== undefined) throw problem
     if (response.statusCode < 300) {
-      const output = Json.decode(response.body.toString())
+      const output = { ...Json.decode(response.body.toString()), $metadata: metadataOf(response) }
       return operation === "ReceiveMessage" ? { ...output, LeasedAt: givenAt } : output
     }
     call.corrected = clock.learn(response, signedAt)
