@@ -32,6 +32,7 @@ const errorsOf = (modules: ReadonlyMap<string, Module>): ReadonlyArray<ts.Diagno
         [`@millrace/${name}`, [`${root}packages/${name}/src/index.ts`]],
         [`@millrace/${name}/testing`, [`${root}packages/${name}/src/testing/index.ts`]],
         [`@millrace/${name}/emulator`, [`${root}packages/${name}/src/emulator/index.ts`]],
+        [`@millrace/${name}/lambda`, [`${root}packages/${name}/src/lambda/index.ts`]],
         [`@millrace/${name}/cloudwatch`, [`${root}packages/${name}/src/cloudwatch/index.ts`]],
         [`@millrace/${name}/*`, [`${root}packages/${name}/src/*.ts`]]
       ])

@@ -28,6 +28,7 @@ const known = async (): Promise<ReadonlyMap<string, string>> => {
   add("@millrace/sqs", await namesIn("packages/sqs/src/index.ts", barrel))
   add("@millrace/sqs/cloudwatch", await namesIn("packages/sqs/src/cloudwatch/index.ts", barrel))
   add("@millrace/http", await namesIn("packages/http/src/index.ts", barrel))
+  add("@millrace/sqs/lambda", await namesIn("packages/sqs/src/lambda/index.ts", barrel))
   add("@millrace/dashboard", await namesIn("packages/dashboard/src/index.ts", barrel))
   for (const name of ["sql", "redis", "dynamodb"]) {
     add(`@millrace/${name}`, await namesIn(`packages/${name}/src/index.ts`, barrel))

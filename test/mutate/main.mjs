@@ -58,7 +58,10 @@ const own = (path, text) => ({
       const src = join(root, "packages", pkg, "src")
       const [module = "index"] = inside
       return {
-        path: join(src, ["testing", "emulator", "cloudwatch"].includes(module) ? `${module}/index.ts` : `${module}.ts`)
+        path: join(
+          src,
+          ["testing", "emulator", "cloudwatch", "lambda"].includes(module) ? `${module}/index.ts` : `${module}.ts`
+        )
       }
     })
     onResolve({ filter: /^(@effect\/)?vitest$/ }, () => ({

@@ -109,6 +109,20 @@ export const checks: InvalidOptions.Checks<Options> = {
 
 export type { Stats } from "./Figures.js"
 
+export interface DrainOptions {
+  readonly deadline?: Duration.DurationInput | undefined
+  /**
+   * What becomes of a message whose handler is interrupted: released (the default), or left to the queue's own timeout,
+   * where it has had all the time that it may have.
+   */
+  readonly interrupted?: "release" | "leave" | undefined
+}
+
+const drainChecks: InvalidOptions.Checks<DrainOptions> = {
+  deadline: InvalidOptions.time(),
+  interrupted: InvalidOptions.oneOf("release", "leave")
+}
+
 /** How a drain ended. */
 export interface DrainReport {
   /** Settled by their handlers or their policy, in time. */
@@ -128,7 +142,7 @@ export interface Consumer<E> {
    * Stops receiving, lets what runs finish until `deadline` (default 20 seconds), interrupts what still runs,
    * flushes the settlements and releases the rest. The stream then ends.
    */
-  readonly drain: (options?: { readonly deadline?: Duration.DurationInput | undefined }) => Effect.Effect<DrainReport>
+  readonly drain: (options?: DrainOptions) => Effect.Effect<DrainReport>
   /** What it has done so far, and what it holds. */
   readonly stats: Effect.Effect<Figures.Stats>
   /** All that it measures of itself, from its start until now. */
@@ -194,13 +208,11 @@ const settingsOf = <Q>(
 
 /** @internal A drain has no error of its own: a deadline that is none is a defect. */
 export const deadlineOf = (
-  options: { readonly deadline?: Duration.DurationInput | undefined } = {},
+  options: DrainOptions = {},
   standard: Duration.DurationInput
 ): Effect.Effect<Duration.Duration> =>
   Effect.orDie(
-    Effect.map(InvalidOptions.check("drain", options, { deadline: InvalidOptions.time() }), () =>
-      Duration.decode(options.deadline ?? standard)
-    )
+    Effect.map(InvalidOptions.check("drain", options, drainChecks), () => Duration.decode(options.deadline ?? standard))
   )
 
 /** @internal One that has not been run yet. */
@@ -276,7 +288,9 @@ export const handleOf = <E, Q>({
     {
       stream: stream(false),
       drain: (drainOptions) =>
-        Effect.flatMap(deadlineOf(drainOptions, "20 seconds"), (deadline) => engine.drain.run(deadline)),
+        Effect.flatMap(deadlineOf(drainOptions, "20 seconds"), (deadline) =>
+          engine.drain.run(deadline, drainOptions?.interrupted)
+        ),
       stats: Effect.sync(engine.stats),
       figures: engine.figures,
       pause: Effect.sync(engine.pause),

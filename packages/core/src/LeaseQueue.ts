@@ -87,6 +87,11 @@ export interface Limits {
   readonly maxLease: Duration.Duration
   /** Whether messages of one group arrive, and must be worked on, in order (SQS: FIFO queues). */
   readonly ordered: boolean
+  /**
+   * How long a message may be kept here for its retry, at most. Default: as long as its lease can be kept. None (zero) where
+   * waiting is dear: the other messages of a Lambda event would wait too.
+   */
+  readonly maxHold?: Duration.Duration | undefined
   /** Whether its messages may have groups. Default true. */
   readonly groups?: boolean | undefined
 }
@@ -112,6 +117,8 @@ export interface SetLeaseEntry {
   readonly lease: Lease
   /** From now on. Zero makes the message visible at once. */
   readonly duration: Duration.Duration
+  /** It is left to the queue, whose own timeout `duration` is: one that sees to that by itself has nothing to do. */
+  readonly left?: boolean | undefined
 }
 
 export interface DeadLetterEntry {

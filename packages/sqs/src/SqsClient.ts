@@ -8,7 +8,6 @@ import type { SQSClient } from "@aws-sdk/client-sqs"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -22,17 +21,16 @@ import * as Operations from "./internal/client/operations.js"
 import * as sdk from "./internal/client/sdk.js"
 import { ServerClock } from "./internal/client/serverClock.js"
 import type { Service } from "./internal/client/service.js"
+import { SqsClient } from "./internal/client/tag.js"
 import * as Clock from "./internal/effect/clock.js"
 import { finder } from "./internal/wire/finder.js"
 import * as Http from "./internal/wire/http.js"
 import { Scout } from "./internal/wire/route.js"
 import * as Wire from "./internal/wire/transport.js"
 
-export type * from "./internal/client/service.js"
-
-export class SqsClient extends Context.Tag("@millrace/sqs/SqsClient")<SqsClient, Service>() {}
-
 export { type Credentials, credentialsCheck } from "./internal/client/credentials.js"
+export type * from "./internal/client/service.js"
+export { SqsClient }
 
 export interface TimeoutOptions {
   /**

@@ -4,8 +4,8 @@
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html
  */
 import * as Effect from "effect/Effect"
+import { SqsClient } from "./internal/client/tag.js"
 import type { SqsQueue } from "./internal/queue/resolve.js"
-import { SqsClient } from "./SqsClient.js"
 import type { SqsError } from "./SqsError.js"
 
 export { type Difference, type EnsureOptions, ensure, QueueDiffers } from "./internal/queue/ensure.js"

@@ -42,6 +42,7 @@ export class Drain implements Source.Draining<InFlight> {
   readonly #host: Host
   readonly flushWithin: Duration.Duration
   begun = false
+  afterStop: Settlement.Settlement = Settlement.release
   /** Nobody takes from the stream any more. */
   sourceClosed = false
   /** The stages that its pipeline ends in, as far as they are not over: two where its stream is run twice. */
@@ -61,11 +62,12 @@ export class Drain implements Source.Draining<InFlight> {
     return this.begun || this.sourceClosed || this.#flushing > 0
   }
 
-  run(deadline: Duration.Duration): Effect.Effect<Report> {
+  run(deadline: Duration.Duration, interrupted: "release" | "leave" = "release"): Effect.Effect<Report> {
     return Effect.suspend(() => {
       const { handBack, metrics, stopReceiving, table } = this.#host
       const before = { ...metrics.counts }
       this.begun = true
+      this.afterStop = interrupted === "leave" ? Settlement.leave : Settlement.release
       return stopReceiving.pipe(
         Effect.zipRight(Effect.sync(() => handBack.release(waits))),
         Effect.zipRight(within(table.until(this.#noneClaimed()), deadline)),

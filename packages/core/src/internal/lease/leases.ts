@@ -39,7 +39,9 @@ export class Leases implements Source.Leases<InFlight> {
   }
 
   keptUntil({ deadline, receivedAt }: InFlight): number {
-    return this.#heartbeat ? receivedAt + this.#longest - reserve : deadline
+    const leased = this.#heartbeat ? receivedAt + this.#longest - reserve : deadline
+    const { maxHold } = this.#host.queue.limits
+    return maxHold === undefined ? leased : Math.min(leased, this.#host.clock.now() + Duration.toMillis(maxHold))
   }
 
   // The queue counts the whole lease from its receive, and refuses what goes beyond the longest one; two seconds are

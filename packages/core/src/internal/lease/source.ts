@@ -92,6 +92,8 @@ export interface Lanes<in D> {
 
 /** How its deliveries come to their end with a stage, or with the consumer. */
 export interface Draining<in D> {
+  /** How what was interrupted while it ran goes back. */
+  readonly afterStop: Settlement.Settlement
   /** It gives back what does not run: nothing is held for later. */
   readonly begun: boolean
   /** How long what has been interrupted may take to end. */

@@ -135,7 +135,7 @@ export class AfterFailure<E, D extends Delivery<unknown, unknown>> {
     decided.addObserver((exit) => {
       this.#claims.rests(held)
       if (this.#claims.stopped(decided, exit)) {
-        held.settle(Settlement.release)
+        held.settle(held.source.draining.afterStop)
         out.settled()
         return
       }

@@ -52,7 +52,7 @@ export const run = <A, E, B, E2, R2>(
     if (Exit.isSuccess(exit)) {
       outcomes.succeeded(exit.value)
     } else if (stopped) {
-      held.settle(Settlement.release)
+      held.settle(held.source.draining.afterStop)
       outcomes.skipped()
     } else {
       outcomes.failed(ownFailure(exit.cause))

@@ -263,7 +263,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
       if (failed.follows(delivery)) return
       const result = results[i] ?? interrupted
       if (stopped) {
-        inFlight(delivery).settle(Settlement.release)
+        inFlight(delivery).settle(inFlight(delivery).source.draining.afterStop)
         this.#fails()
       } else if (Exit.isFailure(result)) {
         failed.fails(delivery, ownFailure(result.cause))

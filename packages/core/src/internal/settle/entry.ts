@@ -4,7 +4,7 @@ import type * as LeaseQueue from "../../LeaseQueue.js"
 
 export type Request =
   | { readonly _tag: "Ack" }
-  | { readonly _tag: "SetLease"; readonly duration: Duration.Duration }
+  | { readonly _tag: "SetLease"; readonly duration: Duration.Duration; readonly left?: boolean | undefined }
   | {
       readonly _tag: "DeadLetter"
       readonly reason: string

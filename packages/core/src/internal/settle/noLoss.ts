@@ -138,7 +138,8 @@ export class NoLoss<E> {
         return queue.setLease(
           entries.map(({ message, request }) => ({
             lease: message.lease,
-            duration: request._tag === "SetLease" ? request.duration : Duration.zero
+            duration: request._tag === "SetLease" ? request.duration : Duration.zero,
+            ...(request._tag === "SetLease" && request.left === true && { left: true })
           }))
         )
       case "DeadLetter":

@@ -63,7 +63,7 @@ export class Requests {
       case "Release":
         return { _tag: "SetLease", duration: Duration.zero }
       case "Leave":
-        return { _tag: "SetLease", duration: cut(delivery, leaseDuration) }
+        return { _tag: "SetLease", duration: cut(delivery, leaseDuration), left: true }
       case "Retry":
         return { _tag: "SetLease", duration: cut(delivery, settlement.delay) }
     }

@@ -2,8 +2,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
-import { SqsClient } from "../../SqsClient.js"
 import { QueueDoesNotExist, type SqsError } from "../../SqsError.js"
+import { SqsClient } from "../client/tag.js"
 import * as lookUp from "./lookUp.js"
 import { InvalidQueue, ofArn, ownerOf, parse, type Reference } from "./reference.js"
 

@@ -1,0 +1,117 @@
+/**
+ * Whether a function's event source mapping takes notice of batchItemFailures: nothing in an event says so, and a mapping
+ * that does not deletes what has failed. Lambda's API knows.
+ *
+ * @see https://docs.aws.amazon.com/lambda/latest/api/API_ListEventSourceMappings.html
+ */
+import * as Reason from "@millrace/core/Reason"
+import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { LambdaContext } from "../../lambda/LambdaEvent.js"
+import * as Signature from "../wire/signature.js"
+
+class NoAnswer extends Data.TaggedError("NoAnswer")<{ readonly message: string; readonly final: boolean }> {}
+
+const path = "/2015-03-31/event-source-mappings/"
+
+const endpointOf = (region: string): string =>
+  process.env["AWS_ENDPOINT_URL_LAMBDA"] ||
+  process.env["AWS_ENDPOINT_URL"] ||
+  `https://lambda.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`
+
+const get = (region: string, query: string, date: Date) =>
+  Effect.gen(function* () {
+    const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = process.env
+    if (!accessKeyId || !secretAccessKey) {
+      return yield* new NoAnswer({ message: "there are no credentials in the environment", final: true })
+    }
+    const url = new URL(`${path}?${query}`, endpointOf(region))
+    const headers: Record<string, string> = { host: url.host }
+    Signature.make("lambda")(
+      { headers, method: "GET", path, query },
+      { accessKeyId, secretAccessKey, sessionToken: process.env["AWS_SESSION_TOKEN"] || undefined },
+      region,
+      date
+    )
+    const { status, text } = yield* Effect.tryPromise({
+      try: async (signal) => {
+        const response = await fetch(url, { headers, signal })
+        return { status: response.status, text: await response.text() }
+      },
+      catch: (thrown) => new NoAnswer({ message: Reason.of(thrown), final: false })
+    })
+    if (status === 200) return text
+    return yield* new NoAnswer({
+      message: `Lambda answered ${status}: ${text.slice(0, 300)}`,
+      final: status < 500 && status !== 429
+    })
+  })
+
+const mappingsIn = (text: string): ReadonlyArray<unknown> => {
+  try {
+    const { EventSourceMappings: mappings }: { readonly EventSourceMappings?: unknown } = JSON.parse(text)
+    return Array.isArray(mappings) ? mappings : []
+  } catch {
+    return []
+  }
+}
+
+const reportsOf = (mapping: unknown): boolean => {
+  const types: unknown = Reflect.get(Object(mapping), "FunctionResponseTypes")
+  return Array.isArray(types) && types.includes("ReportBatchItemFailures")
+}
+
+const ask = (queueArn: string, functionArn: string) =>
+  Effect.gen(function* () {
+    // arn:aws:lambda:<region>:<account>:function:<name>
+    const region = functionArn.split(":")[3] ?? ""
+    const query = `EventSourceArn=${encodeURIComponent(queueArn)}&FunctionName=${encodeURIComponent(functionArn)}`
+    const time = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+    const mappings = mappingsIn(yield* get(region, query, new Date(time)))
+    if (mappings.length === 0) {
+      return yield* new NoAnswer({ message: `Lambda knows of no mapping from it to ${functionArn}`, final: true })
+    }
+    return mappings.every(reportsOf)
+  })
+
+/** As it was said; else it is asked for, and remembered unless the network was in the way. */
+export const make = (given: boolean | undefined) => {
+  let known = given
+  let warned = false
+  return (queueArn: string, context: LambdaContext | undefined, within: Duration.Duration): Effect.Effect<boolean> =>
+    Effect.suspend(() => {
+      if (known !== undefined) return Effect.succeed(known)
+      const functionArn = context?.invokedFunctionArn
+      if (functionArn === undefined) return Effect.succeed(false)
+      return ask(queueArn, functionArn).pipe(
+        Effect.tap((reports) =>
+          Effect.suspend(() => {
+            known = reports
+            return reports
+              ? Effect.void
+              : Effect.logError(
+                  `the event source mapping from ${queueArn} to ${functionArn} has no FunctionResponseTypes: [ReportBatchItemFailures]: every invocation of which a message fails will fail, so that nothing is lost`
+                )
+          })
+        ),
+        Effect.timeoutFail({
+          duration: within,
+          onTimeout: () => new NoAnswer({ message: "Lambda did not answer in time", final: false })
+        }),
+        Effect.catchAll((problem) =>
+          Effect.suspend(() => {
+            if (problem.final) known = false
+            if (warned) return Effect.succeed(false)
+            warned = true
+            return Effect.as(
+              Effect.logWarning(
+                `it is not known whether the event source mapping from ${queueArn} takes notice of batchItemFailures (${problem.message}): every invocation of which a message fails will fail, so that nothing is lost. Give the mapping FunctionResponseTypes: [ReportBatchItemFailures] and write reportBatchItemFailures: true, or let the function ask (lambda:ListEventSourceMappings)`
+              ),
+              false
+            )
+          })
+        )
+      )
+    })
+}

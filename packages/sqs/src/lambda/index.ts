@@ -1,0 +1,2 @@
+export * as LambdaEvent from "./LambdaEvent.js"
+export * as SqsLambda from "./SqsLambda.js"

@@ -1,0 +1,275 @@
+/** A pipeline as a Lambda function, driven by an event source mapping over the emulator, in virtual time. */
+import {
+  BatchProcessor,
+  EventType,
+  processPartialResponse,
+  SqsFifoPartialProcessorAsync
+} from "@aws-lambda-powertools/batch"
+import { assert, describe, it } from "@effect/vitest"
+import { Pipeline, RetryPolicy } from "@millrace/core"
+import { Simulation } from "@millrace/core/testing"
+import { LambdaPoller, SqsEmulator } from "@millrace/sqs/emulator"
+import { type LambdaEvent, SqsLambda } from "@millrace/sqs/lambda"
+import type { Context, SQSBatchResponse, SQSEvent, SQSHandler, SQSRecord } from "aws-lambda"
+import { Clock, Effect, Exit, Layer, Logger, LogLevel, Random, Schedule, Schema, Stream, TestClock } from "effect"
+
+const handled: SqsLambda.Pipeline<unknown, never> = Pipeline.process(() => Effect.void)
+const soon = RetryPolicy.redeliver(Schedule.spaced("5 seconds"))
+
+const record = (id: string, fields: { readonly group?: string; readonly source?: string } = {}): SQSRecord => ({
+  messageId: id,
+  receiptHandle: `handle of ${id}`,
+  body: id,
+  md5OfBody: "",
+  attributes: {
+    ApproximateReceiveCount: "1",
+    SentTimestamp: "0",
+    SenderId: "me",
+    ApproximateFirstReceiveTimestamp: "0",
+    ...(fields.group !== undefined && { MessageGroupId: fields.group, SequenceNumber: id.padStart(20, "0") })
+  },
+  messageAttributes: {},
+  eventSource: fields.source ?? "aws:sqs",
+  eventSourceARN: `arn:aws:sqs:us-east-1:000000000000:orders${fields.group === undefined ? "" : ".fifo"}`,
+  awsRegion: "us-east-1"
+})
+
+const queues = {
+  orders: { visibilityTimeout: "60 seconds", deadLetter: { queue: "dead", maxReceiveCount: 1000 } },
+  "orders.fifo": { visibilityTimeout: "60 seconds", deadLetter: { queue: "dead.fifo", maxReceiveCount: 1000 } }
+} as const
+const silent = Logger.minimumLogLevel(LogLevel.None)
+const emulator = SqsEmulator.layer({ queues })
+const time = (millis: number) => ({ getRemainingTimeInMillis: () => millis })
+const failuresOf = ({ batchItemFailures }: LambdaEvent.LambdaResponse) =>
+  batchItemFailures.map(({ itemIdentifier }) => itemIdentifier)
+
+describe("types", () => {
+  it("a handler is an SQSHandler, and takes and gives what @types/aws-lambda says", () => {
+    const handler = SqsLambda.handler(handled, { layer: emulator })
+    const ofTypes: SQSHandler = handler
+    const ofEvent: (event: SQSEvent, context: Context) => Promise<SQSBatchResponse> = handler
+    assert.strictEqual<unknown>(ofTypes, ofEvent)
+  })
+
+  it("options that cannot work are refused when the handler is made", () => {
+    assert.throws(() => SqsLambda.handler(handled, { margin: -1 }), /margin is -1/)
+  })
+})
+
+describe("one event", () => {
+  const failing = (bad: ReadonlySet<string>, fifo: boolean) => {
+    const pipeline = Pipeline.process((body: string) => (bad.has(body) ? Effect.fail("bad" as const) : Effect.void), {
+      retry: soon,
+      concurrency: fifo ? 3 : 5
+    })
+    return SqsLambda.handler(pipeline, { layer: Layer.merge(emulator, silent), reportBatchItemFailures: true })
+  }
+
+  it("the same items are reported as by Powertools", async () => {
+    for (let seed = 0; seed < 12; seed++) {
+      const fifo = seed % 2 === 1
+      const records = Array.from({ length: 10 }, (_, i) =>
+        record(String(i), fifo ? { group: `g${(i * 7 + seed) % 3}` } : {})
+      )
+      const bad = new Set(records.map(({ messageId }) => messageId).filter((id) => (Number(id) * 13 + seed) % 4 === 0))
+      const handle = async ({ body }: SQSRecord) => {
+        if (bad.has(body)) throw new Error("bad")
+      }
+      const event = { Records: records }
+      const theirs = await (fifo
+        ? processPartialResponse(event, handle, new SqsFifoPartialProcessorAsync(), {
+            throwOnFullBatchFailure: false,
+            skipGroupOnError: true
+          })
+        : processPartialResponse(event, handle, new BatchProcessor(EventType.SQS), { throwOnFullBatchFailure: false }))
+      const ours = await failing(bad, fifo)({ Records: records }, time(5000))
+      assert.deepStrictEqual(
+        failuresOf(ours).toSorted(),
+        theirs.batchItemFailures.map(({ itemIdentifier }) => itemIdentifier).toSorted(),
+        `seed ${seed}`
+      )
+    }
+  })
+
+  it("an event of something else, and none at all, are refused by what they are", async () => {
+    const handler = SqsLambda.handler(handled, { layer: emulator })
+    const given = (event: unknown) => handler(event as SQSEvent, time(5000))
+    const problems = await Promise.all(
+      [{ Records: [record("1", { source: "aws:s3" })] }, { source: "aws.events" }, { key1: "value1" }, null].map(
+        (event) =>
+          given(event).then(
+            () => "answered",
+            (error: unknown) => `${Reflect.get(Object(error), "_tag")} ${Reflect.get(Object(error), "message")}`
+          )
+      )
+    )
+    assert.match(problems[0] ?? "", /NotAnSqsEvent.*a record of aws:s3/)
+    assert.match(problems[1] ?? "", /an event of aws.events/)
+    assert.match(problems[2] ?? "", /it has key1/)
+    assert.match(problems[3] ?? "", /an event without Records/)
+  })
+
+  it("the layer is built once for all events, and again where that failed", async () => {
+    let builds = 0
+    const layer = Layer.effectDiscard(
+      Effect.suspend(() => (++builds === 1 ? Effect.fail("not yet" as const) : Effect.void))
+    ).pipe(Layer.provideMerge(emulator))
+    const handler = SqsLambda.handler(handled, { layer })
+    const event = { Records: [record("1")] }
+    assert.strictEqual(await handler(event, time(5000)).catch((error: unknown) => error), "not yet")
+    for (let i = 0; i < 3; i++) assert.deepStrictEqual(await handler(event, time(5000)), { batchItemFailures: [] })
+    assert.strictEqual(builds, 2)
+  })
+})
+
+const quiet = Logger.withMinimumLogLevel(LogLevel.None)
+
+describe("in virtual time", () => {
+  it.scoped("what runs when the time is over, and what did not begin, is reported", () =>
+    Effect.gen(function* () {
+      const fn = yield* SqsLambda.make(
+        Pipeline.process((body: string) => (body === "2" ? Effect.never : Effect.sleep("1 second")), {
+          concurrency: 1
+        }),
+        { reportBatchItemFailures: true }
+      )
+      const answer = yield* Effect.fork(fn({ Records: ["1", "2", "3"].map((id) => record(id)) }, time(10_000)))
+      yield* TestClock.adjust("8 seconds")
+      assert.isNull(answer.unsafePoll())
+      yield* TestClock.adjust("2 seconds")
+      const exit = answer.unsafePoll()
+      assert.deepStrictEqual(
+        exit,
+        Exit.succeed({ batchItemFailures: [{ itemIdentifier: "2" }, { itemIdentifier: "3" }] })
+      )
+    }).pipe(quiet, Effect.provide(emulator))
+  )
+
+  it.scoped(
+    "where the mapping takes no notice of answers, nothing is lost: what is done is deleted, and it fails",
+    () =>
+      Effect.gen(function* () {
+        const sqs = yield* SqsEmulator.SqsEmulator
+        const pipeline = Pipeline.process((body: string) => (body === "bad" ? Effect.fail("bad") : Effect.void), {
+          retry: soon
+        })
+        const poller = yield* LambdaPoller.make("orders", SqsLambda.make(pipeline), { timeout: "10 seconds" })
+        yield* sqs.send("orders", ["good", "bad", "fine"])
+        yield* TestClock.adjust("3 seconds")
+        assert.deepStrictEqual(
+          (yield* sqs.messages("orders")).map(({ body }) => body),
+          ["bad"]
+        )
+        const [first] = yield* poller.invocations
+        assert.strictEqual(first?.outcome, "failed")
+      }).pipe(quiet, Effect.provide(emulator))
+  )
+
+  it.scoped(
+    "a failed message comes again after its policy's delay, and a body that does not decode is dead-lettered",
+    () =>
+      Effect.gen(function* () {
+        const sqs = yield* SqsEmulator.SqsEmulator
+        const runs: Array<number> = []
+        const pipeline: SqsLambda.Pipeline<unknown, never> = (deliveries) =>
+          deliveries.pipe(
+            Pipeline.decodeJson(Schema.Number),
+            Pipeline.process(
+              () =>
+                Effect.flatMap(Clock.currentTimeMillis, (now) => {
+                  runs.push(now)
+                  return Effect.fail("no" as const)
+                }),
+              {
+                retry: RetryPolicy.redeliver(Schedule.spaced("5 seconds"), { attempts: 3 }).pipe(
+                  RetryPolicy.orElse(RetryPolicy.deadLetter)
+                )
+              }
+            ),
+            Stream.orDie
+          )
+        yield* LambdaPoller.make("orders", SqsLambda.make(pipeline, { reportBatchItemFailures: true }), {
+          reportBatchItemFailures: true,
+          timeout: "10 seconds"
+        })
+        yield* sqs.send("orders", ["1"])
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(runs, [0, 5000, 10_000])
+        assert.deepStrictEqual(
+          (yield* sqs.messages("dead")).map(({ body }) => body),
+          ["1"]
+        )
+      }).pipe(quiet, Effect.provide(emulator))
+  )
+})
+
+/**
+ * No message is lost, whatever fails: the polls, the deletes, the delays, the handlers, the container's time, SIGTERM. On a
+ * FIFO queue nothing of a group runs before what was sent before it has succeeded.
+ */
+const trial = (name: "orders" | "orders.fifo") =>
+  Effect.gen(function* () {
+    const sqs = yield* SqsEmulator.SqsEmulator
+    const fifo = name === "orders.fifo"
+    const odd = Effect.map(Random.next, (x) => x * 0.1)
+    const succeeded = new Set<string>()
+    const disorders: Array<string> = []
+    const pipeline = Pipeline.process(
+      (body: string) =>
+        Effect.gen(function* () {
+          const [group, place] = body.split("/")
+          for (let i = 0; fifo && i < Number(place); i++) {
+            if (!succeeded.has(`${group}/${i}`)) disorders.push(`${body} before ${group}/${i}`)
+          }
+          yield* Effect.sleep(yield* Random.nextIntBetween(0, 2000))
+          const fate = yield* Random.next
+          if (fate < 0.1) return yield* Effect.fail("no" as const)
+          if (fate < 0.12) return yield* Effect.never
+          if (fate < 0.14) return yield* Effect.die("bug")
+          succeeded.add(body)
+        }),
+      { concurrency: yield* Random.nextIntBetween(1, 12), retry: soon }
+    )
+    const told = yield* Random.nextBoolean
+    const poller = yield* LambdaPoller.make(
+      name,
+      SqsLambda.make(pipeline, { reportBatchItemFailures: told, margin: "500 millis" }),
+      {
+        reportBatchItemFailures: told || (yield* Random.nextBoolean),
+        maximumConcurrency: yield* Random.nextIntBetween(1, 6),
+        timeout: `${yield* Random.nextIntBetween(3, 20)} seconds`,
+        ...(!fifo && { window: "2 seconds", batchSize: yield* Random.nextIntBetween(1, 25) })
+      }
+    )
+    yield* sqs.faults.random({ fail: yield* odd, dropResponse: yield* odd, failEntry: yield* odd, delay: yield* odd })
+    const groups = yield* Random.nextIntBetween(1, 6)
+    const count = yield* Random.nextIntBetween(1, 60)
+    const bodies = Array.from({ length: count }, (_, i) => `g${i % groups}/${Math.floor(i / groups)}`)
+    yield* sqs.send(
+      name,
+      bodies.map((body) => SqsEmulator.message(body, fifo ? { group: body.split("/")[0] ?? "" } : {}))
+    )
+    for (let i = yield* Random.nextIntBetween(0, 3); i > 0; i--) {
+      yield* Effect.sleep(yield* Random.nextIntBetween(0, 20_000))
+      yield* poller.shutdown
+    }
+    yield* sqs.idle(name)
+    assert.deepStrictEqual(disorders, [])
+    const dead = (yield* sqs.messages(fifo ? "dead.fifo" : "dead")).map(({ body }) => body)
+    assert.deepStrictEqual(
+      bodies.filter((body) => !succeeded.has(body) && !dead.includes(body)),
+      []
+    )
+  }).pipe(quiet, Effect.scoped, Effect.provide(emulator))
+
+describe("whatever fails, over many seeds", () => {
+  for (const [name, from] of [
+    ["orders", 0],
+    ["orders.fifo", 1000]
+  ] as const) {
+    it(`nothing of ${name} is lost`, { timeout: 120_000 }, () =>
+      Simulation.checkInTurns({ seeds: 5, from }, trial(name))
+    )
+  }
+})
