@@ -3,6 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, Diagnosis, Figures, Pipeline } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Effect, Fiber, Stream } from "effect"
+import type { InFlight } from "../src/internal/lease/inFlight.js"
+import { onLoop } from "../src/internal/observe/loopTime.js"
 import { heldClock, type Line, logged, numbered, type Stage, simulated } from "./support/index.js"
 
 type Hold = (seconds: number) => Effect.Effect<void>
@@ -118,6 +120,26 @@ describe("a handler that holds the event loop", () => {
       })
     )
   )
+
+  it("a stretch within another is told of alone, and what follows both of its own time", () => {
+    let now = 0
+    const told: Array<readonly [what: string, millis: number]> = []
+    const reports = { heldLoop: (_: unknown, what: string, millis: number) => told.push([what, millis]) }
+    // What of a delivery is looked at.
+    const held = { source: { clock: { now: () => now }, queue: { leaseMillis: 8000 }, reports } } as unknown as InFlight
+    const works = (millis: number) => () => {
+      now += millis
+    }
+    onLoop(held, "outer", () => {
+      works(1000)()
+      onLoop(held, "inner", () => onLoop(held, "innermost", works(5000)))
+      onLoop(held, "short", works(3500))
+      works(2000)()
+    })
+    assert.deepStrictEqual(told, [["innermost", 5000]])
+    onLoop(held, "next", works(4500))
+    assert.deepStrictEqual(told.slice(1), [["next", 4500]])
+  })
 
   it(
     "fills no log: of many that do so the first is told, and the rest counted",
