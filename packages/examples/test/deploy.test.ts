@@ -129,6 +129,42 @@ describe("the CloudFormation template", () => {
   })
 })
 
+describe("the CloudFormation template of a function", () => {
+  const yaml = file("lambda.yaml")
+  const template = CloudFormation.read(yaml)
+  const properties = (name: string) => at(template, "Resources", name, "Properties")
+
+  it("fits the specification of its resources, and what it refers to is there", () => {
+    assert.deepStrictEqual(CloudFormation.problems(template), [])
+    assert.strictEqual(Object.keys(object(template["Resources"])).length, 7)
+  })
+
+  it.each([
+    ["BatchSize: 50", "BatchSizes: 50", "Mapping: there is no property BatchSizes"],
+    ["Timeout: 30", "Timeout: half a minute", 'Function.Timeout: "half a minute" is not a integer'],
+    ["FunctionName: !Ref Function", "FunctionName: !Ref Functions", "there is no Functions"]
+  ])("a template that is wrong is found out: %s → %s", (from, to, problem) => {
+    const found = CloudFormation.problems(CloudFormation.read(broken(yaml, from, to)))
+    assert.isTrue(
+      found.some((one) => one.includes(problem)),
+      found.join("\n")
+    )
+  })
+
+  it("answers are heeded, and a message is hidden for six times the function's timeout and the batch window", () => {
+    assert.deepStrictEqual(at(properties("Mapping"), "FunctionResponseTypes"), ["ReportBatchItemFailures"])
+    const window = Number(at(properties("Mapping"), "MaximumBatchingWindowInSeconds"))
+    // Batches of more than 10 need a window.
+    assert.isAtLeast(window, 1)
+    const timeout = Number(at(properties("Function"), "Timeout"))
+    assert.strictEqual(at(properties("Orders"), "VisibilityTimeout"), 6 * timeout + window)
+  })
+
+  it("the role names what it may use, and nothing else", () => {
+    assert.notInclude(JSON.stringify(properties("Role")), "*")
+  })
+})
+
 describe("the Kubernetes manifests", { timeout: 120_000 }, () => {
   const yaml = file("keda.yaml")
   const manifests = Kubernetes.read(yaml)
