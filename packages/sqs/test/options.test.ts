@@ -13,7 +13,7 @@ import {
   CloudWatchScaling
 } from "../src/cloudwatch/index.js"
 import { SqsEmulator } from "../src/emulator/index.js"
-import { type SqsClient, SqsConsumer, SqsProducer } from "../src/index.js"
+import { SqsBacklog, SqsClient, SqsConsumer, SqsEncoding, SqsProducer } from "../src/index.js"
 import * as FakeCloudWatch from "./support/FakeCloudWatch.js"
 
 type Needs = Scope.Scope | SqsClient.SqsClient | CloudWatchClient.CloudWatchClient | CloudWatchMetrics.Sink
@@ -54,6 +54,17 @@ const rows: ReadonlyArray<Row> = [
   ["SqsProducer.make", producer, (o) => SqsProducer.make("q", o)],
   ["SqsProducer.sink", producer, (o) => Stream.run(Stream.empty, SqsProducer.sink("q", o))],
   ["SqsProducer.through", producer, (o) => Stream.runDrain(SqsProducer.through("q", o)(Stream.empty))],
+  [
+    "SqsClient.layer",
+    ["region", "endpoint", "credentials", "maxSockets", "timeout"],
+    (o) => Layer.build(SqsClient.layer(withRegion(o)))
+  ],
+  ["SqsEncoding.gzip", ["above", "level", "maxBytes"], (o) => SqsEncoding.gzip(o)],
+  [
+    "SqsBacklog.make",
+    ["every", "window", "oldest", "departed", "arrived", "deadLetters"],
+    (o) => SqsBacklog.make("q", o)
+  ],
   ["CloudWatchAge.make", ["otherwise"], (o) => CloudWatchAge.make("q", o)],
   ["CloudWatchAlarms.ensure", ["prefix", "onAlarm", "onClear", "period"], (o) => CloudWatchAlarms.ensure("q", [], o)],
   [
