@@ -5,6 +5,7 @@
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
  */
 import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Random from "effect/Random"
@@ -60,7 +61,7 @@ const contextOf = ({ prefix = "", source, subject }: Options, { id, type, versio
       id,
       source,
       type: Envelope.joined(prefix + type, version),
-      time: new Date(now).toISOString(),
+      time: DateTime.formatIso(DateTime.unsafeMake(now)),
       ...(subject === undefined ? {} : { subject })
     })
   )

@@ -15,8 +15,10 @@ import {
   RetryPolicy
 } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
-import { Duration, Effect, Fiber, Logger, LogLevel, Random, Schedule, Schema, Stream } from "effect"
+import { DateTime, Duration, Effect, Fiber, Logger, LogLevel, Random, Schedule, Schema, Stream } from "effect"
 import { simulated } from "./support/index.js"
+
+const date = (millis: number): Date => DateTime.toDateUtc(DateTime.unsafeMake(millis))
 
 const PlacedV1 = Message.make("Placed", { schema: Schema.Struct({ sku: Schema.String }) })
 const Placed = Message.make("Placed", {
@@ -24,7 +26,7 @@ const Placed = Message.make("Placed", {
   schema: Schema.Struct({ sku: Schema.String, at: Schema.Date }),
   group: ({ sku }) => sku,
   deduplicationId: ({ sku }) => `placed-${sku}`
-}).pipe(Message.lift(PlacedV1, (old) => ({ ...old, at: new Date(0) })))
+}).pipe(Message.lift(PlacedV1, (old) => ({ ...old, at: date(0) })))
 const Cancelled = Message.make("Cancelled", { schema: Schema.Struct({ id: Schema.Number }) })
 
 const envelopes: Readonly<Record<string, Envelope.Envelope>> = {
@@ -56,7 +58,7 @@ describe("each envelope", () => {
           const shop = shopOf(envelope)
           const encode = Channel.encode(shop)
           const queue = yield* MemoryQueue.make()
-          const placed = yield* encode(Placed.of({ sku: "a", at: new Date(5) }))
+          const placed = yield* encode(Placed.of({ sku: "a", at: date(5) }))
           assert.strictEqual(placed.group, "a")
           assert.strictEqual(placed.deduplicationId, "placed-a")
           yield* queue.send([placed, yield* encode(Cancelled.of({ id: 7 }))].map(sent))
@@ -172,7 +174,7 @@ describe("what a route reads", () => {
     simulated(
       Effect.gen(function* () {
         const { bodies, failures } = yield* failureOf(typed("Placed", "1", '{"sku":"a"}'))
-        expect([bodies, failures]).toEqual([[{ sku: "a", at: new Date(0) }], []])
+        expect([bodies, failures]).toEqual([[{ sku: "a", at: date(0) }], []])
         const third = Message.make("Placed", { version: 3, schema: Schema.Struct({ n: Schema.Number }) }).pipe(
           Message.lift(Placed, ({ at }) => ({ n: at.getTime() }))
         )
@@ -263,7 +265,7 @@ it("declarations that cannot work are refused", () => {
   expect(() => Message.make("Placed.v2", { schema })).toThrow("write a name")
   expect(() => Message.make("Placed", { schema, version: 0 })).toThrow("whole number")
   expect(() => again.pipe(Message.lift(Placed, (a) => a))).toThrow("not older")
-  expect(() => Placed.pipe(Message.lift(PlacedV1, (a) => ({ ...a, at: new Date(0) })))).toThrow("lifted already")
+  expect(() => Placed.pipe(Message.lift(PlacedV1, (a) => ({ ...a, at: date(0) })))).toThrow("lifted already")
   expect(() => Envelope.attributes({ type: "a", version: "a" })).toThrow("two names")
   expect(() => Envelope.fields({ data: "type" })).toThrow("another name")
 })

@@ -2,7 +2,7 @@
 // What must not compile is not run.
 /** The types of messages, channels and routes: what is inferred, and what must not compile. */
 import { Channel, type Delivery, type InvalidOptions, Message, Pipeline, RetryPolicy } from "@millrace/core"
-import { Context, Data, Effect, Schema, Stream } from "effect"
+import { Context, Data, DateTime, Effect, Schema, Stream } from "effect"
 import { expectTypeOf, it } from "vitest"
 
 class OutOfStock extends Data.TaggedError("OutOfStock")<{ readonly sku: string }> {}
@@ -75,7 +75,7 @@ types("what a channel carries is a union by name; nothing else encodes", () => {
   const encode = Channel.encode(shop)
   encode(Placed.of({ sku: "a" }))
   // @ts-expect-error not of the channel
-  encode(Shipped.of({ at: new Date(0) }))
+  encode(Shipped.of({ at: DateTime.toDateUtc(DateTime.unsafeMake(0)) }))
   // @ts-expect-error not its data
   encode(Placed.of({ id: 1 }))
   // @ts-expect-error another message

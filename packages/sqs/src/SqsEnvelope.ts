@@ -8,6 +8,7 @@ import * as Envelope from "@millrace/core/Envelope"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Pipeline from "@millrace/core/Pipeline"
 import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
@@ -187,7 +188,7 @@ export const detailType = (options: { readonly source: string }): Envelope.Envel
           "detail-type": Envelope.joined(type, version),
           source,
           account: "000000000000",
-          time: new Date(now).toISOString(),
+          time: DateTime.formatIso(DateTime.unsafeMake(now)),
           region: "us-east-1",
           resources: [],
           detail: data
