@@ -3,7 +3,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Effect, Exit, Logger, LogLevel, Stream } from "effect"
+import { vi } from "vitest"
 import { largest } from "../src/internal/data/largest.js"
+import { InFlightTable } from "../src/internal/lease/inFlightTable.js"
+import { numbered } from "./support/index.js"
 
 const run = <A, E>(effect: Effect.Effect<A, E>): A => {
   const { exit } = Simulation.run(1, Logger.withMinimumLogLevel(effect, LogLevel.None))
@@ -65,5 +68,43 @@ describe("bounds", () => {
     assert.isAtMost(groups.length, 20)
     assert.strictEqual(groups[0]?.group, "g0")
     assert.isAtLeast(groupsInFlight, 30)
+  })
+
+  it("a drain looks at what is in flight in proportion to it, and not at all of it after each end", () => {
+    const looks = (inFlight: number): number => {
+      let looked = 0
+      const iterate = InFlightTable.prototype[Symbol.iterator]
+      const spy = vi.spyOn(InFlightTable.prototype, Symbol.iterator).mockImplementation(function (this: InFlightTable) {
+        const all = iterate.call(this)
+        const next = all.next.bind(all)
+        all.next = () => {
+          looked++
+          return next()
+        }
+        return all
+      })
+      const report = run(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const queue = yield* MemoryQueue.make()
+            yield* queue.send(numbered(inFlight))
+            const consumer = yield* Consumer.make(queue, { maxInFlight: inFlight })
+            yield* consumer.stream.pipe(
+              Pipeline.process((body) => Effect.sleep(60_000 + 10 * Number(body)), { concurrency: inFlight }),
+              Stream.runDrain,
+              Effect.fork
+            )
+            yield* Effect.sleep("30 seconds")
+            looked = 0
+            return yield* consumer.drain({ deadline: "10 minutes" })
+          })
+        )
+      )
+      spy.mockRestore()
+      assert.strictEqual(report.finished, inFlight)
+      return looked
+    }
+    assert.isAtMost(looks(100), 10 * 100)
+    assert.isAtMost(looks(400), 10 * 400)
   })
 })

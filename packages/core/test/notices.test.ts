@@ -210,6 +210,47 @@ describe("a consumer's log", () => {
   )
 
   it(
+    "stays quiet under partial errors: receives, acks and delays of which a part fails are a few lines a minute",
+    simulated(
+      Effect.gen(function* () {
+        let calls = 0
+        const memory = yield* MemoryQueue.make({
+          name: "orders",
+          latency: "10 millis",
+          faults: ({ operation, size }) =>
+            Effect.sync(() => {
+              calls++
+              if (operation === "receive") return calls % 3 === 0 ? { fail: "throttled" as const } : undefined
+              if (size === 1 && calls % 2 === 0) return { fail: "transient" as const }
+              return { entries: (_, index) => (index % 2 === 0 ? "transient" : undefined) }
+            })
+        })
+        const lines: Array<Line> = []
+        yield* memory.send(numbered(5000))
+        const fiber = yield* Consumer.stream(memory, { maxInFlight: 100 }).pipe(
+          Pipeline.process((body) => (Number(body) % 5 === 0 ? Effect.fail("no") : Effect.sleep("100 millis")), {
+            concurrency: 20,
+            retry: RetryPolicy.redeliver(Schedule.spaced("10 seconds"))
+          }),
+          Stream.runDrain,
+          Effect.provide(logged(lines)),
+          Effect.fork
+        )
+        yield* Effect.sleep("1 minute")
+        yield* Fiber.interrupt(fiber)
+        const warnings = lines.filter(({ level }) => level === "WARN").map(({ text }) => text)
+        assert.isAtLeast(calls, 500)
+        assert.lengthOf(
+          warnings.filter((text) => /could not receive from orders \(throttled\)/.test(text)),
+          2,
+          "the first, and what was counted, as it ends"
+        )
+        assert.isAtMost(warnings.length, 10, warnings.join("\n"))
+      })
+    )
+  )
+
+  it(
     "tells no more than fifty kinds apart, however many tags there are",
     simulated(
       Effect.gen(function* () {

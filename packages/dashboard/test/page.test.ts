@@ -99,6 +99,17 @@ describe.skipIf(executable === undefined)("the page", { timeout: 120_000 }, () =
     })
   )
 
+  it.scopedLive("shows itself though its address ends in what cannot be decoded", () =>
+    Effect.gen(function* () {
+      const { dashboard, errors, page } = yield* open()
+      yield* run(() => page.goto(`${dashboard.url}/#%`))
+      yield* run(() => page.reload())
+      yield* shown(page)
+      yield* until(page, `${text("#connection")} === "live"`)
+      assert.deepEqual(errors, [])
+    })
+  )
+
   it.scopedLive("says in words what is wrong, and what to change", () =>
     Effect.gen(function* () {
       const { page } = yield* open(

@@ -34,7 +34,7 @@ export class CallFailures<E> {
   readonly #host: Host<E>
   readonly #fatalGrace: Duration.Duration
   readonly #acks: FatalGrace
-  /** Warned about once a streak: the rest is at debug. */
+  /** A streak is one notice: the rest of it is at debug. */
   #receiveFails = false
 
   constructor(host: Host<E>, fatalGrace: Duration.Duration) {
@@ -53,14 +53,16 @@ export class CallFailures<E> {
 
   /** `again` tells whether it is tried again. */
   ofReceive(error: E, kind: LeaseQueue.ErrorKind, again: boolean): void {
-    const { metrics, queue, runFork } = this.#host
+    const { metrics, notices, queue, runFork } = this.#host
     metrics.add("receiveErrors")
-    // What ends the stream is told with its end.
-    const log = this.#receiveFails || !again ? Effect.logDebug : Effect.logWarning
-    if (again) this.#receiveFails = true
     const grace = Duration.format(this.#fatalGrace)
     const follows = !again ? "" : kind === "fatal" ? `, trying again for up to ${grace}` : ", trying again"
-    runFork(log(`could not receive from ${queue.name} (${kind})${follows}: ${Reason.of(error)}`))
+    const text = `could not receive from ${queue.name} (${kind})${follows}: ${Reason.of(error)}`
+    // What ends the stream is told with its end.
+    if (this.#receiveFails || !again) runFork(Effect.logDebug(text))
+    // Where some receives succeed and some fail, streaks are many.
+    else notices.ofKind(`receive ${kind}`, text)
+    if (again) this.#receiveFails = true
   }
 
   // A queue that takes no acks (a missing permission, say) must not look healthy for ever. What else it refuses concerns
