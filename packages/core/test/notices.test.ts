@@ -218,11 +218,11 @@ describe("a consumer's log", () => {
           name: "orders",
           latency: "10 millis",
           faults: ({ operation, size }) =>
-            Effect.sync(() => {
+            Effect.sync((): MemoryQueue.Fault | undefined => {
               calls++
-              if (operation === "receive") return calls % 3 === 0 ? { fail: "throttled" as const } : undefined
-              if (size === 1 && calls % 2 === 0) return { fail: "transient" as const }
-              return { entries: (_, index) => (index % 2 === 0 ? "transient" : undefined) }
+              if (operation === "receive") return calls % 3 === 0 ? { fail: "throttled" } : undefined
+              if (size === 1 && calls % 2 === 0) return { fail: "transient" }
+              return { entries: (_, index) => (index % 2 === 0 ? "Transient" : undefined) }
             })
         })
         const lines: Array<Line> = []
