@@ -166,7 +166,7 @@ describe("metrics of a consumer", () => {
         assert.strictEqual(histogram("queue").count, 7)
         // Each counter is there from the start, so that an exporter sees it rise from zero.
         const untouched = [...(yield* metricsOf(other)).all.values()].filter(MetricState.isCounterState)
-        assert.strictEqual(untouched.length, 25)
+        assert.strictEqual(untouched.length, 26)
         for (const { count } of untouched) assert.strictEqual(Number(count), 0)
       })
     )
