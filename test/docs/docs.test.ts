@@ -28,7 +28,7 @@ const errorsOf = (modules: ReadonlyMap<string, Module>): ReadonlyArray<ts.Diagno
     noUnusedParameters: false,
     verbatimModuleSyntax: false,
     paths: Object.fromEntries(
-      ["core", "sqs", "http", "dashboard", "sql", "redis", "dynamodb"].flatMap((name) => [
+      ["core", "sqs", "http", "dashboard", "sql", "redis", "dynamodb", "promise"].flatMap((name) => [
         [`@millrace/${name}`, [`${root}packages/${name}/src/index.ts`]],
         [`@millrace/${name}/testing`, [`${root}packages/${name}/src/testing/index.ts`]],
         [`@millrace/${name}/emulator`, [`${root}packages/${name}/src/emulator/index.ts`]],
@@ -166,7 +166,7 @@ describe.each(all.map((page) => [page.path, page] as const))("%s", (path, page) 
   it("installs versions that suit", async () => {
     const { devDependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8"))
     const manifests = await Promise.all(
-      ["sqs", "http", "sql", "redis", "dynamodb"].map((name) =>
+      ["sqs", "http", "sql", "redis", "dynamodb", "promise"].map((name) =>
         readFile(join(root, `packages/${name}/package.json`), "utf8")
       )
     )
@@ -184,7 +184,7 @@ describe.each(all.map((page) => [page.path, page] as const))("%s", (path, page) 
     expect(unlike).toEqual([])
   })
 
-  if (/^packages\/(core|sqs|http|dashboard|sql|redis|dynamodb)\//.test(path)) {
+  if (/^packages\/(core|sqs|http|dashboard|sql|redis|dynamodb|promise)\//.test(path)) {
     it("has no link that npm would break", () => {
       expect(links.filter((link) => !urls.test(link))).toEqual([])
     })

@@ -1,0 +1,212 @@
+/**
+ * A queue's messages, each handed to an async function. Returning deletes the message, throwing keeps it.
+ */
+import type { Delivery } from "@millrace/core/Delivery"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
+import * as Pipeline from "@millrace/core/Pipeline"
+import type { StandardSchemaV1 } from "@standard-schema/spec"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Stream from "effect/Stream"
+import type { Consumer } from "./consumer.js"
+import { asText, bySchema, type Decoded } from "./internal/body.js"
+import { HandlerContext, LazySignal, reasonOf } from "./internal/context.js"
+import { Emitter, type Host, HostedConsumer } from "./internal/host.js"
+import { onceOf, received, schemaCheck, settleChecks, storeOf } from "./internal/options.js"
+import { check } from "./internal/plain.js"
+import { policyOf } from "./internal/policy.js"
+import type { BatchContext, Context, SettleOptions } from "./types.js"
+
+/** @typeParam A - the body: a text, or what the schema makes of its JSON. */
+export interface ConsumeOptions<A> extends SettleOptions<A> {
+  readonly handler: (body: A, context: Context) => unknown
+}
+
+export interface ConsumeBatchesOptions<A> extends SettleOptions<A> {
+  /**
+   * Returning nothing deletes all, throwing keeps all. What `Promise.allSettled` gives, in the order of the bodies, keeps those that
+   * are rejected.
+   */
+  readonly handler: (
+    bodies: ReadonlyArray<A>,
+    context: BatchContext
+  ) => Promise<ReadonlyArray<PromiseSettledResult<unknown>> | void>
+  /** Messages in a batch, at most. */
+  readonly max: number
+  /** How long a batch waits to be filled. Default 1 second. */
+  readonly within?: SettleOptions<A>["timeout"]
+}
+
+/** With a schema the body is JSON. */
+export interface WithSchema<S extends StandardSchemaV1> {
+  /** Of zod, valibot, arktype, or `Schema.standardSchemaV1` of Effect. */
+  readonly schema: S
+}
+export interface WithoutSchema {
+  readonly schema?: undefined
+}
+
+type Output<S extends StandardSchemaV1> = StandardSchemaV1.InferOutput<S>
+
+const consumeChecks: InvalidOptions.Checks<ConsumeOptions<never> & { readonly schema?: unknown }> = {
+  ...settleChecks,
+  schema: schemaCheck,
+  handler: InvalidOptions.required({ ...InvalidOptions.func, write: "a function of the body" })
+}
+
+const batchesChecks: InvalidOptions.Checks<ConsumeBatchesOptions<never> & { readonly schema?: unknown }> = {
+  ...consumeChecks,
+  max: InvalidOptions.required(InvalidOptions.aWholeNumber({ min: 1 })),
+  within: InvalidOptions.time()
+}
+
+const millis = (time: SettleOptions<never>["timeout"]): number | undefined =>
+  time === undefined ? undefined : Duration.toMillis(time)
+
+/** Waits for what a handler gives, and tells it by `abort` where nobody waits any more. */
+const awaited = <B>(
+  handle: () => B | PromiseLike<B>,
+  abort: (ranFor: number) => void
+): Effect.Effect<Awaited<B>, unknown> =>
+  Effect.clockWith((clock) =>
+    Effect.async<Awaited<B>, unknown>((resume) => {
+      const since = clock.unsafeCurrentTimeMillis()
+      new Promise<B>((resolve) => resolve(handle())).then(
+        (value) => resume(Effect.succeed(value as Awaited<B>)),
+        (error) => resume(Effect.fail(error))
+      )
+      return Effect.sync(() => abort(clock.unsafeCurrentTimeMillis() - since))
+    })
+  )
+
+const watch = (emitter: Emitter, delivery: Delivery<unknown, unknown>) =>
+  Effect.runFork(
+    Effect.map(delivery.ended, (outcome) => {
+      emitter.emit("settled", outcome, delivery.message)
+      if (outcome === "lost") emitter.emit("lost", delivery.message)
+    })
+  )
+
+const seen = <A, EX>(emitter: Emitter, deliveries: Decoded<A, EX>): Decoded<A, EX> =>
+  Stream.mapChunks(deliveries, (chunk) => {
+    if (emitter.hears("settled") || emitter.hears("lost")) for (const delivery of chunk) watch(emitter, delivery)
+    return chunk
+  })
+
+const hosted = <A>(options: SettleOptions<A>, emitter: Emitter, pipeline: Host["pipeline"]): Consumer =>
+  new HostedConsumer({
+    queue: options.queue,
+    connection: options,
+    options: { ...received(options), drainDeadline: options.stopTimeout },
+    emitter,
+    pipeline
+  })
+
+const settling = <A>(options: SettleOptions<A>, emitter: Emitter) => ({
+  concurrency: options.concurrency,
+  timeout: options.timeout,
+  sequence: options.sequence,
+  retry: policyOf(options, (error, failed) => emitter.emit("processing_error", error, failed)),
+  once: onceOf(options.once)
+})
+
+const consumeOf = <A>(
+  options: ConsumeOptions<A>,
+  decode: (deliveries: Parameters<Host["pipeline"]>[0]) => Decoded<A, unknown>
+) => {
+  const emitter = new Emitter()
+  const timeout = millis(options.timeout)
+  const { handler } = options
+  const handle = (body: A, delivery: Delivery<A, unknown>) => {
+    const context = new HandlerContext(delivery)
+    const ran = awaited(
+      () => {
+        if (emitter.hears("message_received")) emitter.emit("message_received", context)
+        return handler(body, context)
+      },
+      (ranFor) => context.abort(reasonOf([delivery], ranFor, timeout))
+    )
+    return emitter.hears("message_processed") ? Effect.tap(ran, () => emitter.emit("message_processed", context)) : ran
+  }
+  return hosted(options, emitter, (deliveries) =>
+    seen(emitter, decode(deliveries)).pipe(
+      Pipeline.process(handle, settling(options, emitter)),
+      Stream.provideSomeLayer(storeOf(options.once?.store))
+    )
+  )
+}
+
+const results = (answer: unknown, of: number): ReadonlyArray<Either.Either<unknown, unknown>> | void => {
+  if (answer === undefined) return
+  if (Array.isArray(answer) && answer.length === of && answer.every((one) => Object(one).status !== undefined)) {
+    return answer.map((one: PromiseSettledResult<unknown>) =>
+      one.status === "fulfilled" ? Either.right(one.value) : Either.left(one.reason)
+    )
+  }
+  throw new TypeError(`a batch's handler returns nothing, or what Promise.allSettled gives of its ${of} bodies`)
+}
+
+const consumeBatchesOf = <A>(
+  options: ConsumeBatchesOptions<A>,
+  decode: (deliveries: Parameters<Host["pipeline"]>[0]) => Decoded<A, unknown>
+) => {
+  const emitter = new Emitter()
+  const timeout = millis(options.timeout)
+  const handle = (bodies: ReadonlyArray<A>, deliveries: ReadonlyArray<Delivery<A, unknown>>) => {
+    const abort = new LazySignal()
+    const context: BatchContext = {
+      get signal() {
+        return abort.signal
+      },
+      messages: deliveries.map(({ message }) => message),
+      attempts: deliveries.map(({ attempt }) => attempt)
+    }
+    return awaited(
+      async () => results(await options.handler(bodies, context), bodies.length),
+      (ranFor) => abort.abort(reasonOf(deliveries, ranFor, timeout))
+    )
+  }
+  return hosted(options, emitter, (deliveries) =>
+    seen(emitter, decode(deliveries)).pipe(
+      Pipeline.processBatches(handle, { ...settling(options, emitter), max: options.max, within: options.within }),
+      Stream.provideSomeLayer(storeOf(options.once?.store))
+    )
+  )
+}
+
+/**
+ * A consumer of a queue, not started yet. The handler is given the body and its context; returning (anything) deletes the message,
+ * throwing keeps it for the next attempt. Throws `InvalidOptionsError` where an option cannot work.
+ *
+ * @example
+ * const consumer = consume({ queue: "orders", schema: Order, concurrency: 20, handler: async (order, { signal }) => {
+ *   await ship(order, signal)
+ * } })
+ * await consumer.start()
+ */
+export function consume<S extends StandardSchemaV1>(options: ConsumeOptions<Output<S>> & WithSchema<S>): Consumer
+export function consume(options: ConsumeOptions<string> & WithoutSchema): Consumer
+export function consume(
+  options: (ConsumeOptions<unknown> & WithSchema<StandardSchemaV1>) | (ConsumeOptions<string> & WithoutSchema)
+): Consumer {
+  check("consume", options, consumeChecks)
+  const { schema } = options
+  return schema === undefined ? consumeOf(options, asText) : consumeOf(options, bySchema(schema))
+}
+
+/** The same, many messages at once. */
+export function consumeBatches<S extends StandardSchemaV1>(
+  options: ConsumeBatchesOptions<Output<S>> & WithSchema<S>
+): Consumer
+export function consumeBatches(options: ConsumeBatchesOptions<string> & WithoutSchema): Consumer
+export function consumeBatches(
+  options:
+    | (ConsumeBatchesOptions<unknown> & WithSchema<StandardSchemaV1>)
+    | (ConsumeBatchesOptions<string> & WithoutSchema)
+): Consumer {
+  check("consumeBatches", options, batchesChecks)
+  return options.schema === undefined
+    ? consumeBatchesOf(options, asText)
+    : consumeBatchesOf(options, bySchema(options.schema))
+}

@@ -1,0 +1,116 @@
+/** A queue's messages as a loop of one's own: `for await`, each settled by hand. */
+import type { Delivery } from "@millrace/core/Delivery"
+import type * as InvalidOptions from "@millrace/core/InvalidOptions"
+import * as SqsConsumer from "@millrace/sqs/SqsConsumer"
+import type { StandardSchemaV1 } from "@standard-schema/spec"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { WithoutSchema, WithSchema } from "./consume.js"
+import { LeaseLostError, StoppedError } from "./errors.js"
+import { asText, bySchema, type Decoded } from "./internal/body.js"
+import { type Connection, connect } from "./internal/connection.js"
+import { LazySignal } from "./internal/context.js"
+import { receiveChecks, received, schemaCheck } from "./internal/options.js"
+import { check, run } from "./internal/plain.js"
+import type { Message, ReceiveOptions, Time } from "./types.js"
+
+export type DeliveriesOptions = ReceiveOptions
+
+/** A message with its lease. What is not settled when the loop ends is given back. */
+export interface ReceivedMessage<A> {
+  readonly body: A
+  readonly message: Message
+  readonly attempt: number
+  /** Fires when the lease is lost, and when the loop ends before it is settled. */
+  readonly signal: AbortSignal
+  /** Deletes it; resolves when SQS has confirmed. */
+  readonly ack: () => Promise<void>
+  /** Again after `delay`; at once where it is left out. */
+  readonly retry: (delay?: Time) => Promise<void>
+  /** To the dead-letter queue of the redrive policy. */
+  readonly deadLetter: (reason: string) => Promise<void>
+  readonly extend: (time: Time) => Promise<void>
+}
+
+const checks: InvalidOptions.Checks<DeliveriesOptions & { readonly schema?: unknown }> = {
+  ...receiveChecks,
+  schema: schemaCheck
+}
+
+const handed = <A>(connection: Connection, delivery: Delivery<A, unknown>, body: A): ReceivedMessage<A> => {
+  const abort = new LazySignal()
+  const { message } = delivery
+  Effect.runFork(
+    Effect.map(delivery.ended, (outcome) => {
+      if (outcome === "lost") abort.abort(new LeaseLostError(`the lease of message ${message.id} is lost`))
+      if (outcome === "released") abort.abort(new StoppedError(`message ${message.id} is given back`))
+    })
+  )
+  return {
+    body,
+    message,
+    attempt: delivery.attempt,
+    get signal() {
+      return abort.signal
+    },
+    ack: () => run(connection, delivery.ack),
+    retry: (delay) => run(connection, delay === undefined ? delivery.release : delivery.retry(delay)),
+    deadLetter: (reason) => run(connection, delivery.deadLetter(reason)),
+    extend: (time) => run(connection, delivery.extend(time))
+  }
+}
+
+/** Bodies that are none never reach the loop: they are dead-lettered, or left where there is no such queue. */
+async function* loop<A>(
+  options: DeliveriesOptions,
+  decode: (deliveries: Stream.Stream<Delivery<string>, unknown>) => Decoded<A, unknown>
+): AsyncGenerator<ReceivedMessage<A>, void, undefined> {
+  const connection = connect(options)
+  const scope = Effect.runSync(Scope.make())
+  try {
+    const consumer = await run(connection, Scope.extend(SqsConsumer.make(options.queue, received(options)), scope))
+    const pull = await run(connection, Scope.extend(Stream.toPull(decode(consumer.stream)), scope))
+    const next = Effect.catchAll(
+      Effect.map(pull, (chunk) => Option.some(Chunk.toReadonlyArray(chunk))),
+      (end: Option.Option<unknown>) => (Option.isNone(end) ? Effect.succeedNone : Effect.fail(end.value))
+    )
+    for (;;) {
+      const chunk = await run(connection, next)
+      if (Option.isNone(chunk)) return
+      for (const delivery of chunk.value) {
+        if (Exit.isSuccess(delivery.body)) yield handed(connection, delivery, delivery.body.value)
+        else connection.runFork(Effect.ignore(delivery.deadLetter("the body does not decode")))
+      }
+    }
+  } finally {
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+    await connection.dispose()
+  }
+}
+
+/**
+ * The messages of a queue, one after another, to be settled by hand. Leaving the loop (`break`, `return`, a throw) stops receiving
+ * and gives back what is not settled. Throws `InvalidOptionsError` where an option cannot work.
+ *
+ * @example
+ * for await (const { ack, body } of deliveries({ queue: "orders" })) {
+ *   await work(body)
+ *   await ack()
+ * }
+ */
+export function deliveries<S extends StandardSchemaV1>(
+  options: DeliveriesOptions & WithSchema<S>
+): AsyncGenerator<ReceivedMessage<StandardSchemaV1.InferOutput<S>>, void, undefined>
+export function deliveries(
+  options: DeliveriesOptions & WithoutSchema
+): AsyncGenerator<ReceivedMessage<string>, void, undefined>
+export function deliveries(
+  options: DeliveriesOptions & (WithSchema<StandardSchemaV1> | WithoutSchema)
+): AsyncGenerator<ReceivedMessage<unknown>, void, undefined> {
+  check("deliveries", options, checks)
+  return options.schema === undefined ? loop(options, asText) : loop(options, bySchema(options.schema))
+}

@@ -1,0 +1,7 @@
+export { type ConsumeBatchesOptions, type ConsumeOptions, consume, consumeBatches } from "./consume.js"
+export type { Consumer } from "./consumer.js"
+export { type DeliveriesOptions, deliveries, type ReceivedMessage } from "./deliveries.js"
+export * from "./errors.js"
+export { memoryStore } from "./memoryStore.js"
+export { type ProduceOptions, type Producer, produce, type SendOptions } from "./produce.js"
+export type * from "./types.js"

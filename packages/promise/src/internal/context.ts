@@ -1,0 +1,80 @@
+/** What a handler is told beside the body. Most handlers look at no signal, so none is made before it is asked for. */
+import type { Delivery } from "@millrace/core/Delivery"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { HandlerTimeoutError, LeaseLostError, StoppedError } from "../errors.js"
+import type { Context, Message, Time } from "../types.js"
+import { plainError } from "./plain.js"
+
+/** Aborted at most once, before or after somebody asks for the signal. */
+export class LazySignal {
+  #controller: AbortController | undefined
+  #reason: Error | undefined
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason)
+    }
+    return this.#controller.signal
+  }
+
+  abort(reason: Error): void {
+    this.#reason ??= reason
+    this.#controller?.abort(this.#reason)
+  }
+}
+
+type AnyDelivery = Delivery<unknown, unknown>
+
+export const extend = async (delivery: AnyDelivery, time: Time): Promise<void> => {
+  const exit = await Effect.runPromiseExit(Effect.either(delivery.extend(time)))
+  if (Exit.isSuccess(exit) && exit.value._tag === "Left") throw plainError(exit.value.left)
+}
+
+export class HandlerContext implements Context {
+  readonly #delivery: AnyDelivery
+  readonly #abort = new LazySignal()
+
+  constructor(delivery: AnyDelivery) {
+    this.#delivery = delivery
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+  get message(): Message {
+    return this.#delivery.message
+  }
+  get attempt(): number {
+    return this.#delivery.attempt
+  }
+  get queue(): string {
+    return this.#delivery.queue
+  }
+  get extend() {
+    return (time: Time) => extend(this.#delivery, time)
+  }
+
+  abort(reason: Error): void {
+    this.#abort.abort(reason)
+  }
+}
+
+/** Why a handler of these was interrupted: since when it has run, and for how long it might. */
+export const reasonOf = (
+  deliveries: ReadonlyArray<AnyDelivery>,
+  ranFor: number,
+  timeout: number | undefined
+): Error => {
+  const ids = deliveries.map(({ message }) => message.id).join(", ")
+  const lost = deliveries.some(({ ended }) => {
+    const outcome = Effect.runSyncExit(ended)
+    return Exit.isSuccess(outcome) && outcome.value === "lost"
+  })
+  if (lost) return new LeaseLostError(`the lease of message ${ids} is lost: it may be delivered again`)
+  if (timeout !== undefined && ranFor >= timeout) {
+    return new HandlerTimeoutError(`the handler of message ${ids} took more than ${timeout} ms`)
+  }
+  return new StoppedError(`the consumer stops before the handler of message ${ids} has ended`)
+}

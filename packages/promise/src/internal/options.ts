@@ -1,0 +1,69 @@
+/** What each option of a consumer may be, and the options of a consumer as `@millrace/sqs` has them. */
+import * as Idempotency from "@millrace/core/Idempotency"
+import type * as IdempotencyStore from "@millrace/core/IdempotencyStore"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
+import { MemoryIdempotencyStore } from "@millrace/core/testing"
+import * as Layer from "effect/Layer"
+import type { OnceOptions, ReceiveOptions, SettleOptions, Store } from "../types.js"
+import * as connection from "./connection.js"
+import * as policy from "./policy.js"
+
+const atLeastOne = InvalidOptions.aWholeNumber({ min: 1 })
+
+export const receiveChecks: InvalidOptions.Checks<ReceiveOptions> = {
+  ...connection.checks,
+  queue: InvalidOptions.required({ ...InvalidOptions.text, write: "the name, the URL or the ARN of a queue" }),
+  maxInFlight: InvalidOptions.aWholeNumber({ min: 1, max: 120_000 }),
+  visibilityTimeout: InvalidOptions.time({ min: "1 second", max: "12 hours" }),
+  heartbeat: InvalidOptions.flag,
+  wait: InvalidOptions.time({ min: "1 second", max: "20 seconds" }),
+  perSecond: InvalidOptions.aNumber({ min: 0.001 }),
+  pollGrace: InvalidOptions.time()
+}
+
+const isStore = (store: unknown): store is Layer.Layer<IdempotencyStore.IdempotencyStore, unknown> =>
+  Layer.isLayer(store)
+
+export const settleChecks: InvalidOptions.Checks<SettleOptions<never>> = {
+  ...receiveChecks,
+  ...policy.checks,
+  concurrency: atLeastOne,
+  timeout: InvalidOptions.time({ min: "1 millis" }),
+  once: InvalidOptions.fields<OnceOptions<never>>({
+    store: InvalidOptions.required({
+      write: "memoryStore(), or a layer such as RedisIdempotencyStore.layer(redis) of @millrace/redis",
+      fits: isStore
+    }),
+    key: InvalidOptions.func,
+    keepFor: InvalidOptions.time({ min: "1 second", max: "3650 days" }),
+    whenStoreFails: InvalidOptions.oneOf("fail", "run")
+  }),
+  sequence: InvalidOptions.either(InvalidOptions.oneOf("auto", "group", "none"), InvalidOptions.func),
+  stopTimeout: InvalidOptions.time()
+}
+
+export const schemaCheck: InvalidOptions.Check = {
+  write: "a Standard Schema: one of zod, valibot or arktype, or Schema.standardSchemaV1(schema)",
+  fits: (value) => (typeof value === "object" || typeof value === "function") && value !== null && "~standard" in value
+}
+
+export const received = (options: ReceiveOptions) => ({
+  maxInFlight: options.maxInFlight,
+  visibilityTimeout: options.visibilityTimeout,
+  heartbeat: options.heartbeat,
+  wait: options.wait,
+  rate: options.perSecond === undefined ? undefined : { perSecond: options.perSecond },
+  pollGrace: options.pollGrace
+})
+
+export const onceOf = <A>(once: OnceOptions<A> | undefined) => {
+  if (once === undefined) return undefined
+  const { key, keepFor, whenStoreFails } = once
+  return key === undefined
+    ? Idempotency.byMessageId({ keepFor, whenStoreFails })
+    : Idempotency.by((body: A) => key(body), { keepFor, whenStoreFails })
+}
+
+/** Where there is no `once`, nothing asks for it. */
+export const storeOf = (store: Store | undefined): Layer.Layer<IdempotencyStore.IdempotencyStore, unknown> =>
+  isStore(store) ? store : MemoryIdempotencyStore.layer()

@@ -1,0 +1,436 @@
+import {
+  type ConsumeOptions,
+  type Consumer,
+  consume,
+  consumeBatches,
+  deliveries,
+  HandlerTimeoutError,
+  InvalidBodyError,
+  InvalidOptionsError,
+  LeaseLostError,
+  memoryStore,
+  produce,
+  SendError,
+  SqsCallError,
+  StoppedError
+} from "@millrace/promise"
+import { type Emulator, type EmulatorOptions, emulator, passTime } from "@millrace/promise/testing"
+import { type } from "arktype"
+import { Schema } from "effect"
+import * as v from "valibot"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { z } from "zod"
+
+const standard: EmulatorOptions = {
+  queues: { orders: { deadLetter: { queue: "dead", maxReceiveCount: 10 } }, "orders.fifo": {} }
+}
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+
+const closing: Array<() => Promise<unknown>> = []
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await passTime(vi, close())
+  vi.useRealTimers()
+})
+
+const sqsOf = async (options = standard): Promise<Emulator> => {
+  const sqs = await emulator(options)
+  closing.push(sqs.close)
+  return sqs
+}
+
+const started = async (consumer: Consumer): Promise<Consumer> => {
+  closing.push(consumer.stop)
+  await passTime(vi, consumer.start())
+  return consumer
+}
+
+const quiet = { queue: "orders", logger: false } as const
+
+/** A handler that ends only by its signal, and what that fires with. */
+const waiting = () => {
+  const reasons: Array<unknown> = []
+  const handler: ConsumeOptions<string>["handler"] = (_body, { signal }) =>
+    new Promise((_resolve, reject) => {
+      signal.addEventListener("abort", () => {
+        reasons.push(signal.reason)
+        reject(signal.reason)
+      })
+    })
+  return { reasons, handler }
+}
+
+describe("what deletes a message, and what keeps it", () => {
+  it("returning deletes, whatever is returned", async () => {
+    const sqs = await sqsOf()
+    const answers = [undefined, null, false, 0, {}, []]
+    await sqs.send("orders", answers.map(String))
+    let i = 0
+    await started(consume({ ...quiet, client: sqs.client, handler: async () => answers[i++] }))
+    await passTime(vi, sqs.settled("orders", 6))
+    expect(await sqs.snapshot("orders")).toMatchObject({ deleted: 6, visible: 0, inFlight: 0, deadLettered: 0 })
+  })
+
+  it("throwing keeps, and it comes again with its attempt counted", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const attempts: Array<number> = []
+    await started(
+      consume({
+        ...quiet,
+        client: sqs.client,
+        handler: async (_body, { attempt }) => {
+          attempts.push(attempt)
+          if (attempt < 3) throw new Error("not yet")
+        }
+      })
+    )
+    await passTime(vi, sqs.settled("orders", 1))
+    expect(attempts).toEqual([1, 2, 3])
+  })
+
+  it("a throw that is not in a promise keeps too", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    let runs = 0
+    await started(
+      consume({
+        ...quiet,
+        client: sqs.client,
+        handler: () => {
+          if (++runs === 1) throw new Error("at once")
+        }
+      })
+    )
+    await passTime(vi, sqs.settled("orders", 1))
+    expect(runs).toBe(2)
+  })
+
+  it("after its attempts a message goes to the dead letters, and without deadLetter it is left", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const fail = async () => {
+      throw new Error("never")
+    }
+    const consumer = await started(
+      consume({
+        ...quiet,
+        client: sqs.client,
+        handler: fail,
+        retry: { attempts: 3, delay: "1 second" },
+        deadLetter: true
+      })
+    )
+    await passTime(vi, sqs.settled("orders", 1))
+    expect(consumer.stats()).toMatchObject({ failed: 3, deadLettered: 1 })
+    expect((await sqs.messages("dead")).map(({ body }) => body)).toEqual(["a"])
+  })
+
+  it("an error that deadLetter names goes there at once", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const handler = async () => {
+      throw new RangeError("hopeless")
+    }
+    const deadLetter = (error: unknown) => error instanceof RangeError
+    const consumer = await started(consume({ ...quiet, client: sqs.client, handler, deadLetter }))
+    await passTime(vi, sqs.settled("orders", 1))
+    expect(consumer.stats()).toMatchObject({ failed: 1, deadLettered: 1 })
+  })
+
+  it("a function decides each failure by itself", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const times: Array<number> = []
+    const handler = async () => {
+      times.push(Date.now())
+      throw new Error("no")
+    }
+    await started(
+      consume({
+        ...quiet,
+        client: sqs.client,
+        handler,
+        retry: (_error, { attempt }) => (attempt < 3 ? { retryIn: "7 seconds" } : "discard")
+      })
+    )
+    await passTime(vi, sqs.settled("orders", 1))
+    const [first = 0, second = 0, third = 0] = times
+    expect(times.length).toBe(3)
+    expect(second - first).toBeGreaterThanOrEqual(7_000)
+    expect(third - second).toBeGreaterThanOrEqual(7_000)
+  })
+})
+
+describe("the signal", () => {
+  it("fires when the timeout is over", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const { handler, reasons } = waiting()
+    const errors: Array<unknown> = []
+    const consumer = consume({ ...quiet, client: sqs.client, handler, timeout: "5 seconds", retry: "discard" })
+    consumer.events.on("processing_error", (error) => errors.push(error))
+    await started(consumer)
+    await passTime(vi, sqs.settled("orders", 1))
+    expect(reasons).toEqual([expect.any(HandlerTimeoutError)])
+    expect(errors).toEqual([expect.any(HandlerTimeoutError)])
+  })
+
+  it("fires when the lease is lost", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const { handler, reasons } = waiting()
+    const lost: Array<string> = []
+    const consumer = consume({ ...quiet, client: sqs.client, handler, heartbeat: false })
+    consumer.events.on("lost", ({ body }) => lost.push(body))
+    await started(consumer)
+    await vi.advanceTimersByTimeAsync(40_000)
+    expect(reasons[0]).toBeInstanceOf(LeaseLostError)
+    expect(lost[0]).toBe("a")
+  })
+
+  it("fires on a stop, and nothing is stranded", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a", "b", "c"])
+    const { handler, reasons } = waiting()
+    const consumer = await started(consume({ ...quiet, client: sqs.client, handler, concurrency: 2 }))
+    await vi.advanceTimersByTimeAsync(1_000)
+    const report = await passTime(vi, consumer.stop({ timeout: "3 seconds" }))
+    expect(reasons).toEqual([expect.any(StoppedError), expect.any(StoppedError)])
+    expect(report).toMatchObject({ finished: 0, released: 3, lost: 0, stranded: 0 })
+    expect(await sqs.snapshot("orders")).toMatchObject({ visible: 3, inFlight: 0, deleted: 0 })
+  })
+})
+
+it("a stop lets handlers end, by await using too", async () => {
+  const sqs = await sqsOf()
+  await sqs.send("orders", ["a"])
+  const consumer = await started(
+    consume({
+      ...quiet,
+      client: sqs.client,
+      handler: () => new Promise((resolve) => setTimeout(resolve, 5_000))
+    })
+  )
+  await vi.advanceTimersByTimeAsync(100)
+  await passTime(vi, consumer[Symbol.asyncDispose]())
+  expect(await sqs.snapshot("orders")).toMatchObject({ deleted: 1 })
+  await expect(consumer.start()).rejects.toMatchObject({ code: "Stopped" })
+})
+
+it("groups of FIFO queues run in order, whatever fails", async () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const sqs = await sqsOf()
+    const random = () => {
+      seed = (seed * 16_807) % 2_147_483_647
+      return seed / 2_147_483_647
+    }
+    const began = seed
+    for (let i = 0; i < 12; i++) await sqs.send("orders.fifo", [String(i)], { group: `g${i % 3}` })
+    const done: Record<string, Array<number>> = {}
+    const consumer = await started(
+      consume({
+        ...quiet,
+        queue: "orders.fifo",
+        client: sqs.client,
+        retry: { delay: "1 second" },
+        handler: async (body, { message }) => {
+          await new Promise((resolve) => setTimeout(resolve, random() * 100))
+          if (random() < 0.3) throw new Error("by chance")
+          const group = message.group ?? ""
+          done[group] = [...(done[group] ?? []), Number(body)]
+        }
+      })
+    )
+    await passTime(vi, sqs.settled("orders.fifo", 12))
+    await passTime(vi, consumer.stop())
+    seed = began
+    expect(done, `seed ${seed}`).toEqual({ g0: [0, 3, 6, 9], g1: [1, 4, 7, 10], g2: [2, 5, 8, 11] })
+  }
+})
+
+describe("a schema types the body", () => {
+  const schemas = {
+    zod: z.object({ id: z.number() }),
+    valibot: v.object({ id: v.number() }),
+    arktype: type({ id: "number" }),
+    Effect: Schema.standardSchemaV1(Schema.Struct({ id: Schema.Number })),
+    "one that takes its time": z.object({ id: z.number() }).refine(async () => true)
+  }
+  it.each(Object.entries(schemas))("%s", async (_name, schema) => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", [{ id: 1 }, { id: "secret" }, "{", { id: 2 }])
+    const ids: Array<number> = []
+    const errors: Array<unknown> = []
+    const consumer = consume({
+      ...quiet,
+      client: sqs.client,
+      schema,
+      handler: async (order) => {
+        const id: number = order.id
+        ids.push(id)
+      }
+    })
+    consumer.events.on("processing_error", (error) => errors.push(error))
+    await started(consumer)
+    await passTime(vi, sqs.settled("orders", 4))
+    expect(ids.sort()).toEqual([1, 2])
+    expect(errors).toEqual([expect.any(InvalidBodyError), expect.any(InvalidBodyError)])
+    expect(String(errors)).toContain("id")
+    expect(String(errors)).not.toContain("secret")
+    expect(await sqs.snapshot("dead")).toMatchObject({ visible: 2 })
+  })
+})
+
+it("with once, what is done is not done again", async () => {
+  const sqs = await sqsOf()
+  await sqs.send("orders", ["a", "a", "b", "a"])
+  const bodies: Array<string> = []
+  const once = { store: memoryStore(), key: (body: string) => `handle ${body}` }
+  await started(consume({ ...quiet, client: sqs.client, once, handler: async (body) => void bodies.push(body) }))
+  await passTime(vi, sqs.settled("orders", 4))
+  expect(bodies.sort()).toEqual(["a", "b"])
+})
+
+it("pauses, resumes, is retuned, and tells how it is", async () => {
+  const sqs = await sqsOf()
+  const consumer = consume({ ...quiet, client: sqs.client, handler: async () => {} })
+  expect(consumer.health()).toMatchObject({ healthy: false })
+  expect(() => consumer.pause()).toThrow(expect.objectContaining({ code: "NotStarted" }))
+  await started(consumer)
+  consumer.pause()
+  await vi.advanceTimersByTimeAsync(30_000)
+  await sqs.send("orders", ["a"])
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(await sqs.snapshot("orders")).toMatchObject({ visible: 1, deleted: 0 })
+  expect(consumer.health()).toMatchObject({ healthy: true, paused: true })
+  consumer.resume()
+  await passTime(vi, sqs.settled("orders", 1))
+  consumer.tune({ maxInFlight: 7, concurrency: 3 })
+  expect(consumer.stats()).toMatchObject({ acked: 1, maxInFlight: 7 })
+  expect(() => consumer.tune({ maxInFlight: 0 })).toThrow(InvalidOptionsError)
+})
+
+it("events come one by one, and what a listener throws harms nobody", async () => {
+  const sqs = await sqsOf()
+  await sqs.send("orders", ["a"])
+  const heard: Array<string> = []
+  const consumer = consume({
+    ...quiet,
+    client: sqs.client,
+    handler: async (_body, { attempt }) => {
+      if (attempt === 1) throw new Error("once")
+    }
+  })
+  const { events } = consumer
+  for (const name of ["started", "stopped", "message_received", "message_processed", "processing_error"] as const) {
+    events.on(name, () => heard.push(name))
+  }
+  events.on("settled", (outcome) => heard.push(outcome))
+  events.on("message_received", () => {
+    throw new Error("a listener's")
+  })
+  await started(consumer)
+  await passTime(vi, sqs.settled("orders", 1))
+  await passTime(vi, consumer.stop())
+  expect(heard).toEqual([
+    "started",
+    "message_received",
+    "processing_error",
+    "retried",
+    "message_received",
+    "message_processed",
+    "acked",
+    "stopped"
+  ])
+})
+
+it("batches: what allSettled says is rejected is kept", async () => {
+  const sqs = await sqsOf()
+  await sqs.send("orders", ["a", "b", "c"])
+  const seen: Array<ReadonlyArray<string>> = []
+  let failed = false
+  await started(
+    consumeBatches({
+      ...quiet,
+      client: sqs.client,
+      max: 3,
+      handler: (bodies) => {
+        seen.push(bodies)
+        return Promise.allSettled(
+          bodies.map(async (body) => {
+            if (body !== "b" || failed) return
+            failed = true
+            throw new Error("once")
+          })
+        )
+      }
+    })
+  )
+  await passTime(vi, sqs.settled("orders", 3))
+  expect(seen).toEqual([["a", "b", "c"], ["b"]])
+})
+
+describe("a loop of one's own", () => {
+  it("settles by hand, and gives back what it leaves", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a", "b", "c"])
+    const signals: Array<AbortSignal> = []
+    const loop = async () => {
+      for await (const delivery of deliveries({ ...quiet, client: sqs.client })) {
+        signals.push(delivery.signal)
+        if (delivery.body === "a") await delivery.ack()
+        else break
+      }
+    }
+    await passTime(vi, loop())
+    expect(await sqs.snapshot("orders")).toMatchObject({ deleted: 1, visible: 2, inFlight: 0 })
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false, true])
+  })
+})
+
+it("produces, and tells what cannot be sent", async () => {
+  const sqs = await sqsOf()
+  const producer = await passTime(vi, produce({ queue: "orders", client: sqs.client, logger: false }))
+  closing.push(producer.close)
+  await passTime(vi, Promise.all([producer.send({ id: 1 }), producer.send("two", { attributes: { n: 2 } })]))
+  expect((await sqs.messages("orders")).map(({ body }) => body)).toEqual(['{"id":1}', "two"])
+  const refused = passTime(vi, producer.send("x".repeat(2 ** 21)))
+  await expect(refused).rejects.toBeInstanceOf(SendError)
+  await expect(refused).rejects.toMatchObject({ code: "MessageRejected" })
+})
+
+describe("what is wrong is said", () => {
+  const handler = async () => {}
+  it.each<[unknown, string]>([
+    [{ queue: "orders", handler, concurency: 3 }, "did you mean concurrency?"],
+    [{ queue: "orders" }, "handler is missing; write a function of the body"],
+    [{ handler }, "queue is missing; write the name, the URL or the ARN of a queue"],
+    [{ queue: "orders", handler, timeout: "soon" }, "write a time of at least"],
+    [{ queue: "orders", handler, maxInFlight: 0 }, "a whole number from 1 to 120000"],
+    [{ queue: "orders", handler, retry: { atempts: 3 } }, "did you mean retry.attempts?"],
+    [{ queue: "orders", handler, once: { store: {} } }, "memoryStore()"],
+    [{ queue: "orders", handler, schema: {} }, "Standard Schema"],
+    [
+      { queue: "orders", handler, credentials: { accessKeyId: "a", secretAccessKey: 1 } },
+      "credentials.secretAccessKey"
+    ],
+    [{ queue: "orders", handler, client: {} }, "SQSClient"],
+    [undefined, "write an object"]
+  ])("%#", (options, message) => {
+    // As plain JavaScript calls it.
+    const made = () => Reflect.apply(consume, undefined, [options])
+    expect(made).toThrow(InvalidOptionsError)
+    expect(made).toThrow(message)
+  })
+
+  it("a queue that is not there is an error with AWS's code", async () => {
+    const sqs = await sqsOf()
+    const consumer = consume({ queue: "nowhere", client: sqs.client, logger: false, handler })
+    const refused = passTime(vi, consumer.start())
+    await expect(refused).rejects.toBeInstanceOf(SqsCallError)
+    await expect(refused).rejects.toMatchObject({ code: "QueueDoesNotExist" })
+  })
+})
