@@ -65,15 +65,12 @@ const millis = (time: SettleOptions<never>["timeout"]): number | undefined =>
   time === undefined ? undefined : Duration.toMillis(time)
 
 /** Waits for what a handler gives, and tells it by `abort` where nobody waits any more. */
-const awaited = <B>(
-  handle: () => B | PromiseLike<B>,
-  abort: (ranFor: number) => void
-): Effect.Effect<Awaited<B>, unknown> =>
+const awaited = <B>(handle: () => B | PromiseLike<B>, abort: (ranFor: number) => void): Effect.Effect<B, unknown> =>
   Effect.clockWith((clock) =>
-    Effect.async<Awaited<B>, unknown>((resume) => {
+    Effect.async<B, unknown>((resume) => {
       const since = clock.unsafeCurrentTimeMillis()
       new Promise<B>((resolve) => resolve(handle())).then(
-        (value) => resume(Effect.succeed(value as Awaited<B>)),
+        (value) => resume(Effect.succeed(value)),
         (error) => resume(Effect.fail(error))
       )
       return Effect.sync(() => abort(clock.unsafeCurrentTimeMillis() - since))

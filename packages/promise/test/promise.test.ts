@@ -66,7 +66,10 @@ describe("what deletes a message, and what keeps it", () => {
   it("returning deletes, whatever is returned", async () => {
     const sqs = await sqsOf()
     const answers = [undefined, null, false, 0, {}, []]
-    await sqs.send("orders", answers.map(String))
+    await sqs.send(
+      "orders",
+      answers.map((_, i) => `message ${i}`)
+    )
     let i = 0
     await started(consume({ ...quiet, client: sqs.client, handler: async () => answers[i++] }))
     await passTime(vi, sqs.settled("orders", 6))
