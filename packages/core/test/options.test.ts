@@ -9,14 +9,18 @@ import {
   AdaptiveConcurrency,
   Alarm,
   Backlog,
+  Channel,
   Circuit,
+  CloudEvents,
   Consumer,
   type Delivery,
   Diagnosis,
+  Envelope,
   Figures,
   Idempotency,
   IdempotencyStore,
   InvalidOptions,
+  Message,
   Pipeline,
   Prioritized,
   ProcessLoad,
@@ -83,6 +87,17 @@ class Orders extends Context.Tag("Orders")<Orders, Served.Served>() {}
 
 const nothing = () => Effect.void
 
+const Placed = Message.make("Placed", { schema: Schema.String })
+const channel = Channel.make("orders", { messages: [Placed] })
+
+/** What may be any text. */
+const free = new Set([
+  "Channel.make.description",
+  "Message.make.description",
+  ...["source", "prefix", "subject"].map((name) => `CloudEvents.structured.${name}`),
+  ...["type", "version", "data"].map((name) => `Envelope.fields.${name}`)
+])
+
 const rows: ReadonlyArray<Row> = [
   ["Consumer.make", consumer, {}, (o) => Effect.flatMap(MemoryQueue.make(), (queue) => Consumer.make(queue, o))],
   [
@@ -107,7 +122,7 @@ const rows: ReadonlyArray<Row> = [
         yield* Stream.runDrain(Stream.take(Prioritized.stream([{ queue }], o), 1))
       })
   ],
-  ["drain", ["deadline"], {}, (o) => withConsumer((made) => made.drain(o))],
+  ["drain", ["deadline", "interrupted"], {}, (o) => withConsumer((made) => made.drain(o))],
   ["health", ["stuckFactor", "stuckAfter", "staleAfter"], {}, (o) => withConsumer((made) => made.health(o))],
   [
     "Served.layer",
@@ -118,6 +133,31 @@ const rows: ReadonlyArray<Row> = [
   ["Pipeline.mapEffect", concurrency, {}, (o) => stage(Pipeline.mapEffect(nothing, o))],
   ["Pipeline.process: share", share, {}, (o) => stage(Pipeline.process(nothing, { share: o }))],
   ["Pipeline.process", process, {}, (o) => stage(Pipeline.process(nothing, o))],
+  [
+    "Pipeline.route",
+    ["concurrency", "sequence", "ackAhead", "retry", "holdLimit", "onFailure", "span"],
+    {},
+    (o) => stage(Pipeline.route(channel, { Placed: nothing }, o))
+  ],
+  [
+    "Message.make",
+    ["schema", "version", "group", "deduplicationId", "description"],
+    { schema: Schema.String },
+    (o) => Effect.sync(() => Message.make("Placed", o))
+  ],
+  [
+    "Channel.make",
+    ["messages", "envelope", "description"],
+    { messages: [Placed] },
+    (o) => Effect.sync(() => Channel.make("orders", o))
+  ],
+  [
+    "CloudEvents.structured",
+    ["source", "prefix", "subject"],
+    { source: "/orders" },
+    (o) => Effect.sync(() => CloudEvents.structured(o))
+  ],
+  ["Envelope.fields", ["type", "version", "data"], {}, (o) => Effect.sync(() => Envelope.fields(o))],
   ["Pipeline.settle", ["retry"], {}, (o) => stage(Pipeline.settle(o))],
   ["Pipeline.merge", ["weights"], {}, (o) => Stream.runDrain(Pipeline.merge([Stream.empty], o))],
   [
@@ -281,7 +321,7 @@ describe("options", () => {
         for (const name of names) {
           for (const value of [null, Symbol("x"), { nothing: "of this" }, "nothing of this", -1, Number.NaN]) {
             // Free text may be any text.
-            if (typeof value === "string" && name === "name") continue
+            if (typeof value === "string" && (name === "name" || free.has(`${what}.${name}`))) continue
             const refused = yield* refusalOf(use, { ...least, [name]: value })
             assert.include(refused?.option, name, `${name}: ${String(value)}`)
             assert.match(refused?.message ?? "", / is .*; (write|there are|did you mean) /, `${name}: ${String(value)}`)
@@ -313,6 +353,12 @@ describe("options", () => {
     )
     const covered = new Map([
       ["Consumer.Options", "Consumer.make"],
+      ["Consumer.DrainOptions", "drain"],
+      ["Channel.Options", "Channel.make"],
+      ["CloudEvents.Options", "CloudEvents.structured"],
+      ["Envelope.FieldOptions", "Envelope.fields"],
+      ["Message.Options", "Message.make"],
+      ["Pipeline.RouteOptions", "Pipeline.route"],
       ["Health.Options", "health"],
       ["Served.Options", "Served.layer"],
       ["Pipeline.ConcurrencyOptions", "Pipeline.mapEffect"],
