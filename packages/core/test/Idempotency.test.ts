@@ -210,7 +210,8 @@ describe("a key that another works on", () => {
         assert.deepStrictEqual(batches, ["0: b1", "7: a1 a2"])
         assert.deepStrictEqual(results.toSorted(), ["a1 done", "a2 done", "b1 done", "b1 done"])
         assert.strictEqual((yield* memory.stats).redelivered, 0)
-      })
+      }),
+      { seeds: 10 }
     )
   )
 })

@@ -1,3 +1,5 @@
+// Programs of promises, on vitest's timers.
+// @effect-diagnostics globalDate:off globalTimers:off
 import {
   type ConsumeOptions,
   type Consumer,

@@ -146,6 +146,14 @@ class OnceGuard<A, B, O, E, R> implements Guard<A, B, O, E, R> {
     return session
   }
 
+  #made(delivery: Delivery<A, unknown>, body: A, fork: Fork): Exit.Exit<Session<B>> {
+    try {
+      return Exit.succeed(this.#session(delivery, body, fork))
+    } catch (defect) {
+      return Exit.die(defect)
+    }
+  }
+
   foresee(delivery: Delivery<A, unknown>, fork: Fork): void {
     if (Exit.isFailure(delivery.body) || inFlight(delivery).isSettling) return
     try {
@@ -191,13 +199,17 @@ class OnceGuard<A, B, O, E, R> implements Guard<A, B, O, E, R> {
   ): Effect.Effect<ReadonlyArray<BatchAnswer<B, O, E2 | E>>, never, R2 | R> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.gen(this, function* () {
-        const sessions = deliveries.map(
-          ({ body, delivery }) =>
-            () =>
-              this.#session(delivery, body, fork)
-        )
+        const sessions = deliveries.map(({ body, delivery }) => this.#made(delivery, body, fork))
+        // Of two with one key the later one asks for no claim: if it were first, both would wait for each other.
+        const keys = new Set<string>()
         const instead = yield* together(
-          sessions.map((session) => Effect.flatMap(Effect.sync(session), (made) => this.#instead(made)))
+          sessions.map((made): Effect.Effect<NotRun<B | O> | undefined, E, R> => {
+            if (Exit.isFailure(made)) return Effect.failCause(made.cause)
+            const { key } = made.value.claim
+            if (keys.has(key)) return Effect.succeed(new NotRun<B | O>([], shortestWait))
+            keys.add(key)
+            return this.#instead(made.value)
+          })
         )
         const answers = new Map<number, BatchAnswer<B, O, E2 | E>>()
         const blocked = new Map<string, number>()

@@ -6,6 +6,7 @@
  */
 import * as Reason from "@millrace/core/Reason"
 import * as Data from "effect/Data"
+import * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { LambdaContext } from "../../lambda/LambdaEvent.js"
@@ -67,8 +68,7 @@ const ask = (queueArn: string, functionArn: string) =>
     // arn:aws:lambda:<region>:<account>:function:<name>
     const region = functionArn.split(":")[3] ?? ""
     const query = `EventSourceArn=${encodeURIComponent(queueArn)}&FunctionName=${encodeURIComponent(functionArn)}`
-    const time = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-    const mappings = mappingsIn(yield* get(region, query, new Date(time)))
+    const mappings = mappingsIn(yield* get(region, query, yield* DateTime.nowAsDate))
     if (mappings.length === 0) {
       return yield* new NoAnswer({ message: `Lambda knows of no mapping from it to ${functionArn}`, final: true })
     }
