@@ -9,7 +9,7 @@ import type { SqsQueue } from "./internal/queue/resolve.js"
 import type { SqsError } from "./SqsError.js"
 
 export { type Difference, type EnsureOptions, ensure, QueueDiffers } from "./internal/queue/ensure.js"
-export { InvalidQueue, ofArn, ownerOf, parse, type Reference } from "./internal/queue/reference.js"
+export { InvalidQueue, parse, type Reference } from "./internal/queue/reference.js"
 export { type DeadLetterTarget, type ResolveOptions, resolve, type SqsQueue } from "./internal/queue/resolve.js"
 
 export interface Counts {

@@ -11,6 +11,7 @@ import type * as Alarm from "@millrace/core/Alarm"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { ofArn } from "../internal/queue/reference.js"
 import type { SqsClient } from "../SqsClient.js"
 import type { SqsError } from "../SqsError.js"
 import * as SqsQueue from "../SqsQueue.js"
@@ -283,7 +284,7 @@ export const ensure = (
   Effect.gen(function* () {
     const client = yield* CloudWatchClient
     const found = yield* SqsQueue.resolve(queue)
-    const deadLetters = found.deadLetter && SqsQueue.ofArn(found.deadLetter.arn).name
+    const deadLetters = found.deadLetter && ofArn(found.deadLetter.arn).name
     const rules = yield* Effect.forEach(alarms, ({ ready }) => Effect.map(ready, ({ rule }) => rule?._tag))
     if (!found.fifo && rules.includes("Oldest") && !rules.includes("DeadLetters")) {
       yield* Effect.logWarning(

@@ -7,8 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { SqsClient } from "../../SqsClient.js"
 import type { SqsError } from "../../SqsError.js"
-import * as SqsQueue from "../../SqsQueue.js"
+import type * as SqsQueue from "../../SqsQueue.js"
 import { bySize, done, inOrder } from "../message/entries.js"
+import { ofArn, ownerOf } from "../queue/reference.js"
 import { copyOf } from "./copy.js"
 
 /** How many messages to remember that are in the dead-letter queue and not yet deleted from their own. */
@@ -20,13 +21,13 @@ export const moving = (
   target: SqsQueue.DeadLetterTarget,
   ack: LeaseQueue.LeaseQueue<SqsError>["ack"]
 ): NonNullable<LeaseQueue.LeaseQueue<SqsError>["deadLetter"]> => {
-  const { account, name } = SqsQueue.ofArn(target.arn)
+  const { account, name } = ofArn(target.arn)
   // Looked up at the first use: who never dead-letters needs no permission for it.
   let url: string | undefined
   const targetUrl = Effect.suspend(() =>
     url === undefined
       ? Effect.tap(
-          client.getQueueUrl({ QueueName: name, QueueOwnerAWSAccountId: account && SqsQueue.ownerOf(account) }),
+          client.getQueueUrl({ QueueName: name, QueueOwnerAWSAccountId: account && ownerOf(account) }),
           (found) => {
             url = found
           }

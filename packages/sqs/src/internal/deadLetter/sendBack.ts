@@ -18,6 +18,7 @@ import { bySize, inOrder, unanswered } from "../message/entries.js"
 import { mapValues } from "../message/mapValues.js"
 import * as pointer from "../message/pointer.js"
 import { longestMessage, mostEntries, problemOf, sizeOf, toSqs } from "../message/sendable.js"
+import { ofArn } from "../queue/reference.js"
 import type { DeadLetter, NotSentBack, SendBackReport } from "./letters.js"
 
 export interface Settings {
@@ -126,7 +127,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
 
   /** A server without ARNs names queues by their names. */
   const isSource = (target: string) =>
-    target === source.arn || (!target.includes(":") && SqsQueue.ofArn(target).name === source.name)
+    target === source.arn || (!target.includes(":") && ofArn(target).name === source.name)
 
   const destinations = new Map<string, Either.Either<SqsQueue.SqsQueue, string>>()
   const destinationOf = (letter: DeadLetter): Effect.Effect<Either.Either<SqsQueue.SqsQueue, string>> => {
