@@ -8,6 +8,7 @@ import {
   failedShare,
   failingShare,
   hottestShare,
+  lostShare,
   occupancy,
   slowness,
   throttledShare,
@@ -68,7 +69,8 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
       "StuckGroup",
       stuck.length === 0
         ? // What is received had waited for a moment only: what waits is of groups that somebody else holds.
-          withheld * ramp(lag.unreceived, 0.5, 0.8) * ramp(lag.others, 0.3, 1)
+          // Where leases are lost, the somebody is this consumer: a message that came again holds its group.
+          withheld * ramp(lag.unreceived, 0.5, 0.8) * ramp(lag.others, 0.3, 1) * (1 - ramp(lostShare(lag), 0.02, 0.1))
         : Math.max(ramp(ofStuck, 0.3, 0.9), withheld * (hottest >= 0.3 && groups >= 1 ? 0.5 : 1))
     ],
     ["HotGroup", few * Math.max(ordered ? hot : 0, Math.max(inLanes, ordered ? withheld : 0) * (1 - calls))],
