@@ -21,7 +21,6 @@ import { OpenPolls, type Poll } from "./internal/receive/openPolls.js"
 import { type Permits, UnsharedPermits } from "./internal/receive/permits.js"
 import { Pollers } from "./internal/receive/pollers.js"
 import { Prefetched } from "./internal/receive/prefetched.js"
-import { Pulse } from "./internal/receive/pulse.js"
 import { TokenBucket } from "./internal/receive/tokens.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
 import type { Quota } from "./Quota.js"
@@ -54,11 +53,8 @@ export interface Host<E, A, Q = never> {
   readonly queue: LeaseQueue.LeaseQueue<E>
   readonly runFork: Fork
   readonly now: () => number
-  /**
-   * Takes charge of what was received; from here on it holds a permit until `release`. `heldSince`: its answer may have
-   * come at any time from then on, since the process did not run.
-   */
-  readonly onMessages: (messages: ReadonlyArray<LeaseQueue.Message>, heldSince: number | undefined) => ReadonlyArray<A>
+  /** Takes charge of what was received; from here on it holds a permit until `release`. */
+  readonly onMessages: (messages: ReadonlyArray<LeaseQueue.Message>) => ReadonlyArray<A>
   /** A reader waits, and no permit is free. */
   readonly onStarved: () => void
   readonly onPoll: () => void
@@ -85,7 +81,6 @@ export class Intake<E, A, Q = never> {
   /** Of the rate, and of the quota. */
   readonly #allowance: Allowance<Q>
   readonly #polls = new OpenPolls()
-  readonly #pulse: Pulse
   readonly #pollers: Pollers
   readonly #prefetched: Prefetched<A, E | Q>
   readonly #backOff: BackOff
@@ -114,7 +109,6 @@ export class Intake<E, A, Q = never> {
       runFork,
       (cause) => this.#fail(cause)
     )
-    this.#pulse = new Pulse(runFork, now, Duration.toMillis(queue.leaseDuration))
     this.#pollers = new Pollers(now())
     this.#fatal = new FatalGrace(Duration.toMillis(options.fatalGrace ?? "2 minutes"))
     this.#backOff = new BackOff(runFork, now, options.retry ?? defaultRetry)
@@ -249,7 +243,6 @@ export class Intake<E, A, Q = never> {
     this.#permits.reserve(poll.max)
     this.#allowance.take(poll.max)
     this.#polls.add(poll)
-    this.#pulse.start()
     this.receivingSince ??= sentAt
     onPoll()
     const receive = Effect.suspend(() =>
@@ -273,10 +266,7 @@ export class Intake<E, A, Q = never> {
     this.#allowance.giveBack(poll.max - came)
     if (Exit.isSuccess(exit)) this.#succeeded(poll, exit.value)
     else this.#failed(poll, exit.cause)
-    if (this.#polls.size === 0) {
-      this.#pulse.stop()
-      if (!this.#backOff.isOn) this.receivingSince = undefined
-    }
+    if (this.#polls.size === 0 && !this.#backOff.isOn) this.receivingSince = undefined
     this.#polls.settled()
     this.poke()
   }
@@ -285,9 +275,7 @@ export class Intake<E, A, Q = never> {
     const now = this.#host.now()
     this.lastReceive = now
     this.#fatal.succeeded()
-    const { heldSince } = this.#pulse
-    const since = heldSince === undefined ? undefined : Math.max(heldSince, poll.sentAt)
-    const deliveries = this.#host.onMessages(messages, since)
+    const deliveries = this.#host.onMessages(messages)
     if (messages.length === 0) {
       this.#pollers.cameEmpty()
       if (now - poll.sentAt >= shortestWait) this.#backOff.reset()

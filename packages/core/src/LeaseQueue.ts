@@ -36,8 +36,7 @@ export interface Message {
   readonly firstReceivedAt: number | undefined
   /**
    * Since when it is leased, at the earliest, in milliseconds since the epoch by this computer's clock, where the queue
-   * knows: an answer may be read long after it was given. Default: since it was read, or since the process was last seen to
-   * run before that.
+   * knows: an answer may be read long after it was given. Default: since it was read.
    */
   readonly leasedAt?: number | undefined
   /**

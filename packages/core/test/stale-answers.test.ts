@@ -2,10 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type LeaseQueue, Pipeline } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import { Clock, Duration, Effect, Fiber, Stream } from "effect"
-import * as Fork from "../src/internal/effect/fork.js"
-import { Pulse } from "../src/internal/receive/pulse.js"
-import { heldClock, type Line, logged, recorded, simulated } from "./support/index.js"
+import { Clock, Effect, Fiber, Stream } from "effect"
+import { type Line, logged, recorded, simulated } from "./support/index.js"
 
 /** Its first answers, so many, lie in their socket for so long. */
 const read = <E>(queue: LeaseQueue.LeaseQueue<E>, late: number, answers: number) => {
@@ -123,109 +121,6 @@ describe("a clock that was set back since an answer was given", () => {
         yield* memory.settled(1)
         yield* Fiber.interrupt(fiber)
         assert.strictEqual(calls.of("setLease")[0]?.at, 5000)
-      })
-    )
-  )
-})
-
-/** Half a minute of a queue that does not say when it answered, of which one long poll is answered while the process rests. */
-const suspended = (seconds: number, { sentInside = false } = {}) =>
-  Effect.gen(function* () {
-    const { clock, works } = yield* heldClock
-    const lines: Array<Line> = []
-    return yield* Effect.gen(function* () {
-      const memory = yield* MemoryQueue.make({ leaseDuration: "20 seconds" })
-      const { calls, queue } = recorded({
-        ...memory,
-        receive: (request) =>
-          memory.receive(request).pipe(
-            // Leased at the beginning of the gap, and read at its end, before any timer has its turn or after.
-            Effect.tap((messages) => (messages.length === 0 ? Effect.void : rests)),
-            Effect.map((messages) => messages.map((message) => ({ ...message, leasedAt: undefined }))),
-            Effect.zipLeft(Effect.yieldNow())
-          )
-      })
-      let rested = false
-      const rests = Effect.sync(() => {
-        if (rested) return
-        rested = true
-        works(seconds * 1000)
-      })
-      const fiber = yield* Consumer.stream(queue, { maxInFlight: 1 }).pipe(
-        Pipeline.process(() => Effect.sleep("5 seconds")),
-        Stream.runDrain,
-        Effect.fork
-      )
-      if (!sentInside) yield* Effect.sleep("7 seconds")
-      yield* memory.send(["a"])
-      yield* Effect.sleep("2 minutes")
-      yield* Fiber.interrupt(fiber)
-      return { calls, lines: lines.map(({ text }) => text), stats: yield* memory.stats }
-    }).pipe(Effect.withClock(clock), Effect.provide(logged(lines)))
-  })
-
-describe("a process that was suspended with a long poll open, of a queue that does not say when it answers", () => {
-  it(
-    "starts nothing whose lease may be over",
-    simulated(
-      Effect.gen(function* () {
-        const { lines, stats } = yield* suspended(30)
-        assert.isTrue(lines.some((text) => text.includes("was over when its answer could be read")))
-        assert.strictEqual(stats.acked, 1)
-      })
-    )
-  )
-
-  it(
-    "counts a lease from when the process was last seen to run",
-    simulated(
-      Effect.gen(function* () {
-        const { calls, stats } = yield* suspended(10)
-        const [extended] = calls.of("setLease")
-        // Read at 17 s; of the 20 s that were given at 7 s, and are counted from 5 s, half is over by then.
-        assert.isDefined(extended)
-        assert.isBelow(extended?.at ?? 0, 18_000)
-        assert.deepStrictEqual([stats.acked, stats.expired], [1, 0])
-      })
-    )
-  )
-
-  it(
-    "counts it from the call where that was sent later",
-    simulated(
-      Effect.gen(function* () {
-        const { calls } = yield* suspended(9, { sentInside: true })
-        const handler = Duration.toMillis("5 seconds")
-        const [extended] = calls.of("setLease")
-        assert.isAtMost(extended?.at ?? 0, 9_000 + handler)
-      })
-    )
-  )
-})
-
-describe("a pulse", () => {
-  it(
-    "tells of a gap for a second after it, where its timer had its turn before the answer, and of none while nothing is held",
-    simulated(
-      Effect.gen(function* () {
-        const { clock, works } = yield* heldClock
-        const seen = yield* Effect.gen(function* () {
-          const pulse = new Pulse(yield* Fork.fork(), () => clock.unsafeCurrentTimeMillis(), 20_000)
-          pulse.start()
-          const seen = [pulse.heldSince]
-          yield* Effect.sleep("7 seconds")
-          seen.push(pulse.heldSince)
-          works(30_000)
-          seen.push(pulse.heldSince)
-          // Its timer's turn, three seconds later by the other clock.
-          yield* Effect.sleep("3500 millis")
-          seen.push(pulse.heldSince)
-          yield* Effect.sleep("1 second")
-          seen.push(pulse.heldSince)
-          pulse.stop()
-          return seen
-        }).pipe(Effect.withClock(clock))
-        assert.deepStrictEqual(seen, [undefined, undefined, 5000, 5000, undefined])
       })
     )
   )

@@ -125,8 +125,8 @@ export const make = <E, Q>(
       queue: measured,
       runFork,
       now,
-      onMessages: (messages, heldSince) => {
-        const deliveries = arrivals.take(messages, heldSince)
+      onMessages: (messages) => {
+        const deliveries = arrivals.take(messages)
         failures.received()
         watchdog.start()
         return deliveries

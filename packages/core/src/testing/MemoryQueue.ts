@@ -415,7 +415,6 @@ class Store {
       sequence: this.#ordered ? String(entry.number).padStart(20, "0") : undefined,
       sentAt: entry.sentAt,
       firstReceivedAt: entry.firstReceivedAt,
-      leasedAt: entry.receivedAt,
       system: noSystem
     }
   }

@@ -30,8 +30,7 @@ export class Arrivals {
     this.#host = host
   }
 
-  /** `heldSince`: the answer may have come at any time from then on. */
-  take(messages: ReadonlyArray<LeaseQueue.Message>, heldSince: number | undefined): Array<Delivery.Delivery<string>> {
+  take(messages: ReadonlyArray<LeaseQueue.Message>): Array<Delivery.Delivery<string>> {
     const { clock, metrics, observer, onGone, reports, source, table } = this.#host
     const { leaseMillis } = source.queue
     const answeredAt = clock.exactly()
@@ -39,10 +38,7 @@ export class Arrivals {
     const deliveries: Array<Delivery.Delivery<string>> = []
     for (const message of messages) {
       // Its lease is counted from here. A clock that was set back meanwhile makes it no younger than its answer.
-      const leasedAt =
-        message.leasedAt === undefined
-          ? (heldSince ?? answeredAt)
-          : answeredAt - Math.max(0, onTheWall - message.leasedAt)
+      const leasedAt = answeredAt - Math.max(0, onTheWall - (message.leasedAt ?? onTheWall))
       if (leasedAt + leaseMillis <= answeredAt) {
         // The process was suspended, or its event loop blocked, while the answer lay in its socket: somebody else may have
         // the message. It is lost before it is in flight, and nothing is asked of the queue by its old lease.
