@@ -27,7 +27,7 @@ export interface Treated {
   readonly absent: number
   /** After so many rounds of advice nothing waits any more; none: not in three. */
   readonly curedAfter: number | undefined
-  /** Rounds after which less was done than before by a tenth or more, though more waited. */
+  /** Rounds that turned a number, and after which less was done than before by a fifth and more than by chance, though more waited. */
   readonly harmed: number
   /** Numbers advised, each over what is needed. */
   readonly ratios: ReadonlyArray<readonly [setting: string, ratio: number]>

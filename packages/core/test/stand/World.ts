@@ -266,14 +266,16 @@ const program = <A>(initial: Scenario, script: (world: World) => Effect.Effect<A
     }
     const { hoarded } = scenario
     const held: Array<LeaseQueue.Lease> = []
+    let taken = 0
     if (hoarded !== undefined) {
       yield* Effect.sleep(`${hoarded.from} seconds`).pipe(
         Effect.zipRight(
           Effect.gen(function* () {
-            while (held.length < hoarded.count) {
-              const max = Math.min(10, hoarded.count - held.length)
+            while (taken < hoarded.count) {
+              const max = Math.min(10, hoarded.count - taken)
               const messages = yield* memory.receive({ max, wait: Duration.seconds(20), attemptId: undefined })
               for (const { lease } of messages) held.push(lease)
+              taken += messages.length
               if (messages.length > 0)
                 yield* memory.setLease(messages.map(({ lease }) => ({ lease, duration: Duration.hours(11) })))
             }

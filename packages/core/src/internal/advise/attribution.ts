@@ -22,7 +22,6 @@ export interface Attribution {
   readonly needed: number
   readonly enough: number
   readonly best: number
-  readonly cpu: number
 }
 
 export const attribute = (lag: Lag): Attribution => {
@@ -119,5 +118,5 @@ export const attribute = (lag: Lag): Attribution => {
   }
 
   const notable = notableCauses(lag, { byTime, byConcurrency, cpu, enough, full, next })
-  return { slots: taken, notable, needed, enough, best, cpu }
+  return { slots: taken, notable, needed, enough, best }
 }

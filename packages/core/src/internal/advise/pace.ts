@@ -170,9 +170,10 @@ export const paceOf = (
   const others = heldByOthers(known, end)
   const usual = usualArrivals(known.well, limits.window)
 
-  // What has gone on for long is measured over longer.
-  const since = intervals.findLast(isWell)?.to ?? known.well.at(-1)?.to ?? intervals[0]?.from ?? end
-  const span = Math.min(3 * limits.window, Math.max(limits.window, (end - since) / 2))
+  // What has gone on for long is measured over longer; for how long, nobody knows where it never was well.
+  const onset = intervals.findLast(isWell)?.to ?? known.well.at(-1)?.to
+  const since = onset ?? intervals[0]?.from ?? end
+  const span = Math.min(3 * limits.window, Math.max(limits.window, (end - (onset ?? end)) / 2))
   const judged = intervals.filter(({ to }) => to > end - span)
   const points = aged(judged)
   const latest = points.at(-1)
@@ -263,7 +264,7 @@ export const paceOf = (
   // Up to which send time messages have been received, and for how long so many must have come that so many wait: for so
   // long more than usual has come.
   const seenFor = sighted ? (latest?.at ?? end) - (latest?.waited ?? 0) - since : end - since
-  const pilesFor = (1000 * (byCounts ?? 0)) / Math.max(lately - throughput, 1e-9)
+  const pilesFor = (1000 * (byCounts ?? visible)) / Math.max(lately - throughput, 1e-9)
   const sudden = end - since < 2 * mostLate && lately >= 4 * usual && seenFor < 40_000 && pilesFor < 45_000
   // What comes now, by those received where they have waited for a moment, and by the counts where they have not.
   const present =
