@@ -1,26 +1,11 @@
 /** A quota of three real processes over one real Redis. */
 import { execFile } from "node:child_process"
-import { connect } from "node:net"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Redis } from "ioredis"
-
-const answers = await new Promise<boolean>((resolve) => {
-  const socket = connect({ host: "127.0.0.1", port: 6379 })
-  const end = (is: boolean) => {
-    socket.destroy()
-    resolve(is)
-  }
-  socket.once("connect", () => end(true))
-  socket.once("error", () => end(false))
-})
-if (!answers) {
-  const line = "not found, and so not tested: Redis (127.0.0.1:6379)"
-  if (process.env["CI"] === "true") throw new Error(line)
-  console.info(line)
-}
+import { answers } from "./support/redis.js"
 
 const root = join(import.meta.dirname, "../../..")
 const run = promisify(execFile)

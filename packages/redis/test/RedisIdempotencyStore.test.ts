@@ -1,24 +1,9 @@
-import { connect } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { StoreConformance } from "@millrace/core/testing"
 import { RedisIdempotencyStore } from "@millrace/redis"
 import { Duration, Effect } from "effect"
 import { Redis } from "ioredis"
-
-const answers = await new Promise<boolean>((resolve) => {
-  const socket = connect({ host: "127.0.0.1", port: 6379 })
-  const end = (is: boolean) => {
-    socket.destroy()
-    resolve(is)
-  }
-  socket.once("connect", () => end(true))
-  socket.once("error", () => end(false))
-})
-if (!answers) {
-  const line = "not found, and so not tested: Redis (127.0.0.1:6379)"
-  if (process.env["CI"] === "true") throw new Error(line)
-  console.info(line)
-}
+import { answers } from "./support/redis.js"
 
 let count = 0
 

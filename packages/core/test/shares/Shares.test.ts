@@ -224,7 +224,6 @@ describe("memory and time", () => {
     expect(many.kept).toBe(0)
     // A map of 100,000 is slower by itself; what grew with the keys would be a hundred times slower.
     expect(many.took).toBeLessThan(12 * few.took + 1000)
-    expect(spend(100_000, { perSecond: 10, burst: 2 }).kept).toBeLessThan(200_000)
   })
 
   it("keys with a rate are forgotten once their bucket is full", () => {
