@@ -18,12 +18,12 @@ export const targets = [
   ].map((file) => ({ file, tests: ["Intake.test.ts", "ownership.test.ts", "refusals.test.ts"] })),
   ...["Settler.ts", "batches.ts", "noLoss.ts", "settlements.ts", "ends.ts", "handBack.ts"].map((file) => ({
     file,
-    tests: ["Settler.test.ts", "refusals.test.ts", "stopping.test.ts", "groups.test.ts"]
+    tests: ["Settler.test.ts", "refusals.test.ts", "stopping.test.ts", "core/test/groups.test.ts"]
   })),
   { file: "drain.ts", tests: ["stopping.test.ts", "ownership.test.ts", "between-stages.test.ts"] },
   { file: "leases.ts", tests: ["LeaseKeeper.test.ts", "retries.test.ts"] },
   { file: "LeaseKeeper.ts", tests: ["LeaseKeeper.test.ts", "wall-clock.test.ts", "refusals.test.ts"] },
-  { file: "Sequencer.ts", tests: ["groups.test.ts", "batches.test.ts"] },
+  { file: "Sequencer.ts", tests: ["core/test/groups.test.ts", "batches.test.ts"] },
   ...["oneSettlement.ts", "inFlight.ts"].map((file) => ({
     file,
     tests: ["LeaseKeeper.test.ts", "ownership.test.ts", "retries.test.ts", "refusals.test.ts"]
@@ -33,14 +33,14 @@ export const targets = [
     tests: [
       "Pipeline.test.ts",
       "ownership.test.ts",
-      "groups.test.ts",
+      "core/test/groups.test.ts",
       "batches.test.ts",
       "retries.test.ts",
       "Circuit.test.ts",
       "stopping.test.ts"
     ]
   })),
-  { file: "laneTable.ts", tests: ["starvation.test.ts", "groups.test.ts"] },
+  { file: "laneTable.ts", tests: ["starvation.test.ts", "core/test/groups.test.ts"] },
   ...["outbox.ts", "sendLanes.ts", "call.ts"].map((file) => ({
     file,
     tests: ["SqsProducer.test.ts", "SqsProducer.simulation.test.ts"]

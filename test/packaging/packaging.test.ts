@@ -224,7 +224,7 @@ describe("a project that only consumes and produces", () => {
       .map(([path]) => path)
     expect(used.filter((path) => /@millrace\/sqs\/dist\/SqsLeaseQueue/.test(path))).not.toEqual([])
     const others =
-      /@millrace\/\w+\/dist\/(.*(emulator|cloudwatch|internal\/send|sendBack|ensure|once\/guard|testing)|Diagnosis|Scaling)/
+      /@millrace\/\w+\/dist\/(.*(emulator|cloudwatch|internal\/(send|advise)|sendBack|ensure|once\/guard|testing)|Diagnosis|Scaling)/
     expect(used.filter((path) => others.test(path))).toEqual([])
   })
 

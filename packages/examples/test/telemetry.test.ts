@@ -1,8 +1,8 @@
 /** What a collector gets of the example, and whether the dashboard asks for what there is. */
 import { readFileSync } from "node:fs"
 import { assert, it } from "@effect/vitest"
+import * as MetricsRoute from "@millrace/http/MetricsRoute"
 import { Effect, Metric, Schema } from "effect"
-import * as MetricsRoute from "../../http/src/MetricsRoute.js"
 import * as Collector from "../src/telemetry/Collector.js"
 import * as Shop from "../src/telemetry/Shop.js"
 import * as Telemetry from "../src/telemetry/Telemetry.js"
