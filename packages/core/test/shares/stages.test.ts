@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type Delivery, Pipeline, RetryPolicy, type Share } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Clock, Data, Effect, Either, Fiber, Logger, LogLevel, Random, Schedule, Stream } from "effect"
-import { type Line, logged, type Source, simulated } from "../support/index.js"
+import { type Line, logged, recorded, type Source, simulated } from "../support/index.js"
 
 class No extends Data.TaggedError("No") {}
 
@@ -148,6 +148,42 @@ describe("share", () => {
       )
     }, 60_000)
   }
+
+  it(
+    "on an ordered queue the head of a group stays away for a second at least, whatever is here behind it",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ ordered: true, latency: "20 millis", maxAttempts: 20 })
+        const { calls, queue } = recorded(memory)
+        for (let i = 0; i < 5; i++) {
+          yield* memory.send(Array.from({ length: 8 }, (_, g) => ({ body: `a ${i}`, group: `a${g}` })))
+        }
+        const consumer = yield* Consumer.make(queue, { maxInFlight: 40 })
+        const fiber = yield* consumer.stream.pipe(
+          Pipeline.process(() => Effect.sleep("1 second"), {
+            concurrency: 8,
+            share: { key: tenantOf, concurrency: 1, waiting: 2 }
+          }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("20 seconds")
+        yield* Fiber.interrupt(fiber)
+        // The first eight messages are the heads of their groups.
+        const first = new Set(Array.from({ length: 8 }, (_, i) => `memory-${i + 1}`))
+        const away = calls
+          .of("setLease")
+          .filter(({ at }) => at < 20_000)
+          .flatMap(({ entries }) => entries.flatMap(({ id, millis }) => (first.has(id) ? [millis] : [])))
+        assert.isAbove(away.length, 0)
+        assert.isAtLeast(Math.min(...away), 1000)
+        // One a second is worked on, and 1.25 come again: the last of eight does not wait for what only follows the others.
+        assert.isAtMost(Math.max(...away), 9000 / 1.25)
+        const received = calls.of("receive").reduce((sum, { answered }) => sum + (answered?.count ?? 0), 0)
+        assert.isAtMost(received, 300)
+      })
+    )
+  )
 
   it(
     "one key never has all permits: another's message comes in and runs at once",

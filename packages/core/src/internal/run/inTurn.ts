@@ -73,10 +73,9 @@ export class InTurn<A> implements Ready<A> {
       return true
     }
     source.reports.overShare()
-    const away = this.#shares.awayFor(key)
-    // Behind what is here of its group the queue keeps it anyhow.
-    const follows = source.queue.ordered && (delivery.lane?.staying ?? 1) > 1
-    delivery.settle(follows ? source.settlements.overflow(delivery) : Settlement.retry(away))
+    // Behind what is here of its group the queue keeps it anyhow: it takes no time of its key's of its own.
+    const follows = source.queue.ordered && followsOne(delivery)
+    delivery.settle(follows ? source.settlements.overflow(delivery) : Settlement.retry(this.#shares.awayFor(key)))
     return false
   }
 
@@ -127,4 +126,13 @@ export class InTurn<A> implements Ready<A> {
     this.#shares.leaves(item)
     remove(this.#deferred, item)
   }
+}
+
+/** Whether something of its group that stays here came before it. */
+const followsOne = (delivery: InFlight): boolean => {
+  for (const member of delivery.lane?.members ?? []) {
+    if (member === delivery) return false
+    if (!member.isSettling) return true
+  }
+  return false
 }
