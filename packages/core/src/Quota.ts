@@ -9,7 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as InvalidOptions from "./InvalidOptions.js"
-import { TokenBucket, type Tokens, unlimited } from "./internal/receive/tokens.js"
+import { TokenBucket, type Tokens } from "./internal/receive/tokens.js"
 import * as Reason from "./Reason.js"
 
 /** What is asked of a limiter: the part of `@effect/experimental`'s `RateLimiter` that is needed here. */
@@ -89,6 +89,8 @@ const longestPause = 20_000
 
 interface Terms<E> {
   readonly name: string
+  /** Of all processes, in a window. */
+  readonly limit: number
   /** Asked for at once, at most. */
   readonly most: number
   /** In milliseconds. */
@@ -117,7 +119,7 @@ class QuotaTokens<E> implements Tokens<E> {
   }
 
   get burst(): number {
-    return this.#own?.burst ?? unlimited
+    return this.#own?.burst ?? this.#terms.limit
   }
 
   available(): number {
@@ -152,11 +154,11 @@ class QuotaTokens<E> implements Tokens<E> {
           this.#reached.pipe(
             Effect.zipRight(Effect.sleep(delay)),
             Effect.zipRight(
-              Effect.suspend(() => {
+              // Who waits asks again: with a small part of the quota, so many may never be here at once.
+              Effect.sync(() => {
                 this.available()
                 this.#stock += asked
                 this.#grantedAt = this.#now()
-                return this.until(n)
               })
             )
           )
@@ -227,6 +229,7 @@ export function make(
         new QuotaTokens(
           {
             name,
+            limit,
             window,
             most: burst,
             consume: (tokens, once) =>

@@ -64,6 +64,41 @@ describe("Quota", () => {
     )
   }, 60_000)
 
+  for (const [limit, processes] of [
+    [1, 1],
+    [5, 10],
+    [20, 30]
+  ] as const) {
+    it(
+      `a quota of ${limit} a second is used up by ${processes} processes, however small the part of each`,
+      once(
+        Effect.gen(function* () {
+          const whole = yield* limiter
+          let tokens = 0
+          const slow: Quota.Limiter = {
+            consume: (request) =>
+              Effect.delay(
+                Effect.suspend(() => {
+                  tokens += request.tokens
+                  return whole.consume(request)
+                }),
+                "2 millis"
+              )
+          }
+          const quota = yield* Quota.make(slow, { name: "api", limit, otherwise: "wait" })
+          const begun: Array<number> = []
+          for (let i = 0; i < processes; i++) yield* process(quota, begun, 300)
+          yield* Effect.sleep("60 seconds")
+          const said = `${begun.length} began in a minute with ${tokens} tokens`
+          assert.isAtMost(begun.length, 60 * limit * 1.02 + 1, said)
+          assert.isAtLeast(begun.length, 60 * limit * 0.95, said)
+          // Each waits for one.
+          assert.isAtLeast(begun.length, tokens - 2 * processes, said)
+        })
+      )
+    )
+  }
+
   it(
     "nothing is leased while it waits for its turn",
     simulated(

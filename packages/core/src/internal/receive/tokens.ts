@@ -8,7 +8,7 @@ export interface Tokens<out E> {
   readonly take: (n: number) => void
   /** What was asked for and did not come. */
   readonly giveBack: (n: number) => void
-  /** Completes when there may be so many. */
+  /** Completes when there are more, or may be so many. */
   readonly until: (n: number) => Effect.Effect<void, E>
 }
 
