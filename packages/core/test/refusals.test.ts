@@ -114,6 +114,33 @@ describe("a queue that lets no lease be changed", () => {
   }
 
   it(
+    "its answer comes when the lease is over already: the permit comes back all the same",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ leaseDuration: "10 seconds" })
+        yield* memory.inject("setLease", { fail: "fatal", delay: "100 millis" })
+        yield* memory.send(["bad", "good"])
+        const consumer = yield* Consumer.make(memory, { heartbeat: false, linger: 0, maxInFlight: 1 })
+        const fiber = yield* consumer.stream.pipe(
+          Pipeline.process(
+            (body, { attempt }) =>
+              body === "bad" && attempt === 1
+                ? Effect.zipRight(Effect.sleep("9950 millis"), Effect.fail("no"))
+                : Effect.void,
+            { retry: RetryPolicy.redeliver(Schedule.spaced("1 minute")) }
+          ),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("1 minute")
+        const { acked, inFlight, lost } = yield* consumer.stats
+        assert.deepStrictEqual([acked, inFlight, lost], [2, 0, 1])
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
+
+  it(
     "does not hold up a drain: what is refused then is lost at once",
     simulated(
       Effect.gen(function* () {

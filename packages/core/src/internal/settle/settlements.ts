@@ -85,11 +85,13 @@ export class Settlements implements Source.Settlements<InFlight> {
 
   /** What cannot be dead-lettered is left to the queue; what the queue does not even let be left, to its lease. */
   onRefused(delivery: InFlight, request: Request): void {
-    const { ends, handBack, isEnding } = this.#host
+    const { ends, handBack, isEnding, now, onLost } = this.#host
     if (request._tag === "DeadLetter") {
       handBack.withTail({ delivery, settlement: Settlement.leave, awaited: false })
-    } else if (isEnding()) {
+    } else if (isEnding() || delivery.deadline <= now()) {
+      // The end of its lease has been told already, while it was being settled.
       ends.end(delivery, "lost")
+      onLost()
     } else {
       this.#refused.add(delivery)
     }
