@@ -1,8 +1,8 @@
 /** Who owns a delivery, what becomes of one that nobody owns, and how a consumer ends. */
 import { assert, describe, it } from "@effect/vitest"
-import { Consumer, type Delivery, Pipeline, RetryPolicy } from "@millrace/core"
+import { Consumer, type Delivery, type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import { Chunk, Clock, Deferred, Duration, Effect, Fiber, Schedule, Stream } from "effect"
+import { Chunk, Clock, Deferred, Duration, Effect, Either, Fiber, Schedule, Schema, Stream } from "effect"
 import { grouped, type Line, logged, numbered, recorded, type Source, type Stage, simulated } from "./support/index.js"
 
 const receivedOf = (memory: MemoryQueue.MemoryQueue) =>
@@ -13,7 +13,8 @@ const warnings = (lines: ReadonlyArray<Line>) => lines.filter(({ level }) => lev
 describe("a delivery that nobody settles", () => {
   const stages: Readonly<Record<string, Stage<Delivery.Delivery<string>>>> = {
     "taken from the stream": Pipeline.map((body: string) => body),
-    "passed on by mapEffect": Pipeline.mapEffect((body: string) => Effect.succeed(body))
+    "passed on by mapEffect": Pipeline.mapEffect((body: string) => Effect.succeed(body)),
+    "merged with others": (deliveries) => Pipeline.merge([deliveries])
   }
   for (const [where, stage] of Object.entries(stages)) {
     it(
@@ -97,6 +98,40 @@ describe("a delivery that nobody settles", () => {
       )
     )
   }
+
+  it(
+    "is warned about, too, where it has waited for room to be decoded",
+    simulated(
+      Effect.gen(function* () {
+        const lines: Array<Line> = []
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send(["kept", "swallowed"])
+        const opening = {
+          ...memory,
+          receive: (request: LeaseQueue.ReceiveRequest) =>
+            Effect.map(memory.receive(request), (messages) =>
+              messages.map((message) => ({ ...message, open: (body: string) => Either.right(JSON.stringify(body)) }))
+            )
+        }
+        const fiber = yield* Consumer.stream(opening, { maxOpenedBytes: 1, warnAfter: "2 minutes" }).pipe(
+          Pipeline.decodeJson(Schema.String),
+          Stream.filter(({ message }) => message.body === "kept"),
+          Pipeline.process(() => Effect.sleep("3 minutes")),
+          Stream.runDrain,
+          Effect.fork,
+          Effect.provide(logged(lines))
+        )
+        const told = () => warnings(lines).filter((text) => text.includes("never claimed or settled"))
+        // It counts from when it went on.
+        yield* Effect.sleep("299 seconds")
+        assert.deepStrictEqual(told(), [])
+        yield* Effect.sleep("2 minutes")
+        assert.lengthOf(told(), 1)
+        assert.include(told()[0], "(memory-2)")
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
 
   const slow = () => Effect.sleep("7 minutes")
   const slowStages: Readonly<Record<string, Stage>> = {

@@ -75,12 +75,19 @@ class Decoder<A, E, B, F, EX, R> {
   }
 
   #add(delivery: Delivery<A, E>, result: Either.Either<B, Problem<F>>): void {
-    this.#decoded.push(
+    this.#push(
       withBody<B, E | F | DecodeError>(
         delivery,
         Either.isRight(result) ? Exit.succeed(result.right) : Exit.fail(failureOf(delivery, result.left))
       )
     )
+  }
+
+  #push(decoded: Delivery<B, E | F | DecodeError>): void {
+    const held = inFlight(decoded)
+    // It has waited here for room.
+    if (held.awaited) held.passOn()
+    this.#decoded.push(decoded)
     this.#next++
   }
 
@@ -104,8 +111,7 @@ class Decoder<A, E, B, F, EX, R> {
     while (this.#next < this.#items.length) {
       const delivery = this.#items[this.#next] as Delivery<A, E>
       if (Exit.isFailure(delivery.body)) {
-        this.#decoded.push(withBody(delivery, Exit.failCause(delivery.body.cause)))
-        this.#next++
+        this.#push(withBody(delivery, Exit.failCause(delivery.body.cause)))
         continue
       }
       if (isEncoded(delivery) && !OpenBody.hasRoom(delivery)) {

@@ -76,6 +76,7 @@ class Merge<A, E, EX> {
     const taken = inlet.waiting.slice(0, turn.most)
     const left = inlet.waiting.slice(taken.length)
     this.#turns.took(turn.member, taken.length)
+    for (const delivery of taken) inFlight(delivery).passOn()
     inlet.waiting = left.length > 0 ? left : undefined
     if (left.length === 0) {
       inlet.wake?.()
