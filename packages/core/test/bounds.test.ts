@@ -14,6 +14,22 @@ const run = <A, E>(effect: Effect.Effect<A, E>): A => {
 }
 
 describe("bounds", () => {
+  it("the stack does not, of a stage whose runs end as they start: 5,000 come at once", () => {
+    const settled = run(
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make()
+        yield* queue.send(numbered(5000))
+        return yield* Consumer.stream(queue, { maxInFlight: 5000 }).pipe(
+          Stream.rechunk(5000),
+          Pipeline.settle(),
+          Stream.take(5000),
+          Stream.runCount
+        )
+      })
+    )
+    assert.strictEqual(settled, 5000)
+  })
+
   it("failures are told apart by 100 tags, cut short; the rest are counted together", () => {
     const failures = run(
       Effect.scoped(

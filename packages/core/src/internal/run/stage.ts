@@ -53,6 +53,7 @@ class Stage<In, Out, E, R> {
   #gauge: StageGauge | undefined
   #now = () => 0
   #closing = false
+  #starting = false
 
   constructor(work: Work<In, Out, R>, runFork: RunFork<R>) {
     const { claims, deliveries, gate, lanes, passedOn, share, slots } = work
@@ -127,19 +128,31 @@ class Stage<In, Out, E, R> {
 
   /** Starts what is ready, as far as there are slots and the gate lets it. */
   #pump(): void {
-    const { gate, start } = this.#work
-    this.#ready.resume(gate)
-    while (this.#ready.size > 0 && this.#free() && !this.#closing && gate?.admits !== false) {
-      const item = this.#ready.shift()
-      if (item === undefined) break
-      this.#slots.take()
-      this.#gauge?.run(this.#slots.taken)
-      start(item, this.#slot(item), this.#runFork)
+    // What ends as it starts leads back here: the loop goes on, and the stack does not grow with what is ready.
+    if (this.#starting) return
+    this.#starting = true
+    try {
+      this.#start()
+    } finally {
+      this.#starting = false
     }
     // A pull that was begun with nothing wanted may want something now.
     if (this.#all) this.#demand()
     if (this.#inTurn !== undefined) this.#setAlarm(this.#inTurn)
     if (this.#closing || this.#slots.taken === 0 || this.#wanted() > 0) this.#driver.wake()
+  }
+
+  #start(): void {
+    const { gate, start } = this.#work
+    for (;;) {
+      this.#ready.resume(gate)
+      if (this.#ready.size === 0 || !this.#free() || this.#closing || gate?.admits === false) return
+      const item = this.#ready.shift()
+      if (item === undefined) return
+      this.#slots.take()
+      this.#gauge?.run(this.#slots.taken)
+      start(item, this.#slot(item), this.#runFork)
+    }
   }
 
   #setAlarm(inTurn: InTurn<In>): void {
