@@ -232,6 +232,45 @@ describe("a route's handler", () => {
     )
   )
 
+  it(
+    "that shares by what is no key has failed on its message, and says so",
+    simulated(
+      Effect.gen(function* () {
+        const shop = shopOf()
+        for (const [answer, says] of [
+          [Promise.resolve("k"), "a promise"],
+          [{}, "an object"]
+        ] as const) {
+          const queue = yield* MemoryQueue.make()
+          yield* queue.send([typed("Cancelled", "1", '{"id":1}'), typed("Placed", "1", '{"sku":"a"}')])
+          const done: Array<string> = []
+          const fiber = yield* Consumer.stream(queue).pipe(
+            Pipeline.route(
+              shop,
+              {
+                Placed: ({ sku }) => Effect.sync(() => done.push(sku)),
+                Cancelled: {
+                  handler: ({ id }) => Effect.sync(() => done.push(`${id}`)),
+                  // As plain JavaScript may answer.
+                  share: { key: () => answer as unknown as string }
+                }
+              },
+              { retry: RetryPolicy.deadLetter }
+            ),
+            Stream.runDrain,
+            Effect.fork
+          )
+          yield* queue.idle
+          yield* Fiber.interrupt(fiber)
+          expect(done).toEqual(["a"])
+          expect((yield* queue.deadLetters).map(({ reason }) => reason)).toEqual([
+            expect.stringContaining(`the function given as \`share.key\` answered with ${says} and no key`)
+          ])
+        }
+      })
+    )
+  )
+
   it("is refused where it cannot work, by plain JavaScript too", () => {
     const refused = (handlers: unknown) =>
       Effect.runSync(

@@ -11,6 +11,7 @@ import * as RetryPolicy from "../../RetryPolicy.js"
 import type * as Share from "../../Share.js"
 import { effectOf, policyOf } from "../foreign/answer.js"
 import { limited } from "./handler.js"
+import { isKey } from "./keys.js"
 
 type Value = Message.Value<string, unknown>
 type AnyDelivery = Delivery<unknown, unknown>
@@ -125,7 +126,8 @@ class Routing {
         const share = this.#routes.get(_tag)?.share
         if (share === undefined) return _tag
         const key = share.key(body)
-        return key === undefined ? undefined : `${_tag} ${key}`
+        // Anything else is as it is for `keyed`, which says what is wrong with it.
+        return isKey(key) ? `${_tag} ${key}` : key
       },
       concurrency: (key) => {
         const { name, route } = of(key)
