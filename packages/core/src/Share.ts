@@ -34,7 +34,7 @@ export interface Options<in A> {
 }
 
 /** @internal */
-export const check: InvalidOptions.Check = InvalidOptions.fields<Options<never>>({
+export const checks: InvalidOptions.Checks<Options<never>> = {
   key: InvalidOptions.either(InvalidOptions.oneOf("group"), InvalidOptions.func),
   concurrency: InvalidOptions.either(InvalidOptions.aWholeNumber({ min: 1 }), InvalidOptions.func),
   rate: InvalidOptions.either(
@@ -46,4 +46,7 @@ export const check: InvalidOptions.Check = InvalidOptions.fields<Options<never>>
   ),
   weight: InvalidOptions.func,
   waiting: InvalidOptions.aWholeNumber({ min: 1 })
-})
+}
+
+/** @internal */
+export const check: InvalidOptions.Check = InvalidOptions.fields(checks)

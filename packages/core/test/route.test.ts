@@ -292,6 +292,16 @@ describe("a route's handler", () => {
     expect(refused({ Placed: run, Cancelled: { handler: run, concurrency: 1, share: { key: String } } })).toContain(
       "leave one out"
     )
+    for (const [share, says] of [
+      [{ key: String, rate: { perSecond: "10" } }, 'Cancelled.share.rate.perSecond is "10"'],
+      [{ key: String, rate: { perSecond: 1, bust: 2 } }, "did you mean Cancelled.share.rate.burst?"],
+      [{ key: String, concurrency: 0 }, "Cancelled.share.concurrency is 0"],
+      [{ key: String, waiting: 1 }, "Cancelled.share.waiting is not an option"],
+      [{ key: "group" }, 'Cancelled.share.key is "group"'],
+      [{}, "Cancelled.share.key is missing"]
+    ] as const) {
+      expect(refused({ Placed: run, Cancelled: { handler: run, share } })).toContain(says)
+    }
   })
 })
 

@@ -20,7 +20,8 @@ interface Keys<in A> {
 }
 
 /** What else a function answers with is no key. */
-export const isKey = (answer: unknown): answer is string | number => typeof answer === "string" || typeof answer === "number"
+export const isKey = (answer: unknown): answer is string | number =>
+  typeof answer === "string" || typeof answer === "number"
 
 /** The key of a body that `keyed` has let pass. */
 export const keyOf = <A>(key: Key<A>, body: A): string | undefined => {

@@ -8,7 +8,7 @@ import { type Delivery, type HandlerTimeout, withBody } from "../../Delivery.js"
 import * as InvalidOptions from "../../InvalidOptions.js"
 import type * as Message from "../../Message.js"
 import * as RetryPolicy from "../../RetryPolicy.js"
-import type * as Share from "../../Share.js"
+import * as Share from "../../Share.js"
 import { effectOf, policyOf } from "../foreign/answer.js"
 import { limited } from "./handler.js"
 import { isKey } from "./keys.js"
@@ -29,19 +29,17 @@ interface Route {
     | undefined
 }
 
+// How many of a key may wait is not for a route to say.
+const { waiting: _, ...ofEach } = Share.checks
+
 const routeChecks: InvalidOptions.Checks<Route> = {
   handler: InvalidOptions.required(InvalidOptions.func),
   concurrency: InvalidOptions.aWholeNumber({ min: 1 }),
   retry: RetryPolicy.check,
   timeout: InvalidOptions.time({ min: "1 millis" }),
   share: InvalidOptions.fields<Omit<NonNullable<Route["share"]>, "waiting">>({
-    key: InvalidOptions.required(InvalidOptions.func),
-    concurrency: InvalidOptions.either(InvalidOptions.aWholeNumber({ min: 1 }), InvalidOptions.func),
-    rate: InvalidOptions.either(
-      InvalidOptions.func,
-      InvalidOptions.having("an object with perSecond, such as { perSecond: 10 }", "perSecond")
-    ),
-    weight: InvalidOptions.func
+    ...ofEach,
+    key: InvalidOptions.required(InvalidOptions.func)
   })
 }
 
