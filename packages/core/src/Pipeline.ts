@@ -178,7 +178,7 @@ export const tap =
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<A, E | E2, EX | InvalidOptions.InvalidOptions, RX | R2> =>
     checked("Pipeline.tap", f, options, concurrencyChecks, 10, undefined, (slots) =>
       mapEffectStage(
-        self,
+        keyed(self, options),
         (body: A, delivery: Delivery<A, E>) => Effect.as(effectOf(f(body, delivery), "Pipeline.tap"), body),
         slots,
         options

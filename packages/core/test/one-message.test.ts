@@ -190,6 +190,11 @@ describe("what the user gives to a stage", () => {
               deliveries.pipe(
                 Pipeline.mapEffect(() => Effect.void, { sequence: key }),
                 Pipeline.settle({ retry: RetryPolicy.deadLetter })
+              ),
+            (deliveries) =>
+              deliveries.pipe(
+                Pipeline.tap(() => Effect.void, { sequence: key, share: { key } }),
+                Pipeline.settle({ retry: RetryPolicy.deadLetter })
               )
           ]
           for (const where of wheres) {
