@@ -1,6 +1,7 @@
 /** A consumer that is started and stopped by promises: whatever its pipeline is. */
 import { EventEmitter } from "node:events"
 import type { Delivery } from "@millrace/core/Delivery"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Reason from "@millrace/core/Reason"
 import type * as Served from "@millrace/core/Served"
 import type { SqsClient } from "@millrace/sqs/SqsClient"
@@ -16,7 +17,7 @@ import type { Consumer } from "../consumer.js"
 import { MillraceError } from "../errors.js"
 import type { ConnectionOptions, Events, Health, Stats, StopReport, Time, Tuning } from "../types.js"
 import { type Connection, connect } from "./connection.js"
-import { plainError, run, runSync } from "./plain.js"
+import { check, plainError, run, runSync } from "./plain.js"
 
 class Running extends Ctx.Tag("@millrace/promise/Running")<Running, Served.Served>() {}
 
@@ -73,6 +74,12 @@ const none: Stats = {
   maxInFlight: 0
 }
 
+interface StopOptions {
+  readonly timeout?: Time | undefined
+}
+
+const stopChecks: InvalidOptions.Checks<StopOptions> = { timeout: InvalidOptions.time() }
+
 interface Started {
   readonly connection: Connection
   readonly scope: Scope.CloseableScope
@@ -122,7 +129,8 @@ export class HostedConsumer implements Consumer {
     }
   }
 
-  readonly stop = (options: { readonly timeout?: Time | undefined } = {}): Promise<StopReport> => {
+  readonly stop = async (options: StopOptions = {}): Promise<StopReport> => {
+    check("stop", options, stopChecks)
     this.#stopping ??= this.#stop(options.timeout)
     return this.#stopping
   }
