@@ -3,7 +3,9 @@
  * vitest and jest move it.
  */
 import { SqsEmulator } from "@millrace/sqs/emulator"
+import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import { InvalidOptionsError } from "../errors.js"
 import { Emulated } from "../internal/connection.js"
 import { run } from "../internal/plain.js"
 import type { EmulatedClient, Time } from "../types.js"
@@ -70,7 +72,10 @@ export interface Emulator {
 
 /** An emulator with these queues. */
 export const emulator = async (options: EmulatorOptions = {}): Promise<Emulator> => {
-  const runtime = ManagedRuntime.make(SqsEmulator.layer(options))
+  const layer = SqsEmulator.layer(options)
+  const runtime = ManagedRuntime.make(
+    Layer.mapError(layer, ({ message }) => new InvalidOptionsError("options", message))
+  )
   const sqs = await run(runtime, SqsEmulator.SqsEmulator)
   const close = () => runtime.dispose()
   return {
