@@ -1,8 +1,10 @@
 /** A queue's messages as a loop of one's own: `for await`, each settled by hand. */
 import type { Delivery } from "@millrace/core/Delivery"
-import type * as InvalidOptions from "@millrace/core/InvalidOptions"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
+import type { SqsClient } from "@millrace/sqs/SqsClient"
 import * as SqsConsumer from "@millrace/sqs/SqsConsumer"
 import type { StandardSchemaV1 } from "@standard-schema/spec"
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -13,12 +15,15 @@ import type { WithoutSchema, WithSchema } from "./consume.js"
 import { LeaseLostError, StoppedError } from "./errors.js"
 import { asText, bySchema, type Decoded } from "./internal/body.js"
 import { type Connection, connect } from "./internal/connection.js"
-import { LazySignal } from "./internal/context.js"
+import { extend, LazySignal } from "./internal/context.js"
 import { receiveChecks, received, schemaCheck } from "./internal/options.js"
-import { check, run } from "./internal/plain.js"
+import { check, plainError, run, runSync } from "./internal/plain.js"
 import type { Message, ReceiveOptions, Time } from "./types.js"
 
-export type DeliveriesOptions = ReceiveOptions
+export interface DeliveriesOptions extends ReceiveOptions {
+  /** Ends the loop, also while it waits for a message: `break` is of no use then. */
+  readonly signal?: AbortSignal | undefined
+}
 
 /** A message with its lease. What is not settled when the loop ends is given back. */
 export interface ReceivedMessage<A> {
@@ -38,8 +43,11 @@ export interface ReceivedMessage<A> {
 
 const checks: InvalidOptions.Checks<DeliveriesOptions & { readonly schema?: unknown }> = {
   ...receiveChecks,
+  signal: InvalidOptions.having("an AbortSignal", "aborted", "addEventListener"),
   schema: schemaCheck
 }
+
+const retryDelay = InvalidOptions.time({ max: "12 hours" })
 
 const handed = <A>(connection: Connection, delivery: Delivery<A, unknown>, body: A): ReceivedMessage<A> => {
   const abort = new LazySignal()
@@ -58,9 +66,13 @@ const handed = <A>(connection: Connection, delivery: Delivery<A, unknown>, body:
       return abort.signal
     },
     ack: () => run(connection, delivery.ack),
-    retry: (delay) => run(connection, delay === undefined ? delivery.release : delivery.retry(delay)),
+    retry: async (delay) => {
+      if (delay === undefined) return run(connection, delivery.release)
+      runSync(InvalidOptions.argument("delay", delay, retryDelay))
+      return run(connection, delivery.retry(delay))
+    },
     deadLetter: (reason) => run(connection, delivery.deadLetter(reason)),
-    extend: (time) => run(connection, delivery.extend(time))
+    extend: (time) => extend(delivery, time)
   }
 }
 
@@ -69,19 +81,30 @@ async function* loop<A>(
   options: DeliveriesOptions,
   decode: (deliveries: Stream.Stream<Delivery<string>, unknown>) => Decoded<A, unknown>
 ): AsyncGenerator<ReceivedMessage<A>, void, undefined> {
+  const { queue, signal } = options
   const connection = connect(options)
   const scope = Effect.runSync(Scope.make())
+  const unlessAborted = async <B>(effect: Effect.Effect<Option.Option<B>, unknown, SqsClient>) => {
+    const exit = await connection.runPromiseExit(effect, { signal })
+    if (signal?.aborted) return Option.none<B>()
+    if (Exit.isFailure(exit)) throw plainError(Cause.squash(exit.cause))
+    return exit.value
+  }
   try {
-    const consumer = await run(connection, Scope.extend(SqsConsumer.make(options.queue, received(options)), scope))
-    const pull = await run(connection, Scope.extend(Stream.toPull(decode(consumer.stream)), scope))
+    const pulling = Effect.flatMap(SqsConsumer.make(queue, received(options)), ({ stream }) =>
+      Stream.toPull(decode(stream))
+    )
+    const pull = await unlessAborted(Effect.asSome(Scope.extend(pulling, scope)))
+    if (Option.isNone(pull)) return
     const next = Effect.catchAll(
-      Effect.map(pull, (chunk) => Option.some(Chunk.toReadonlyArray(chunk))),
+      Effect.map(pull.value, (chunk) => Option.some(Chunk.toReadonlyArray(chunk))),
       (end: Option.Option<unknown>) => (Option.isNone(end) ? Effect.succeedNone : Effect.fail(end.value))
     )
     for (;;) {
-      const chunk = await run(connection, next)
+      const chunk = await unlessAborted(next)
       if (Option.isNone(chunk)) return
       for (const delivery of chunk.value) {
+        if (signal?.aborted) return
         if (Exit.isSuccess(delivery.body)) yield handed(connection, delivery, delivery.body.value)
         else connection.runFork(Effect.ignore(delivery.deadLetter("the body does not decode")))
       }
@@ -94,7 +117,7 @@ async function* loop<A>(
 
 /**
  * The messages of a queue, one after another, to be settled by hand. Leaving the loop (`break`, `return`, a throw) stops receiving
- * and gives back what is not settled. Throws `InvalidOptionsError` where an option cannot work.
+ * and gives back what is not settled; so does `signal`, also while no message comes. Throws `InvalidOptionsError` where an option cannot work.
  *
  * @example
  * for await (const { ack, body } of deliveries({ queue: "orders" })) {

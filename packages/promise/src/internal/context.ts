@@ -1,10 +1,12 @@
 /** What a handler is told beside the body. Most handlers look at no signal, so none is made before it is asked for. */
 import type { Delivery } from "@millrace/core/Delivery"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { HandlerTimeoutError, LeaseLostError, StoppedError } from "../errors.js"
 import type { Context, Message, Time } from "../types.js"
-import { plainError } from "./plain.js"
+import { plainError, runSync } from "./plain.js"
 
 /** Aborted at most once, before or after somebody asks for the signal. */
 export class LazySignal {
@@ -27,9 +29,13 @@ export class LazySignal {
 
 type AnyDelivery = Delivery<unknown, unknown>
 
+/** A lease of no time would be its end. */
+const extension = InvalidOptions.time({ min: "1 second", max: "12 hours" })
+
 export const extend = async (delivery: AnyDelivery, time: Time): Promise<void> => {
-  const exit = await Effect.runPromiseExit(Effect.either(delivery.extend(time)))
-  if (Exit.isSuccess(exit) && exit.value._tag === "Left") throw plainError(exit.value.left)
+  runSync(InvalidOptions.argument("time", time, extension))
+  const exit = await Effect.runPromiseExit(delivery.extend(time))
+  if (Exit.isFailure(exit)) throw plainError(Cause.squash(exit.cause))
 }
 
 export class HandlerContext implements Context {
