@@ -43,13 +43,18 @@ const byOptions = (options: RetryOptions, end: RetryPolicy.RetryPolicy<unknown>)
   )
 }
 
-/** What is no answer is treated as the standard does. */
+/** What is no answer throws: the message is left to the queue then, and the log says why. */
 const decided = (answer: ReturnType<Decide>): RetryPolicy.RetryPolicy<unknown> => {
   if (typeof answer === "string" && Object.hasOwn(ends, answer)) return ends[answer]
   if (typeof answer === "object" && answer !== null && "retryIn" in answer) {
     return RetryPolicy.redeliver(Schedule.spaced(Duration.decode(answer.retryIn)))
   }
   throw new TypeError('retry answers with { retryIn: "30 seconds" }, "deadLetter", "leave" or "discard"')
+}
+
+const isHopeless = (answer: unknown): boolean => {
+  if (typeof answer === "boolean") return answer
+  throw new TypeError("deadLetter answers with true or false, and not with a promise")
 }
 
 type Settles = Pick<SettleOptions<never>, "retry" | "deadLetter">
@@ -73,7 +78,7 @@ export const policyOf = (
     const failed: FailedMessage = { message: delivery.message, attempt: delivery.attempt }
     const error = plain(failure)
     onFailure(error, failed)
-    if (typeof deadLetter === "function" && deadLetter(error, failed)) return RetryPolicy.deadLetter
+    if (typeof deadLetter === "function" && isHopeless(deadLetter(error, failed))) return RetryPolicy.deadLetter
     if (typeof retry === "function") return decided(retry(error, failed))
     // A body that is none does not become one by another attempt.
     return typeof retry === "object" && error instanceof Error && error.name === "InvalidBodyError"
