@@ -11,6 +11,7 @@ import * as Ctx from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { Consumer } from "../consumer.js"
@@ -21,13 +22,14 @@ import { check, plainError, run, runSync } from "./plain.js"
 
 class Running extends Ctx.Tag("@millrace/promise/Running")<Running, Served.Served>() {}
 
-/** What listeners throw is a line of the log, and nothing else's matter. */
+/** What listeners throw, or reject with, is a line of the log: neither other listeners nor the consumer hear of it. */
 export class Emitter {
   readonly events = new EventEmitter<Events>()
-  #connection: Connection | undefined
+  #fork: ((effect: Effect.Effect<void>) => unknown) | undefined
 
-  logBy(connection: Connection | undefined): void {
-    this.#connection = connection
+  /** `fork` may be used after the consumer has stopped too. */
+  logBy(fork: (effect: Effect.Effect<void>) => unknown): void {
+    this.#fork = fork
   }
 
   hears(name: keyof Events): boolean {
@@ -35,12 +37,16 @@ export class Emitter {
   }
 
   emit<Name extends keyof Events>(name: Name, ...values: Events[Name]): void {
-    if (!this.hears(name)) return
-    try {
-      // The type of `emit` does not see that a name's values are its own.
-      Reflect.apply(this.events.emit, this.events, [name, ...values])
-    } catch (thrown) {
-      this.#connection?.runFork(Effect.logError(`a listener of ${name} threw: ${Reason.of(thrown)}`))
+    const log = (thrown: unknown) => {
+      this.#fork?.(Effect.logError(`a listener of ${name} threw: ${Reason.of(thrown)}`))
+    }
+    for (const listener of this.events.rawListeners(name)) {
+      try {
+        const answer: unknown = Reflect.apply(listener, this.events, values)
+        if (answer instanceof Promise) answer.then(undefined, log)
+      } catch (thrown) {
+        log(thrown)
+      }
     }
   }
 }
@@ -109,9 +115,9 @@ export class HostedConsumer implements Consumer {
   async #start(): Promise<Started> {
     const { emitter, options, pipeline, queue } = this.#host
     const connection = connect(this.#host.connection)
-    emitter.logBy(connection)
     const scope = Effect.runSync(Scope.make())
     try {
+      emitter.logBy(Runtime.runFork(await run(connection, Effect.runtime())))
       const layer = SqsConsumer.layer(Running, queue, pipeline, options)
       const served = await run(connection, Effect.map(Layer.buildWithScope(layer, scope), Ctx.get(Running)))
       const started = { connection, scope, served }
