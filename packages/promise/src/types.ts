@@ -32,9 +32,12 @@ export interface ConnectionOptions {
    * closed here. Default: one of our own, by the options below.
    */
   readonly client?: SQSClient | EmulatedClient | undefined
-  /** Default: `AWS_REGION`, else the profile's region. */
+  /** Default: `AWS_REGION` or `AWS_DEFAULT_REGION`, else the profile's region. */
   readonly region?: string | undefined
-  /** Such as `http://localhost:4566`. Default: `AWS_ENDPOINT_URL_SQS` or `AWS_ENDPOINT_URL`, else AWS. */
+  /**
+   * Such as `http://localhost:4566`. Default: `AWS_ENDPOINT_URL_SQS` or `AWS_ENDPOINT_URL` where set and not
+   * `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` too, else AWS.
+   */
   readonly endpoint?: string | undefined
   /** Default: the SDK's chain (environment, profile, SSO, container, instance). */
   readonly credentials?: Credentials | undefined

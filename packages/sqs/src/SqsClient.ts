@@ -137,7 +137,14 @@ const firstSet = (...names: ReadonlyArray<string>) =>
     values.map(Option.getOrUndefined).find((value) => value !== undefined && value !== "")
   )
 
-const configuredEndpoint = Config.map(
+/** As AWS's own tools find the region: `AWS_REGION`, else `AWS_DEFAULT_REGION`. */
+export const configuredRegion: Config.Config<string | undefined> = firstSet("AWS_REGION", "AWS_DEFAULT_REGION")
+
+/**
+ * As AWS's own tools find the endpoint: `AWS_ENDPOINT_URL_SQS`, else `AWS_ENDPOINT_URL`; neither where
+ * `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is `true`.
+ */
+export const configuredEndpoint: Config.Config<string | undefined> = Config.map(
   Config.all([firstSet("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"), firstSet("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")]),
   ([ignore = "", endpoint]) => (/^true$/i.test(ignore) ? undefined : endpoint)
 )
@@ -149,7 +156,7 @@ const configuredEndpoint = Config.map(
  */
 export const layerConfig = (
   config: Config.Config.Wrap<Options> = {
-    region: firstSet("AWS_REGION", "AWS_DEFAULT_REGION"),
+    region: configuredRegion,
     endpoint: configuredEndpoint
   }
 ): Layer.Layer<SqsClient, ConfigError | InvalidOptions.InvalidOptions> =>

@@ -49,31 +49,21 @@ export class Emulated implements EmulatedClient {
 
 const isSdk = (client: SQSClient | EmulatedClient): client is SQSClient => "send" in client
 
-/** Those of the AWS tools, where nothing is said. */
-const endpoint = Config.option(
-  Config.orElse(Config.nonEmptyString("AWS_ENDPOINT_URL_SQS"), () => Config.nonEmptyString("AWS_ENDPOINT_URL"))
-)
-
 const clientLayer = (options: ConnectionOptions): Layer.Layer<SqsClient.SqsClient, unknown> => {
-  const { client, credentials, maxSockets, region } = options
+  const { client, credentials, endpoint, maxSockets, region } = options
   if (client instanceof Emulated) return Emulated.layer(client)
   if (client !== undefined && isSdk(client)) return SqsClient.layerFrom(client)
-  if (region === undefined && options.endpoint === undefined && credentials === undefined && maxSockets === undefined) {
-    return SqsClient.layerConfig()
-  }
   const given = credentials && {
     accessKeyId: credentials.accessKeyId,
     secretAccessKey: Redacted.make(credentials.secretAccessKey),
     sessionToken: credentials.sessionToken === undefined ? undefined : Redacted.make(credentials.sessionToken)
   }
-  return options.endpoint === undefined
-    ? SqsClient.layerConfig({
-        region: Config.succeed(region),
-        endpoint: Config.map(endpoint, (found) => (found._tag === "Some" ? found.value : undefined)),
-        credentials: Config.succeed(given),
-        maxSockets: Config.succeed(maxSockets)
-      })
-    : SqsClient.layer({ region, endpoint: options.endpoint, credentials: given, maxSockets })
+  return SqsClient.layerConfig({
+    region: region === undefined ? SqsClient.configuredRegion : Config.succeed(region),
+    endpoint: endpoint === undefined ? SqsClient.configuredEndpoint : Config.succeed(endpoint),
+    credentials: Config.succeed(given),
+    maxSockets: Config.succeed(maxSockets)
+  })
 }
 
 const loggerLayer = (logger: Logger | false | undefined): Layer.Layer<never> => {
