@@ -17,7 +17,10 @@ const secret: InvalidOptions.Check = { ...InvalidOptions.text, secret: true }
 export const checks: InvalidOptions.Checks<ConnectionOptions> = {
   client: InvalidOptions.either(
     InvalidOptions.having("an SQSClient of @aws-sdk/client-sqs", "send", "config"),
-    InvalidOptions.having("the client of an emulator", "emulated")
+    {
+      write: "the client of an emulator() of @millrace/promise/testing",
+      fits: (value) => value instanceof Emulated
+    }
   ),
   region: InvalidOptions.text,
   endpoint: InvalidOptions.url,
