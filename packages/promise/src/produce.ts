@@ -4,6 +4,7 @@ import * as SqsProducer from "@millrace/sqs/SqsProducer"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import { SendError } from "./errors.js"
 import { connect, checks as connectionChecks } from "./internal/connection.js"
 import { check, run } from "./internal/plain.js"
 import type { ConnectionOptions, Time } from "./types.js"
@@ -62,8 +63,10 @@ export const produce = async (options: ProduceOptions): Promise<Producer> => {
     let closing: Promise<void> | undefined
     const close = () => (closing ??= end())
     return {
-      send: (body, fields) =>
-        run(connection, producer.send(fields === undefined ? body : SqsProducer.message(body, fields))),
+      send: async (body, fields) => {
+        if (closing !== undefined) throw new SendError("ProducerClosed", "the producer is closed", body, undefined)
+        return run(connection, producer.send(fields === undefined ? body : SqsProducer.message(body, fields)))
+      },
       close,
       [Symbol.asyncDispose]: close
     }
