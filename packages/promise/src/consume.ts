@@ -4,6 +4,7 @@
 import type { Delivery } from "@millrace/core/Delivery"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Pipeline from "@millrace/core/Pipeline"
+import * as Tunable from "@millrace/core/Tunable"
 import type { StandardSchemaV1 } from "@standard-schema/spec"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,7 +15,7 @@ import { asText, bySchema, type Decoded } from "./internal/body.js"
 import { HandlerContext, LazySignal, reasonOf } from "./internal/context.js"
 import { Emitter, type Host, HostedConsumer } from "./internal/host.js"
 import { onceOf, received, schemaCheck, settleChecks, storeOf } from "./internal/options.js"
-import { check } from "./internal/plain.js"
+import { check, runSync } from "./internal/plain.js"
 import { policyOf } from "./internal/policy.js"
 import type { BatchContext, Context, SettleOptions } from "./types.js"
 
@@ -91,17 +92,25 @@ const seen = <A, EX>(emitter: Emitter, deliveries: Decoded<A, EX>): Decoded<A, E
     return chunk
   })
 
-const hosted = <A>(options: SettleOptions<A>, emitter: Emitter, pipeline: Host["pipeline"]): Consumer =>
+const hosted = <A>(
+  options: SettleOptions<A>,
+  { concurrency, emitter, pipeline }: Pick<Host, "concurrency" | "emitter" | "pipeline">
+): Consumer =>
   new HostedConsumer({
     queue: options.queue,
     connection: options,
     options: { ...received(options), drainDeadline: options.stopTimeout },
+    concurrency,
     emitter,
     pipeline
   })
 
-const settling = <A>(options: SettleOptions<A>, emitter: Emitter) => ({
-  concurrency: options.concurrency,
+/** Its own, so that it can be changed before the stage runs. */
+const slotsOf = ({ concurrency }: SettleOptions<never>, standard: number): Tunable.Tunable =>
+  runSync(Tunable.make("concurrency", concurrency ?? standard, { min: 1, whole: true }))
+
+const settling = <A>(options: SettleOptions<A>, concurrency: Tunable.Tunable, emitter: Emitter) => ({
+  concurrency,
   timeout: options.timeout,
   sequence: options.sequence,
   retry: policyOf(options, (error, failed) => emitter.emit("processing_error", error, failed)),
@@ -113,6 +122,7 @@ const consumeOf = <A>(
   decode: (deliveries: Parameters<Host["pipeline"]>[0]) => Decoded<A, unknown>
 ) => {
   const emitter = new Emitter()
+  const concurrency = slotsOf(options, 10)
   const timeout = millis(options.timeout)
   const { handler } = options
   const handle = (body: A, delivery: Delivery<A, unknown>) => {
@@ -126,12 +136,12 @@ const consumeOf = <A>(
     )
     return emitter.hears("message_processed") ? Effect.tap(ran, () => emitter.emit("message_processed", context)) : ran
   }
-  return hosted(options, emitter, (deliveries) =>
+  const pipeline: Host["pipeline"] = (deliveries) =>
     seen(emitter, decode(deliveries)).pipe(
-      Pipeline.process(handle, settling(options, emitter)),
+      Pipeline.process(handle, settling(options, concurrency, emitter)),
       Stream.provideSomeLayer(storeOf(options.once?.store))
     )
-  )
+  return hosted(options, { concurrency, emitter, pipeline })
 }
 
 const results = (answer: unknown, of: number): ReadonlyArray<Either.Either<unknown, unknown>> | void => {
@@ -149,6 +159,7 @@ const consumeBatchesOf = <A>(
   decode: (deliveries: Parameters<Host["pipeline"]>[0]) => Decoded<A, unknown>
 ) => {
   const emitter = new Emitter()
+  const concurrency = slotsOf(options, 1)
   const timeout = millis(options.timeout)
   const handle = (bodies: ReadonlyArray<A>, deliveries: ReadonlyArray<Delivery<A, unknown>>) => {
     const abort = new LazySignal()
@@ -164,12 +175,13 @@ const consumeBatchesOf = <A>(
       (ranFor) => abort.abort(reasonOf(deliveries, ranFor, timeout))
     )
   }
-  return hosted(options, emitter, (deliveries) =>
+  const settle = { ...settling(options, concurrency, emitter), max: options.max, within: options.within }
+  const pipeline: Host["pipeline"] = (deliveries) =>
     seen(emitter, decode(deliveries)).pipe(
-      Pipeline.processBatches(handle, { ...settling(options, emitter), max: options.max, within: options.within }),
+      Pipeline.processBatches(handle, settle),
       Stream.provideSomeLayer(storeOf(options.once?.store))
     )
-  )
+  return hosted(options, { concurrency, emitter, pipeline })
 }
 
 /**

@@ -4,6 +4,7 @@ import type { Delivery } from "@millrace/core/Delivery"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Reason from "@millrace/core/Reason"
 import type * as Served from "@millrace/core/Served"
+import type * as Tunable from "@millrace/core/Tunable"
 import type { SqsClient } from "@millrace/sqs/SqsClient"
 import * as SqsConsumer from "@millrace/sqs/SqsConsumer"
 import type { SqsError } from "@millrace/sqs/SqsError"
@@ -18,6 +19,7 @@ import type { Consumer } from "../consumer.js"
 import { MillraceError } from "../errors.js"
 import type { ConnectionOptions, Events, Health, Stats, StopReport, Time, Tuning } from "../types.js"
 import { type Connection, connect } from "./connection.js"
+import { tuneChecks } from "./options.js"
 import { check, plainError, run, runSync } from "./plain.js"
 
 class Running extends Ctx.Tag("@millrace/promise/Running")<Running, Served.Served>() {}
@@ -56,6 +58,8 @@ export interface Host {
   readonly connection: ConnectionOptions
   readonly options: NonNullable<Parameters<typeof SqsConsumer.layer>[3]>
   readonly emitter: Emitter
+  /** Its stage's slots. */
+  readonly concurrency: Tunable.Tunable
   readonly pipeline: (
     deliveries: Stream.Stream<Delivery<string>, SqsError>
   ) => Stream.Stream<unknown, unknown, SqsClient>
@@ -167,14 +171,17 @@ export class HostedConsumer implements Consumer {
     this.#host.emitter.emit("resumed")
   }
 
-  readonly tune = (to: Tuning): void =>
-    this.#use(({ concurrency, maxInFlight, rate }) =>
+  readonly tune = (to: Tuning): void => {
+    check("tune", to, tuneChecks)
+    const { concurrency } = this.#host
+    this.#use(({ maxInFlight, rate }) =>
       Effect.gen(function* () {
         if (to.maxInFlight !== undefined) yield* maxInFlight.set(to.maxInFlight)
         if (to.perSecond !== undefined) yield* rate.set(to.perSecond)
-        if (to.concurrency !== undefined) for (const slots of yield* concurrency) yield* slots.set(to.concurrency)
+        if (to.concurrency !== undefined) yield* concurrency.set(to.concurrency)
       })
     )
+  }
 
   readonly stats = (): Stats => (this.#started === undefined ? none : runSync(this.#started.served.stats))
 

@@ -4,7 +4,7 @@ import type * as IdempotencyStore from "@millrace/core/IdempotencyStore"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import { MemoryIdempotencyStore } from "@millrace/core/testing"
 import * as Layer from "effect/Layer"
-import type { OnceOptions, ReceiveOptions, SettleOptions, Store } from "../types.js"
+import type { OnceOptions, ReceiveOptions, SettleOptions, Store, Tuning } from "../types.js"
 import * as connection from "./connection.js"
 import * as policy from "./policy.js"
 
@@ -23,6 +23,12 @@ export const receiveChecks: InvalidOptions.Checks<ReceiveOptions> = {
 
 const isStore = (store: unknown): store is Layer.Layer<IdempotencyStore.IdempotencyStore, unknown> =>
   Layer.isLayer(store)
+
+export const tuneChecks: InvalidOptions.Checks<Tuning> = {
+  maxInFlight: receiveChecks.maxInFlight,
+  concurrency: atLeastOne,
+  perSecond: receiveChecks.perSecond
+}
 
 export const settleChecks: InvalidOptions.Checks<SettleOptions<never>> = {
   ...receiveChecks,
