@@ -1,23 +1,22 @@
 /**
  * A queue's messages, each handed to an async function. Returning deletes the message, throwing keeps it.
  */
-import type { Delivery } from "@millrace/core/Delivery"
+import type { Delivery, HandlerTimeout } from "@millrace/core/Delivery"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Pipeline from "@millrace/core/Pipeline"
 import * as Tunable from "@millrace/core/Tunable"
 import type { StandardSchemaV1 } from "@standard-schema/spec"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Stream from "effect/Stream"
 import type { Consumer } from "./consumer.js"
 import { asText, bySchema, type Decoded } from "./internal/body.js"
-import { HandlerContext, LazySignal, reasonOf } from "./internal/context.js"
+import { HandlerContext, LazySignal, reasonOf, tooLate } from "./internal/context.js"
 import { Emitter, type Host, HostedConsumer } from "./internal/host.js"
 import { onceOf, received, schemaCheck, settleChecks, storeOf } from "./internal/options.js"
-import { check, runSync } from "./internal/plain.js"
+import { check, plainError, runSync } from "./internal/plain.js"
 import { policyOf } from "./internal/policy.js"
-import type { BatchContext, Context, SettleOptions } from "./types.js"
+import type { BatchContext, Context, SettleOptions, Time } from "./types.js"
 
 /** @typeParam A - the body: a text, or what the schema makes of its JSON. */
 export interface ConsumeOptions<A> extends SettleOptions<A> {
@@ -62,21 +61,31 @@ const batchesChecks: InvalidOptions.Checks<ConsumeBatchesOptions<never> & { read
   within: InvalidOptions.time()
 }
 
-const millis = (time: SettleOptions<never>["timeout"]): number | undefined =>
-  time === undefined ? undefined : Duration.toMillis(time)
-
-/** Waits for what a handler gives, and tells it by `abort` where nobody waits any more. */
-const awaited = <B>(handle: () => B | PromiseLike<B>, abort: (ranFor: number) => void): Effect.Effect<B, unknown> =>
-  Effect.clockWith((clock) =>
-    Effect.async<B, unknown>((resume) => {
-      const since = clock.unsafeCurrentTimeMillis()
-      new Promise<B>((resolve) => resolve(handle())).then(
-        (value) => resume(Effect.succeed(value)),
-        (error) => resume(Effect.fail(error))
-      )
-      return Effect.sync(() => abort(clock.unsafeCurrentTimeMillis() - since))
-    })
-  )
+/**
+ * Waits for what a handler of these gives, and tells it by `abort` where nobody waits any more. The time is kept here and not by the
+ * stage, so that a handler is told of its end and of no other: clocks are too coarse to tell one from the other afterwards.
+ */
+const awaited = <B>(
+  handle: () => B | PromiseLike<B>,
+  deliveries: ReadonlyArray<Delivery<unknown, unknown>>,
+  timeout: Time | undefined,
+  abort: (reason: Error) => void
+): Effect.Effect<B, unknown> => {
+  let late: HandlerTimeout | undefined
+  const ran = Effect.async<B, unknown>((resume) => {
+    new Promise<B>((resolve) => resolve(handle())).then(
+      (value) => resume(Effect.succeed(value)),
+      (error) => resume(Effect.fail(error))
+    )
+    return Effect.sync(() => abort(late === undefined ? reasonOf(deliveries) : plainError(late)))
+  })
+  if (timeout === undefined) return ran
+  const over = Effect.suspend(() => {
+    late = tooLate(deliveries, timeout)
+    return Effect.fail(late)
+  })
+  return Effect.raceFirst(ran, Effect.delay(over, timeout))
+}
 
 const watch = (emitter: Emitter, delivery: Delivery<unknown, unknown>) =>
   Effect.runFork(
@@ -111,7 +120,6 @@ const slotsOf = ({ concurrency }: SettleOptions<never>, standard: number): Tunab
 
 const settling = <A>(options: SettleOptions<A>, concurrency: Tunable.Tunable, emitter: Emitter) => ({
   concurrency,
-  timeout: options.timeout,
   sequence: options.sequence,
   retry: policyOf(options, (error, failed) => emitter.emit("processing_error", error, failed)),
   once: onceOf(options.once)
@@ -123,8 +131,7 @@ const consumeOf = <A>(
 ) => {
   const emitter = new Emitter()
   const concurrency = slotsOf(options, 10)
-  const timeout = millis(options.timeout)
-  const { handler } = options
+  const { handler, timeout } = options
   const handle = (body: A, delivery: Delivery<A, unknown>) => {
     const context = new HandlerContext(delivery)
     const ran = awaited(
@@ -132,13 +139,16 @@ const consumeOf = <A>(
         if (emitter.hears("message_received")) emitter.emit("message_received", context)
         return handler(body, context)
       },
-      (ranFor) => context.abort(reasonOf([delivery], ranFor, timeout))
+      [delivery],
+      timeout,
+      (reason) => context.abort(reason)
     )
     return emitter.hears("message_processed") ? Effect.tap(ran, () => emitter.emit("message_processed", context)) : ran
   }
   const pipeline: Host["pipeline"] = (deliveries) =>
     seen(emitter, decode(deliveries)).pipe(
       Pipeline.process(handle, settling(options, concurrency, emitter)),
+      Stream.onStart(InvalidOptions.warnOfBareNumbers({ timeout })),
       Stream.provideSomeLayer(storeOf(options.once?.store))
     )
   return hosted(options, { concurrency, emitter, pipeline })
@@ -160,7 +170,6 @@ const consumeBatchesOf = <A>(
 ) => {
   const emitter = new Emitter()
   const concurrency = slotsOf(options, 1)
-  const timeout = millis(options.timeout)
   const handle = (bodies: ReadonlyArray<A>, deliveries: ReadonlyArray<Delivery<A, unknown>>) => {
     const abort = new LazySignal()
     const context: BatchContext = {
@@ -172,13 +181,16 @@ const consumeBatchesOf = <A>(
     }
     return awaited(
       async () => results(await options.handler(bodies, context), bodies.length),
-      (ranFor) => abort.abort(reasonOf(deliveries, ranFor, timeout))
+      deliveries,
+      options.timeout,
+      (reason) => abort.abort(reason)
     )
   }
   const settle = { ...settling(options, concurrency, emitter), max: options.max, within: options.within }
   const pipeline: Host["pipeline"] = (deliveries) =>
     seen(emitter, decode(deliveries)).pipe(
       Pipeline.processBatches(handle, settle),
+      Stream.onStart(InvalidOptions.warnOfBareNumbers({ timeout: options.timeout })),
       Stream.provideSomeLayer(storeOf(options.once?.store))
     )
   return hosted(options, { concurrency, emitter, pipeline })

@@ -15,13 +15,10 @@ const secret: InvalidOptions.Check = { ...InvalidOptions.text, secret: true }
 
 /** What each option may be. */
 export const checks: InvalidOptions.Checks<ConnectionOptions> = {
-  client: InvalidOptions.either(
-    InvalidOptions.having("an SQSClient of @aws-sdk/client-sqs", "send", "config"),
-    {
-      write: "the client of an emulator() of @millrace/promise/testing",
-      fits: (value) => value instanceof Emulated
-    }
-  ),
+  client: InvalidOptions.either(InvalidOptions.having("an SQSClient of @aws-sdk/client-sqs", "send", "config"), {
+    write: "the client of an emulator() of @millrace/promise/testing",
+    fits: (value) => value instanceof Emulated
+  }),
   region: InvalidOptions.text,
   endpoint: InvalidOptions.url,
   credentials: InvalidOptions.fields<Credentials>({

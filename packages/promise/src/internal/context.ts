@@ -1,10 +1,11 @@
 /** What a handler is told beside the body. Most handlers look at no signal, so none is made before it is asked for. */
-import type { Delivery } from "@millrace/core/Delivery"
+import { type Delivery, HandlerTimeout } from "@millrace/core/Delivery"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { HandlerTimeoutError, LeaseLostError, StoppedError } from "../errors.js"
+import { LeaseLostError, StoppedError } from "../errors.js"
 import type { Context, Message, Time } from "../types.js"
 import { plainError, runSync } from "./plain.js"
 
@@ -67,20 +68,22 @@ export class HandlerContext implements Context {
   }
 }
 
-/** Why a handler of these was interrupted: since when it has run, and for how long it might. */
-export const reasonOf = (
-  deliveries: ReadonlyArray<AnyDelivery>,
-  ranFor: number,
-  timeout: number | undefined
-): Error => {
-  const ids = deliveries.map(({ message }) => message.id).join(", ")
+const idsOf = (deliveries: ReadonlyArray<AnyDelivery>) => deliveries.map(({ message }) => message.id).join(", ")
+
+/** A handler of these has run for as long as it may. */
+export const tooLate = (deliveries: ReadonlyArray<AnyDelivery>, timeout: Time): HandlerTimeout => {
+  const messageId = idsOf(deliveries)
+  const limit = Duration.format(Duration.decode(timeout))
+  return new HandlerTimeout({ messageId, message: `the handler of message ${messageId} took more than ${limit}` })
+}
+
+/** Why a handler of these was interrupted, where it had time left. */
+export const reasonOf = (deliveries: ReadonlyArray<AnyDelivery>): Error => {
   const lost = deliveries.some(({ ended }) => {
     const outcome = Effect.runSyncExit(ended)
     return Exit.isSuccess(outcome) && outcome.value === "lost"
   })
-  if (lost) return new LeaseLostError(`the lease of message ${ids} is lost: it may be delivered again`)
-  if (timeout !== undefined && ranFor >= timeout) {
-    return new HandlerTimeoutError(`the handler of message ${ids} took more than ${timeout} ms`)
-  }
-  return new StoppedError(`the consumer stops before the handler of message ${ids} has ended`)
+  return lost
+    ? new LeaseLostError(`the lease of message ${idsOf(deliveries)} is lost: it may be delivered again`)
+    : new StoppedError(`the consumer stops before the handler of message ${idsOf(deliveries)} has ended`)
 }
