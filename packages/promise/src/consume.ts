@@ -154,6 +154,8 @@ const consumeOf = <A>(
   return hosted(options, { concurrency, emitter, pipeline })
 }
 
+const isRight = (answer: Either.Either<unknown, unknown> | undefined) => answer !== undefined && Either.isRight(answer)
+
 const results = (answer: unknown, of: number): ReadonlyArray<Either.Either<unknown, unknown>> | void => {
   if (answer === undefined) return
   if (Array.isArray(answer) && answer.length === of && answer.every((one) => Object(one).status !== undefined)) {
@@ -179,11 +181,21 @@ const consumeBatchesOf = <A>(
       messages: deliveries.map(({ message }) => message),
       attempts: deliveries.map(({ attempt }) => attempt)
     }
-    return awaited(
-      async () => results(await options.handler(bodies, context), bodies.length),
+    const each = (name: "message_received" | "message_processed", which: ReadonlyArray<Delivery<A, unknown>>) => {
+      if (!emitter.hears(name)) return
+      for (const { attempt, message } of which) emitter.emit(name, { message, attempt })
+    }
+    const ran = awaited(
+      async () => {
+        each("message_received", deliveries)
+        return results(await options.handler(bodies, context), bodies.length)
+      },
       deliveries,
       options.timeout,
       (reason) => abort.abort(reason)
+    )
+    return Effect.tap(ran, (answers) =>
+      each("message_processed", answers === undefined ? deliveries : deliveries.filter((_, i) => isRight(answers[i])))
     )
   }
   const settle = { ...settling(options, concurrency, emitter), max: options.max, within: options.within }
