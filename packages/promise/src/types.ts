@@ -154,7 +154,8 @@ export interface SettleOptions<A> extends ReceiveOptions {
   /** Default: after 1, 2, 4 … seconds, at most 15 minutes, until the queue's redrive policy takes it; a body that is none is dead-lettered. */
   readonly retry?: RetryOptions | Decide | End | undefined
   /**
-   * Whether what failed for `attempts` goes to the dead-letter queue of the redrive policy, with the reason, or is left to SQS.
+   * Whether what failed for `retry.attempts`, which it needs, goes to the dead-letter queue of the redrive policy, with the reason,
+   * or is left to SQS.
    * A function says of an error that no further attempt is of use. Default: it is left.
    */
   readonly deadLetter?: boolean | ((error: unknown, failed: FailedMessage) => boolean) | undefined

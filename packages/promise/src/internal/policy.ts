@@ -4,6 +4,7 @@ import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as RetryPolicy from "@millrace/core/RetryPolicy"
 import * as Duration from "effect/Duration"
 import * as Schedule from "effect/Schedule"
+import { InvalidOptionsError } from "../errors.js"
 import type { Decide, End, FailedMessage, RetryOptions, SettleOptions } from "../types.js"
 import { plain } from "./plain.js"
 
@@ -65,6 +66,10 @@ export const policyOf = (
   { deadLetter, retry }: Settles,
   onFailure: Failed
 ): ((failure: unknown, delivery: Delivery<unknown, unknown>) => RetryPolicy.RetryPolicy<unknown>) => {
+  const attempts = typeof retry === "object" ? retry.attempts : undefined
+  if (deadLetter === true && attempts === undefined && retry !== "deadLetter") {
+    throw new InvalidOptionsError("deadLetter", "deadLetter needs retry.attempts; write retry: { attempts: 5 }")
+  }
   const end = deadLetter === undefined || deadLetter === false ? RetryPolicy.leave : RetryPolicy.deadLetter
   const fixed =
     retry === undefined
