@@ -169,8 +169,12 @@ export const orElse: {
   )
 })
 
-// Where there is no place for dead letters it is left, and that is meant: it needs none.
-const poison: RetryPolicy<unknown> = make((failure, delivery) =>
+/**
+ * Dead-letters what no further attempt can help: a body that does not decode, one that is `Stale`, or whose key was used
+ * for another. Passes on what failed otherwise. Where there is no place for dead letters it is left, and that is meant: it
+ * needs none.
+ */
+export const poison: RetryPolicy<unknown> = make((failure, delivery) =>
   failure instanceof DecodeError || failure instanceof Stale || failure instanceof KeyReused
     ? deadLetter.decide(failure, delivery)
     : Effect.succeedNone

@@ -38,9 +38,11 @@ export const checks = {
 const byOptions = (options: RetryOptions, end: RetryPolicy.RetryPolicy<unknown>) => {
   const { delay = "1 second", factor = 2, jitter = true, maxDelay = "15 minutes" } = options
   const growing = Schedule.union(Schedule.exponential(delay, factor), Schedule.spaced(maxDelay))
-  return RetryPolicy.orElse(
-    RetryPolicy.redeliver(jitter ? Schedule.jittered(growing) : growing, { attempts: options.attempts }),
-    end
+  return RetryPolicy.poison.pipe(
+    RetryPolicy.orElse(
+      RetryPolicy.redeliver(jitter ? Schedule.jittered(growing) : growing, { attempts: options.attempts })
+    ),
+    RetryPolicy.orElse(end)
   )
 }
 
@@ -85,9 +87,6 @@ export const policyOf = (
     onFailure(error, failed)
     if (typeof deadLetter === "function" && isHopeless(deadLetter(error, failed))) return RetryPolicy.deadLetter
     if (typeof retry === "function") return decided(retry(error, failed))
-    // A body that is none does not become one by another attempt.
-    return typeof retry === "object" && error instanceof Error && error.name === "InvalidBodyError"
-      ? RetryPolicy.deadLetter
-      : (fixed ?? RetryPolicy.standard)
+    return fixed ?? RetryPolicy.standard
   }
 }
