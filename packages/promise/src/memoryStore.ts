@@ -1,5 +1,5 @@
 /** Keys of `once` in this process alone: for tests, and where one process takes it all. */
-import { MemoryIdempotencyStore } from "@millrace/core/testing"
+import * as MemoryIdempotencyStore from "@millrace/core/testing/MemoryIdempotencyStore"
 import type { Store } from "./types.js"
 
 export const memoryStore = (): Store => MemoryIdempotencyStore.layer()

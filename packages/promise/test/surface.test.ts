@@ -37,3 +37,12 @@ it("the emitted types import nothing of Effect", () => {
   expect([...foreign].sort()).toEqual(["@aws-sdk/client-sqs", "@standard-schema/spec", "node:events"])
   expect([...seen].filter((path) => path.includes("internal"))).toEqual([])
 })
+
+it("loads none of the test tools but the store in memory", () => {
+  const tools = ts.sys
+    .readDirectory(src, [".ts"], ["testing"])
+    .flatMap((path) => ts.preProcessFile(ts.sys.readFile(path) ?? "").importedFiles)
+    .map(({ fileName }) => fileName)
+    .filter((name) => /\/(testing|emulator)(\/|$)/.test(name))
+  expect([...new Set(tools)]).toEqual(["@millrace/core/testing/MemoryIdempotencyStore"])
+})

@@ -2,7 +2,7 @@
 import * as Idempotency from "@millrace/core/Idempotency"
 import type * as IdempotencyStore from "@millrace/core/IdempotencyStore"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
-import { MemoryIdempotencyStore } from "@millrace/core/testing"
+import * as MemoryIdempotencyStore from "@millrace/core/testing/MemoryIdempotencyStore"
 import * as Layer from "effect/Layer"
 import type { OnceOptions, ReceiveOptions, SettleOptions, Store, Tuning } from "../types.js"
 import * as connection from "./connection.js"
