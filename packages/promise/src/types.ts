@@ -47,11 +47,6 @@ export interface ConnectionOptions {
   readonly logger?: Logger | false | undefined
 }
 
-export type Attribute =
-  | { readonly type: "String"; readonly value: string }
-  | { readonly type: "Number"; readonly value: string }
-  | { readonly type: "Binary"; readonly value: Uint8Array }
-
 /** A message as it was received. */
 export interface Message {
   readonly id: string
