@@ -145,9 +145,10 @@ const consumeOf = <A>(
     )
     return emitter.hears("message_processed") ? Effect.tap(ran, () => emitter.emit("message_processed", context)) : ran
   }
+  const settle = settling(options, concurrency, emitter)
   const pipeline: Host["pipeline"] = (deliveries) =>
     seen(emitter, decode(deliveries)).pipe(
-      Pipeline.process(handle, settling(options, concurrency, emitter)),
+      Pipeline.process(handle, settle),
       Stream.onStart(InvalidOptions.warnOfBareNumbers({ timeout })),
       Stream.provideSomeLayer(storeOf(options.once?.store))
     )
