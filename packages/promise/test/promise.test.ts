@@ -113,24 +113,76 @@ describe("what deletes a message, and what keeps it", () => {
     expect(runs).toBe(2)
   })
 
-  it("after its attempts a message goes to the dead letters, and without deadLetter it is left", async () => {
+  const fail = async () => {
+    throw new Error("never")
+  }
+
+  it("after its attempts a message goes to the dead letters", async () => {
     const sqs = await sqsOf()
     await sqs.send("orders", ["a"])
-    const fail = async () => {
-      throw new Error("never")
-    }
-    const consumer = await started(
-      consume({
-        ...quiet,
-        client: sqs.client,
-        handler: fail,
-        retry: { attempts: 3, delay: "1 second" },
-        deadLetter: true
-      })
-    )
+    const retry = { attempts: 3, delay: "1 second" } as const
+    const consumer = await started(consume({ ...quiet, client: sqs.client, handler: fail, retry, deadLetter: true }))
     await passTime(vi, sqs.settled("orders", 1))
     expect(consumer.stats()).toMatchObject({ failed: 3, deadLettered: 1 })
     expect((await sqs.messages("dead")).map(({ body }) => body)).toEqual(["a"])
+  })
+
+  it("without deadLetter it is left, for the redrive policy to take", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const retry = { attempts: 3, delay: "1 second" } as const
+    const consumer = await started(consume({ ...quiet, client: sqs.client, handler: fail, retry }))
+    await passTime(vi, sqs.settled("orders", 1))
+    // Its queue takes it away at the eleventh receive.
+    expect(consumer.stats()).toMatchObject({ failed: 10, retried: 2, left: 8, deadLettered: 0 })
+    expect(await sqs.snapshot("orders")).toMatchObject({ deleted: 0, deadLettered: 1 })
+  })
+
+  it("deadLetter that answers with a promise is no yes: it is left", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const lines: Array<string> = []
+    const log = (line: string) => lines.push(line)
+    const logger = { debug: () => {}, info: log, warn: log, error: log }
+    const options = { ...quiet, logger, client: sqs.client, handler: fail, deadLetter: async () => false }
+    // As plain JavaScript calls it.
+    const consumer: Consumer = Reflect.apply(consume, undefined, [options])
+    await started(consumer)
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(consumer.stats()).toMatchObject({ failed: 1, deadLettered: 0, left: 1 })
+    expect(lines.join("\n")).toContain("deadLetter answers with true or false, and not with a promise")
+  })
+
+  it("a key that was used for another is dead-lettered, by options of retry too", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const once = { store: memoryStore(), key: () => "one" }
+    const consumer = await started(
+      consume({ ...quiet, client: sqs.client, handler: async () => {}, once, retry: { attempts: 5 } })
+    )
+    await passTime(vi, sqs.settled("orders", 1))
+    await sqs.send("orders", ["b"])
+    await passTime(vi, sqs.settled("orders", 2))
+    expect(consumer.stats()).toMatchObject({ deadLettered: 1 })
+  })
+
+  it("an error of the handler's is handed on as it is, whatever its tag", async () => {
+    class DecodeError extends Error {
+      readonly _tag = "DecodeError"
+    }
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const thrown = new DecodeError("a file's, and not the message's")
+    const heard: Array<unknown> = []
+    const handler = async () => {
+      throw thrown
+    }
+    const consumer = consume({ ...quiet, client: sqs.client, handler, retry: { attempts: 1 } })
+    consumer.events.on("processing_error", (error) => heard.push(error))
+    await started(consumer)
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(heard[0]).toBe(thrown)
+    expect(consumer.stats()).toMatchObject({ left: 1, deadLettered: 0 })
   })
 
   it("an error that deadLetter names goes there at once", async () => {
@@ -196,6 +248,46 @@ describe("the signal", () => {
     expect(lost[0]).toBe("a")
   })
 
+  it("tells a time that is over from a stop, however coarse the clock", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const { handler, reasons } = waiting()
+    const consumer = consume({ ...quiet, client: sqs.client, handler, timeout: "5 seconds", retry: "discard" })
+    await started(consumer)
+    await vi.advanceTimersByTimeAsync(4_000)
+    // Timers and the wall clock are two: here the one is set back, as it may be by a millisecond.
+    vi.setSystemTime(Date.now() - 100)
+    await passTime(vi, sqs.settled("orders", 1))
+    expect(reasons).toEqual([expect.any(HandlerTimeoutError)])
+  })
+
+  it("says so of a stop that comes after the time a handler may take would be over by the wall clock", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const { handler, reasons } = waiting()
+    const consumer = await started(consume({ ...quiet, client: sqs.client, handler, timeout: "60 seconds" }))
+    await vi.advanceTimersByTimeAsync(1_000)
+    vi.setSystemTime(Date.now() + 60_000)
+    await passTime(vi, consumer.stop({ timeout: 0 }))
+    expect(reasons).toEqual([expect.any(StoppedError)])
+  })
+
+  it("extend refuses what is no time, and what would end the lease", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const refusals: Array<unknown> = []
+    const handler: ConsumeOptions<string>["handler"] = async (_body, { extend }) => {
+      for (const time of ["10 minuts", -5, 0, "13 hours"]) {
+        await Reflect.apply(extend, undefined, [time]).catch((error: unknown) => refusals.push(error))
+      }
+      await extend("1 minute")
+    }
+    await started(consume({ ...quiet, client: sqs.client, handler }))
+    await passTime(vi, sqs.settled("orders", 1))
+    expect(refusals).toEqual([1, 2, 3, 4].map(() => expect.any(InvalidOptionsError)))
+    expect(String(refusals[0])).toContain("10 minuts")
+  })
+
   it("fires on a stop, and nothing is stranded", async () => {
     const sqs = await sqsOf()
     await sqs.send("orders", ["a", "b", "c"])
@@ -223,6 +315,15 @@ it("a stop lets handlers end, by await using too", async () => {
   await passTime(vi, consumer[Symbol.asyncDispose]())
   expect(await sqs.snapshot("orders")).toMatchObject({ deleted: 1 })
   await expect(consumer.start()).rejects.toMatchObject({ code: "Stopped" })
+})
+
+it("a stop whose options cannot be is refused, and the next one stops", async () => {
+  const sqs = await sqsOf()
+  const consumer = await started(consume({ ...quiet, client: sqs.client, handler: async () => {} }))
+  for (const options of [{ timeout: "soon" }, { timout: 1_000 }]) {
+    await expect(Reflect.apply(consumer.stop, undefined, [options])).rejects.toBeInstanceOf(InvalidOptionsError)
+  }
+  expect(await passTime(vi, consumer.stop())).toMatchObject({ lost: 0 })
 })
 
 it("groups of FIFO queues run in order, whatever fails", async () => {
@@ -316,6 +417,25 @@ it("pauses, resumes, is retuned, and tells how it is", async () => {
   consumer.tune({ maxInFlight: 7, concurrency: 3 })
   expect(consumer.stats()).toMatchObject({ acked: 1, maxInFlight: 7 })
   expect(() => consumer.tune({ maxInFlight: 0 })).toThrow(InvalidOptionsError)
+  expect(() => consumer.tune({ maxInFlight: 9, concurrency: 0 })).toThrow(InvalidOptionsError)
+  expect(() => Reflect.apply(consumer.tune, undefined, [{ maxInflight: 9 }])).toThrow("did you mean maxInFlight?")
+  expect(consumer.stats()).toMatchObject({ maxInFlight: 7 })
+})
+
+it("can be retuned from its start, before a handler runs", async () => {
+  const sqs = await sqsOf()
+  await sqs.send("orders", ["a", "b", "c"])
+  let [running, most] = [0, 0]
+  const handler = async () => {
+    most = Math.max(most, ++running)
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    running--
+  }
+  const consumer = consume({ ...quiet, client: sqs.client, handler })
+  consumer.events.on("started", () => consumer.tune({ concurrency: 1 }))
+  await started(consumer)
+  await passTime(vi, sqs.settled("orders", 3))
+  expect(most).toBe(1)
 })
 
 it("events come one by one, and what a listener throws harms nobody", async () => {
@@ -352,30 +472,68 @@ it("events come one by one, and what a listener throws harms nobody", async () =
   ])
 })
 
+it("a listener that throws keeps no other from hearing, and one that rejects ends no process", async () => {
+  const sqs = await sqsOf()
+  await sqs.send("orders", ["a"])
+  const lines: Array<string> = []
+  const logger = { debug: () => {}, info: () => {}, warn: () => {}, error: (line: string) => lines.push(line) }
+  const consumer = consume({ ...quiet, logger, client: sqs.client, handler: async () => {} })
+  const heard: Array<string> = []
+  consumer.events.on("message_processed", () => {
+    throw new Error("at once")
+  })
+  consumer.events.on("message_processed", async () => {
+    throw new Error("of a promise")
+  })
+  consumer.events.once("message_processed", () => heard.push("the last"))
+  consumer.events.on("stopped", async () => {
+    throw new Error("at the end")
+  })
+  await started(consumer)
+  await passTime(vi, sqs.settled("orders", 1))
+  await passTime(vi, consumer.stop())
+  expect(heard).toEqual(["the last"])
+  const told = lines.filter((line) => line.startsWith("a listener of"))
+  expect(told.map((line) => line.replace(/ threw: .*/, ""))).toEqual([
+    "a listener of message_processed",
+    "a listener of message_processed",
+    "a listener of stopped"
+  ])
+})
+
 it("batches: what allSettled says is rejected is kept", async () => {
   const sqs = await sqsOf()
   await sqs.send("orders", ["a", "b", "c"])
   const seen: Array<ReadonlyArray<string>> = []
   let failed = false
-  await started(
-    consumeBatches({
-      ...quiet,
-      client: sqs.client,
-      max: 3,
-      handler: (bodies) => {
-        seen.push(bodies)
-        return Promise.allSettled(
-          bodies.map(async (body) => {
-            if (body !== "b" || failed) return
-            failed = true
-            throw new Error("once")
-          })
-        )
-      }
-    })
-  )
+  const consumer = consumeBatches({
+    ...quiet,
+    client: sqs.client,
+    max: 3,
+    handler: (bodies) => {
+      seen.push(bodies)
+      return Promise.allSettled(
+        bodies.map(async (body) => {
+          if (body !== "b" || failed) return
+          failed = true
+          throw new Error("once")
+        })
+      )
+    }
+  })
+  const heard: Array<string> = []
+  for (const name of ["message_received", "message_processed"] as const) {
+    consumer.events.on(name, ({ attempt, message }) => heard.push(`${name} ${message.body} ${attempt}`))
+  }
+  await started(consumer)
   await passTime(vi, sqs.settled("orders", 3))
   expect(seen).toEqual([["a", "b", "c"], ["b"]])
+  expect(heard).toEqual([
+    ...["a", "b", "c"].map((body) => `message_received ${body} 1`),
+    ...["a", "c"].map((body) => `message_processed ${body} 1`),
+    "message_received b 2",
+    "message_processed b 2"
+  ])
 })
 
 describe("a loop of one's own", () => {
@@ -394,6 +552,66 @@ describe("a loop of one's own", () => {
     expect(await sqs.snapshot("orders")).toMatchObject({ deleted: 1, visible: 2, inFlight: 0 })
     expect(signals.map(({ aborted }) => aborted)).toEqual([false, true])
   })
+
+  it("ends by its signal, while it waits for messages too", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a", "b"])
+    const stop = new AbortController()
+    const bodies: Array<string> = []
+    const loop = async () => {
+      for await (const { ack, body } of deliveries({ ...quiet, client: sqs.client, signal: stop.signal })) {
+        bodies.push(body)
+        await ack()
+      }
+    }
+    const over = loop()
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(bodies).toEqual(["a", "b"])
+    stop.abort()
+    await passTime(vi, over, 10_000)
+    expect(await sqs.snapshot("orders")).toMatchObject({ deleted: 2, inFlight: 0 })
+    await passTime(vi, loop())
+    expect(() => Reflect.apply(deliveries, undefined, [{ ...quiet, signal: 1 }])).toThrow("an AbortSignal")
+  })
+
+  it("ends by its signal between two messages, and gives back those that are here", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a", "b", "c"])
+    const stop = new AbortController()
+    const bodies: Array<string> = []
+    const loop = async () => {
+      for await (const { ack, body } of deliveries({ ...quiet, client: sqs.client, signal: stop.signal })) {
+        bodies.push(body)
+        stop.abort()
+        await ack()
+      }
+    }
+    await passTime(vi, loop())
+    expect(bodies).toEqual(["a"])
+    expect(await sqs.snapshot("orders")).toMatchObject({ deleted: 1, visible: 2, inFlight: 0 })
+  })
+
+  it("retry and extend reject where the time is none, and the message can still be settled", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const loop = async () => {
+      for await (const { ack, extend, retry } of deliveries({ ...quiet, client: sqs.client })) {
+        for (const [method, time] of [
+          [retry, "soon"],
+          [retry, "13 hours"],
+          [extend, "10 minuts"],
+          [extend, -5]
+        ] as const) {
+          const answer: unknown = Reflect.apply(method, undefined, [time])
+          await expect(answer).rejects.toBeInstanceOf(InvalidOptionsError)
+        }
+        await ack()
+        return
+      }
+    }
+    await passTime(vi, loop())
+    expect(await sqs.snapshot("orders")).toMatchObject({ deleted: 1 })
+  })
 })
 
 it("produces, and tells what cannot be sent", async () => {
@@ -405,6 +623,10 @@ it("produces, and tells what cannot be sent", async () => {
   const refused = passTime(vi, producer.send("x".repeat(2 ** 21)))
   await expect(refused).rejects.toBeInstanceOf(SendError)
   await expect(refused).rejects.toMatchObject({ code: "MessageRejected" })
+  await passTime(vi, producer.close())
+  const late = producer.send("late")
+  await expect(late).rejects.toBeInstanceOf(SendError)
+  await expect(late).rejects.toMatchObject({ code: "ProducerClosed", input: "late" })
 })
 
 describe("what is wrong is said", () => {
@@ -423,6 +645,10 @@ describe("what is wrong is said", () => {
       "credentials.secretAccessKey"
     ],
     [{ queue: "orders", handler, client: {} }, "SQSClient"],
+    [{ queue: "orders", handler, client: { emulated: true } }, "the client of an emulator() of"],
+    [{ queue: "orders", handler, deadLetter: true }, "deadLetter needs retry.attempts"],
+    [{ queue: "orders", handler, deadLetter: true, retry: { delay: 1_000 } }, "deadLetter needs retry.attempts"],
+    [{ queue: "orders", handler, deadLetter: true, retry: "leave" }, "deadLetter needs retry.attempts"],
     [undefined, "write an object"]
   ])("%#", (options, message) => {
     // As plain JavaScript calls it.
