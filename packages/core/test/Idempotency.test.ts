@@ -216,6 +216,46 @@ describe("a key that another works on", () => {
   )
 })
 
+it(
+  "a batch in which no handler runs says nothing of what is down: as a probe it closes no circuit",
+  simulated(
+    Effect.gen(function* () {
+      const { memory, queue, store } = yield* setting()
+      const done = { key: "done", owner: "an earlier one", fingerprint: undefined, result: undefined }
+      yield* store.complete([{ ...done, keepFor: Duration.days(1) }])
+      yield* store.begin([{ key: "busy", owner: "another", holdFor: Duration.minutes(5), fingerprint: undefined }])
+      const circuit = yield* Circuit.make({
+        trips: ["Down"],
+        threshold: { minimum: 1 },
+        probeAfter: "10 seconds"
+      })
+      const ran: Array<string> = []
+      const fiber = yield* Consumer.stream(queue).pipe(
+        Pipeline.processBatches(
+          (bodies: ReadonlyArray<string>) =>
+            Effect.sync(() => {
+              ran.push(...bodies)
+            }),
+          { max: 1, circuit, once: Idempotency.by((body: string) => body) }
+        ),
+        Stream.runDrain,
+        Effect.provideService(Store, store),
+        Effect.fork
+      )
+      yield* Effect.ignore(circuit.run(Effect.fail({ _tag: "Down" })))
+      yield* memory.send(["done", "busy"])
+      yield* Effect.sleep("30 seconds")
+      assert.strictEqual((yield* circuit.state)._tag, "HalfOpen")
+      assert.strictEqual((yield* memory.stats).acked, 1)
+      yield* memory.send(["fine"])
+      yield* Effect.sleep("30 seconds")
+      assert.strictEqual((yield* circuit.state)._tag, "Closed")
+      assert.deepStrictEqual(ran, ["fine"])
+      yield* Fiber.interrupt(fiber)
+    })
+  )
+)
+
 describe("the claim follows the lease", () => {
   it(
     "it holds while the handler runs, and is extended with the heartbeats, tens in a call",

@@ -198,8 +198,10 @@ class BatchRun<A, E extends F, B, O, F, R> {
     const held = begun.map(({ delivery }) => inFlight(delivery))
     const [first] = held
     if (first === undefined) return
+    let ran = false
     let well = false
     const handle = (which: ReadonlyArray<number>) => {
+      ran = true
       const items = which.flatMap((i) => begun[i] ?? [])
       return Effect.map(Effect.exit(this.#handled(items)), (exit) => {
         well = Exit.isSuccess(exit)
@@ -231,7 +233,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
         if (stopped || (result?._tag === "Success" && result.value instanceof NotRun)) return
         delivery.source.reports.handled(delivery, millis, well)
       })
-      circuit?.exit(ticket, stopped ? "nothing" : verdictOf(circuit, begun, results))
+      circuit?.exit(ticket, stopped ? "nothing" : verdictOf(circuit, begun, results, ran))
       this.#answered(begun, results, stopped)
     })
   }
@@ -281,18 +283,19 @@ class BatchRun<A, E extends F, B, O, F, R> {
   }
 }
 
-/** A batch is one run: it has tripped where any message of it has. */
+/** A batch is one run: it has tripped where any message of it has, and says nothing where no handler `ran` on any. */
 const verdictOf = <F>(
   circuit: Circuit.Engine<RetryPolicy.Failure<F>>,
   begun: ReadonlyArray<{ readonly delivery: Delivery<unknown, unknown> }>,
-  results: ReadonlyArray<Exit.Exit<unknown, F | HandlerTimeout>>
+  results: ReadonlyArray<Exit.Exit<unknown, F | HandlerTimeout>>,
+  ran: boolean
 ): Circuit.Verdict => {
   for (const [i, { delivery }] of begun.entries()) {
     const result = results[i]
     if (result === undefined || Exit.isSuccess(result)) continue
     if (circuit.trips(failureOf(delivery, result.cause))) return "tripped"
   }
-  return "well"
+  return ran ? "well" : "nothing"
 }
 
 /** `max` is how many make a full batch. */
