@@ -255,3 +255,24 @@ it(
     { seeds: 2 }
   )
 )
+
+it(
+  "behind a stage, a batch is no reason to receive more: that says itself how much it has use for",
+  simulated(
+    Effect.gen(function* () {
+      const memory = yield* MemoryQueue.make({ latency: "20 millis" })
+      yield* memory.send(Array.from({ length: 1000 }, () => "x"))
+      const consumer = yield* Consumer.make(memory, { maxInFlight: 400 })
+      const fiber = yield* consumer.stream.pipe(
+        Pipeline.mapEffect(() => Effect.sleep("5 seconds"), { concurrency: 1 }),
+        Pipeline.processBatches(() => Effect.void, { max: 100, within: "1 second" }),
+        Stream.runDrain,
+        Effect.fork
+      )
+      yield* Effect.sleep("1 minute")
+      // One that runs, one that waits for its acks, and what one receive gives.
+      assert.isAtMost((yield* consumer.stats).peakInFlight, 12)
+      yield* Fiber.interrupt(fiber)
+    })
+  )
+)

@@ -7,6 +7,7 @@ import type * as Stream from "effect/Stream"
 import { type Delivery, inFlight } from "../../Delivery.js"
 import { fromPull, toPull } from "../effect/pull.js"
 import { Steady } from "../lease/steady.js"
+import { Phase } from "../settle/oneSettlement.js"
 import { Claims } from "./claims.js"
 import { Signal } from "./signal.js"
 
@@ -72,8 +73,10 @@ class Filling<A, E, EX> {
 
   #feed(deliveries: ReadonlyArray<Delivery<A, E>>, from: number): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const [first] = deliveries
-      if (first !== undefined) inFlight(first).source.demand.wants(this.#limits.max)
+      const [head] = deliveries
+      const first = head && inFlight(head)
+      // A stage in front tells its consumers itself how much it has use for.
+      if (first !== undefined && first.phase < Phase.Claimed) first.source.demand.wants(this.#limits.max)
       for (let i = from; i < deliveries.length; i++) {
         if (this.#full()) {
           // What waits here for its turn is not forgotten.
