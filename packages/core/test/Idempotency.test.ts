@@ -217,6 +217,37 @@ describe("a key that another works on", () => {
 })
 
 it(
+  "what only waits for another's claim takes nothing of its key's rate",
+  simulated(
+    Effect.gen(function* () {
+      const { handler, memory, queue, started, store } = yield* setting()
+      yield* store.begin([
+        { key: "order busy", owner: "another", holdFor: Duration.minutes(5), fingerprint: undefined }
+      ])
+      const fiber = yield* orders(queue).pipe(
+        Pipeline.process(handler(), {
+          concurrency: 1,
+          once: byId,
+          share: { key: () => "k", rate: { perSecond: 0.01, burst: 1 } }
+        }),
+        Stream.runDrain,
+        Effect.provideService(Store, store),
+        Effect.fork
+      )
+      yield* memory.send([order("busy")])
+      yield* Effect.sleep("3 seconds")
+      yield* memory.send([order("fine")])
+      yield* Effect.sleep("10 seconds")
+      assert.deepStrictEqual(
+        started.map(([, id]) => id),
+        ["fine"]
+      )
+      yield* Fiber.interrupt(fiber)
+    })
+  )
+)
+
+it(
   "a batch in which no handler runs says nothing of what is down: as a probe it closes no circuit",
   simulated(
     Effect.gen(function* () {

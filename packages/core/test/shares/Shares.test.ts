@@ -111,6 +111,31 @@ describe("whose turn it is", () => {
     expect(take(2)).toEqual([first])
   })
 
+  it("where nothing ran its key has its token back, and its time is nobody's pace", () => {
+    const { clock, send, shares, take } = shop(() => ({ rate: { perSecond: 1, burst: 2 } }))
+    send("a", 3)
+    const [first] = take(3)
+    if (first === undefined) throw new Error("nothing ran")
+    expect(shares.wakeAt).toBe(1000)
+    clock.now += 100
+    shares.waits(first, false)
+    expect(shares.wakeAt).toBeUndefined()
+    expect(take(3)).toHaveLength(1)
+    // Never more than a burst, and what has run has spent its own.
+    expect(take(3)).toHaveLength(0)
+    const pace = (ran: boolean) => {
+      const { clock, send, shares, take } = shop()
+      send("a", 40)
+      const [one] = take(1)
+      if (one === undefined) throw new Error("nothing ran")
+      clock.now += 60_000
+      shares.waits(one, ran)
+      return shares.awayFor("a")
+    }
+    expect(pace(false)).toBe(1680)
+    expect(pace(true)).toBeGreaterThan(100_000)
+  })
+
   it("without a key each shares with nobody", () => {
     const { shares, take } = shop(() => ({ concurrency: 1 }))
     for (let n = 0; n < 5; n++) {

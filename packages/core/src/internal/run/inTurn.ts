@@ -7,7 +7,7 @@ import type { Tunable } from "../../Tunable.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { Clock, Source } from "../lease/source.js"
 import type { Gate } from "./gate.js"
-import { type Ready, remove } from "./ready.js"
+import { type HowEnded, type Ready, remove } from "./ready.js"
 import { fewReceives, isLast, noGroups, type ShareRules, spared } from "./shareRules.js"
 import { Shares } from "./shares.js"
 
@@ -111,13 +111,13 @@ export class InTurn<A> implements Ready<A> {
     return this.#shares.next()
   }
 
-  ends(item: A, how: "done" | "deferred" | "held"): void {
+  ends(item: A, how: HowEnded): void {
     if (how === "done" && this.#rules.untilEnded) return
     if (how === "done") {
       this.#shares.ends(item)
       return
     }
-    this.#shares.waits(item)
+    this.#shares.waits(item, how !== "notRun")
     if (how === "deferred") this.#deferred.push(item)
   }
 

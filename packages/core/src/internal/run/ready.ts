@@ -4,6 +4,12 @@
  */
 import type { Gate } from "./gate.js"
 
+/**
+ * It runs no more: it is done with, or the gate has turned it back, or it is pushed again after a while, whether a handler
+ * ran on it (`held`) or not.
+ */
+export type HowEnded = "done" | "deferred" | "held" | "notRun"
+
 export interface Ready<A> {
   /** What is here, what the gate has turned back included. */
   readonly size: number
@@ -18,8 +24,7 @@ export interface Ready<A> {
   readonly resume: (gate: Gate | undefined) => void
   /** The next one, if any may run. */
   readonly shift: () => A | undefined
-  /** It runs no more: it is done with, or the gate has turned it back, or it is pushed again after a while. */
-  readonly ends: (item: A, how: "done" | "deferred" | "held") => void
+  readonly ends: (item: A, how: HowEnded) => void
   readonly drop: (item: A) => void
 }
 
@@ -61,7 +66,7 @@ export class InOrder<A> implements Ready<A> {
     return (this.items.length > 0 ? this.items : this.#deferred).shift()
   }
 
-  ends(item: A, how: "done" | "deferred" | "held"): void {
+  ends(item: A, how: HowEnded): void {
     if (how === "deferred") this.#deferred.push(item)
   }
 

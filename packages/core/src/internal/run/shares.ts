@@ -233,12 +233,19 @@ export class Shares<A> {
     return undefined
   }
 
-  /** It runs no more, and waits here again. */
-  waits(item: A): void {
+  /** It runs no more, and waits here again. Where nothing `ran` its key has its token back. */
+  waits(item: A, ran = true): void {
     const entry = this.#entries.get(item)
-    if (entry === undefined || !this.#stops(entry)) return
-    entry.tenant.waiting++
-    this.#enrol(entry.tenant)
+    if (entry === undefined || !this.#stops(entry, ran)) return
+    const { tenant } = entry
+    tenant.waiting++
+    if (!ran) {
+      this.#fill(tenant)
+      tenant.tokens = Math.min(tenant.terms.rate?.burst ?? 0, tenant.tokens + 1)
+      // It may have waited for one.
+      if (tenant.timed >= 0) this.#timed.removeAt(tenant.timed)
+    }
+    this.#enrol(tenant)
   }
 
   /** It runs no more and is done with. */
@@ -266,11 +273,13 @@ export class Shares<A> {
     for (const { item, line } of this.#entries.values()) if (line !== undefined) yield item
   }
 
-  #stops(entry: Entry<A>): boolean {
+  #stops(entry: Entry<A>, ran = true): boolean {
     if (entry.startedAt === undefined) return false
-    // A mean at first, then one that forgets.
-    this.#ended = Math.min(32, this.#ended + 1)
-    this.#millis += (Math.max(1, this.#host.now() - entry.startedAt) - this.#millis) / this.#ended
+    if (ran) {
+      // A mean at first, then one that forgets.
+      this.#ended = Math.min(32, this.#ended + 1)
+      this.#millis += (Math.max(1, this.#host.now() - entry.startedAt) - this.#millis) / this.#ended
+    }
     entry.startedAt = undefined
     entry.tenant.running--
     return true

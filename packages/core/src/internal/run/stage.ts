@@ -23,7 +23,7 @@ import { Held } from "./held.js"
 import { InTurn } from "./inTurn.js"
 import { Lanes } from "./lanes.js"
 import { PipelineEnd, upstreamOf } from "./pipelineEnd.js"
-import { InOrder, type Ready } from "./ready.js"
+import { type HowEnded, InOrder, type Ready } from "./ready.js"
 import { Results } from "./results.js"
 import type { RunFork } from "./runFork.js"
 import { Signal } from "./signal.js"
@@ -167,7 +167,8 @@ class Stage<In, Out, E, R> {
     const inLane = this.#lanes.has(item)
     const { foresee, gate, lanes } = this.#work
     if (!inLane && !this.#all && foresee === undefined) return this.#plain
-    const hold = (millis: number, ...results: ReadonlyArray<Out>) => this.#hold(item, millis, results)
+    const hold = (millis: number, ...results: ReadonlyArray<Out>) => this.#hold(item, millis, results, "held")
+    const wait = (millis: number, ...results: ReadonlyArray<Out>) => this.#hold(item, millis, results, "notRun")
     const defer = () => {
       this.#waits(item)
       this.#ready.ends(item, "deferred")
@@ -185,7 +186,7 @@ class Stage<In, Out, E, R> {
       },
       hold: inLane ? hold : undefined,
       defer: gate === undefined ? undefined : defer,
-      wait: foresee === undefined ? undefined : hold
+      wait: foresee === undefined ? undefined : wait
     }
   }
 
@@ -210,9 +211,9 @@ class Stage<In, Out, E, R> {
     for (const delivery of deliveries(item)) if (!delivery.isSettling) claims.waitsFromNow(delivery)
   }
 
-  #hold(item: In, millis: number, results: ReadonlyArray<Out>): void {
+  #hold(item: In, millis: number, results: ReadonlyArray<Out>, how: HowEnded): void {
     this.#waits(item)
-    this.#ready.ends(item, "held")
+    this.#ready.ends(item, how)
     this.#untilEnded(item)
     this.#held.hold(item, millis, (due) => {
       if (due) this.#ready.push(item)
