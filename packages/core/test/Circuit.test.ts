@@ -5,6 +5,7 @@ import { Circuit, Consumer, type Delivery, Pipeline, RetryPolicy } from "@millra
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import {
   Chunk,
+  Clock,
   Data,
   Duration,
   Effect,
@@ -410,6 +411,39 @@ describe("process with a circuit", () => {
       const stats = yield* queue.stats
       assert.strictEqual(stats.acked, 20)
       assert.strictEqual(stats.deadLettered, 0)
+    }).pipe(Effect.scoped, quiet)
+  )
+
+  inTime("batches: what is to run again in place does not while it is open: it is given back for its delay", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      const circuit = yield* Circuit.make({ trips: ["Down"], threshold: { minimum: 1 }, probeAfter: "10 seconds" })
+      const ran: Array<string> = []
+      let failing = true
+      yield* queue.send(["odd", "even"])
+      yield* Consumer.stream(queue).pipe(
+        Pipeline.processBatches(
+          (batch: ReadonlyArray<string>) =>
+            Effect.map(Clock.currentTimeMillis, (now) => {
+              ran.push(`${Math.floor(now / 1000)}: ${batch.join(" ")}`)
+              return batch.map((body) => (failing && body === "odd" ? Either.left(new OutOfStock()) : Either.right(0)))
+            }),
+          { max: 2, circuit, retry: RetryPolicy.inPlace(Schedule.spaced("5 seconds")) }
+        ),
+        Stream.runDrain,
+        Effect.fork
+      )
+      yield* Effect.sleep("4 seconds")
+      // Another stage that shares it has found it down.
+      yield* Effect.ignore(circuit.run(Effect.fail(new Down())))
+      failing = false
+      yield* Effect.sleep("8 seconds")
+      assert.deepStrictEqual(ran, ["0: odd even"])
+      yield* Effect.sleep("8 seconds")
+      // It comes again at 14, and its batch waits a second for more.
+      assert.deepStrictEqual(ran.slice(1), ["15: odd"])
+      const { acked, deadLettered } = yield* queue.stats
+      assert.deepStrictEqual([acked, deadLettered], [2, 0])
     }).pipe(Effect.scoped, quiet)
   )
 

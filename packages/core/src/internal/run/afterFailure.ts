@@ -100,7 +100,12 @@ export class AfterFailure<E, D extends Delivery<unknown, unknown>> {
     return !draining.begun && millis <= this.#holdLimit && clock.now() + millis < leases.keptUntil(held)
   }
 
-  #waitForCircuit(held: InFlight, remaining: number | undefined, out: WaysOut): void {
+  /** The circuit has opened before it could run again: it waits for it as what has tripped it does. */
+  turnedBack(held: InFlight, out: Pick<WaysOut, "defer" | "settled">): void {
+    this.#waitForCircuit(held, this.#circuit?.remaining, out)
+  }
+
+  #waitForCircuit(held: InFlight, remaining: number | undefined, out: Pick<WaysOut, "defer" | "settled">): void {
     if (out.defer !== undefined && this.#mayWait(held, remaining ?? 0)) {
       held.failures.inARow = 0
       out.defer()

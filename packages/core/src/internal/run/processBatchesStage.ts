@@ -194,10 +194,16 @@ class BatchRun<A, E extends F, B, O, F, R> {
   }
 
   #run(begun: ReadonlyArray<Sound<A, E>>): void {
-    const { circuit, claims, laneOf, once } = this.#stage
+    const { circuit, claims, failures, laneOf, once } = this.#stage
     const held = begun.map(({ delivery }) => inFlight(delivery))
     const [first] = held
     if (first === undefined) return
+    const ticket = circuit?.enter()
+    // The gate has let it start; it may have closed since, before what runs again in place.
+    if (circuit !== undefined && ticket === undefined) {
+      for (const delivery of held) failures.turnedBack(delivery, { defer: undefined, settled: () => this.#fails() })
+      return
+    }
     let ran = false
     let well = false
     const handle = (which: ReadonlyArray<number>) => {
@@ -215,7 +221,6 @@ class BatchRun<A, E extends F, B, O, F, R> {
           begun.map((item) => ({ ...item, lane: laneOf(item.delivery) })),
           this.#runFork
         )
-    const ticket = circuit?.enter()
     const { clock } = first.source
     const startedAt = clock.now()
     const fiber = this.#runFork(answered, first, true)
