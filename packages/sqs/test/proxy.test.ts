@@ -3,6 +3,7 @@ import * as Http from "node:http"
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqsClient } from "../src/index.js"
+import * as Environment from "./support/Environment.js"
 import * as FakeServer from "./support/FakeServer.js"
 
 const names = [
@@ -18,21 +19,7 @@ const names = [
 
 /** The environment for the scope, with no other proxy in it. */
 const environment = (values: Readonly<Record<string, string>>) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const before = names.map((name) => [name, process.env[name]] as const)
-      for (const name of names) delete process.env[name]
-      Object.assign(process.env, values)
-      return before
-    }),
-    (before) =>
-      Effect.sync(() => {
-        for (const [name, value] of before) {
-          if (value === undefined) delete process.env[name]
-          else process.env[name] = value
-        }
-      })
-  )
+  Environment.set({ ...Object.fromEntries(names.map((name) => [name, undefined])), ...values })
 
 /** A proxy that answers in the place of what it is asked for, refuses tunnels, and notes both. */
 const proxy = Effect.acquireRelease(

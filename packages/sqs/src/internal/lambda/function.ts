@@ -39,8 +39,8 @@ export interface Options {
    * notice of the answer and deletes every message of an invocation that did not fail. Where it is `false`, what is done is
    * deleted here (needs `sqs:DeleteMessage`) and an invocation of which anything failed fails, so that the rest comes again.
    *
-   * Default: Lambda is asked, once a container and not before something failed (needs `lambda:ListEventSourceMappings`);
-   * where it does not say, it counts as `false`, and a warning says so.
+   * Default: Lambda is asked, once a queue in each container and not before something failed (needs
+   * `lambda:ListEventSourceMappings`); where it does not say, it counts as `false`, and a warning says so.
    */
   readonly reportBatchItemFailures?: boolean | undefined
   /** Encodings that the decode stages open where a message's attributes speak of them. Default: gzip, up to 16 MiB. */

@@ -75,19 +75,21 @@ const ask = (queueArn: string, functionArn: string) =>
     return mappings.every(reportsOf)
   })
 
-/** As it was said; else it is asked for, and remembered unless the network was in the way. */
+/** As it was said; else it is asked for each queue, and remembered unless the network was in the way. */
 export const make = (given: boolean | undefined) => {
-  let known = given
-  let warned = false
+  // A function may have several mappings, and each takes notice or does not.
+  const known = new Map<string, boolean>()
+  const warned = new Set<string>()
   return (queueArn: string, context: LambdaContext | undefined, within: Duration.Duration): Effect.Effect<boolean> =>
     Effect.suspend(() => {
-      if (known !== undefined) return Effect.succeed(known)
+      const answer = given ?? known.get(queueArn)
+      if (answer !== undefined) return Effect.succeed(answer)
       const functionArn = context?.invokedFunctionArn
       if (functionArn === undefined) return Effect.succeed(false)
       return ask(queueArn, functionArn).pipe(
         Effect.tap((reports) =>
           Effect.suspend(() => {
-            known = reports
+            known.set(queueArn, reports)
             return reports
               ? Effect.void
               : Effect.logError(
@@ -101,9 +103,9 @@ export const make = (given: boolean | undefined) => {
         }),
         Effect.catchAll((problem) =>
           Effect.suspend(() => {
-            if (problem.final) known = false
-            if (warned) return Effect.succeed(false)
-            warned = true
+            if (problem.final) known.set(queueArn, false)
+            if (warned.has(queueArn)) return Effect.succeed(false)
+            warned.add(queueArn)
             return Effect.as(
               Effect.logWarning(
                 `it is not known whether the event source mapping from ${queueArn} takes notice of batchItemFailures (${problem.message}): every invocation of which a message fails will fail, so that nothing is lost. Give the mapping FunctionResponseTypes: [ReportBatchItemFailures] and write reportBatchItemFailures: true, or let the function ask (lambda:ListEventSourceMappings)`

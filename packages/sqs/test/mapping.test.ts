@@ -1,0 +1,72 @@
+/** Whether event source mappings take notice of batchItemFailures, by Lambda's own API. */
+import * as Http from "node:http"
+import { assert, it } from "@effect/vitest"
+import { Duration, Effect, Logger } from "effect"
+import * as Mapping from "../src/internal/lambda/mapping.js"
+import * as Environment from "./support/Environment.js"
+
+const arnOf = (queue: string) => `arn:aws:sqs:us-east-1:000000000000:${queue}`
+const context = {
+  getRemainingTimeInMillis: () => 10_000,
+  invokedFunctionArn: "arn:aws:lambda:us-east-1:000000000000:function:fulfil"
+}
+const within = Duration.seconds(5)
+
+/** Lambda's API, where only the mapping of the queue `reporting` takes notice. */
+const lambda = Effect.acquireRelease(
+  Effect.async<{ readonly url: string; readonly asked: Array<string>; readonly server: Http.Server }>((resume) => {
+    const asked: Array<string> = []
+    const server = Http.createServer((request, response) => {
+      const queue = new URL(request.url ?? "", "http://lambda").searchParams.get("EventSourceArn") ?? ""
+      asked.push(queue)
+      const FunctionResponseTypes = queue === arnOf("reporting") ? ["ReportBatchItemFailures"] : []
+      response.end(JSON.stringify({ EventSourceMappings: [{ FunctionResponseTypes }] }))
+    })
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      const port = typeof address === "object" && address !== null ? address.port : 0
+      resume(Effect.succeed({ url: `http://127.0.0.1:${port}`, asked, server }))
+    })
+  }),
+  ({ server }) =>
+    Effect.async<void>((resume) => {
+      server.closeAllConnections()
+      server.close(() => resume(Effect.void))
+    })
+)
+
+const environment = (values: Readonly<Record<string, string>>) =>
+  Environment.set({
+    AWS_ENDPOINT_URL: undefined,
+    AWS_ENDPOINT_URL_LAMBDA: undefined,
+    AWS_ACCESS_KEY_ID: "key",
+    AWS_SECRET_ACCESS_KEY: "secret",
+    AWS_SESSION_TOKEN: undefined,
+    ...values
+  })
+
+/** What is logged, in place of being written. */
+const heard = () => {
+  const said: Array<string> = []
+  const logger = Logger.make(({ message }) => void said.push(String(message)))
+  return { said, layer: Logger.replace(Logger.defaultLogger, logger) }
+}
+
+it.scopedLive("each queue has an answer of its own: what one mapping takes notice of, another may not", () =>
+  Effect.gen(function* () {
+    const { asked, url } = yield* lambda
+    yield* environment({ AWS_ENDPOINT_URL_LAMBDA: url })
+    const { layer, said } = heard()
+    const reports = Mapping.make(undefined)
+    const answers: Array<boolean> = []
+    for (const queue of ["reporting", "silent", "reporting", "silent", "deaf"]) {
+      answers.push(yield* Effect.provide(reports(arnOf(queue), context, within), layer))
+    }
+    assert.deepStrictEqual(answers, [true, false, true, false, false])
+    assert.deepStrictEqual(asked, ["reporting", "silent", "deaf"].map(arnOf))
+    assert.deepStrictEqual(
+      said.map((text) => /mapping from \S*:(\w+) /.exec(text)?.[1]),
+      ["silent", "deaf"]
+    )
+  })
+)
