@@ -32,6 +32,7 @@ describe("errors that never reach AWS", () => {
   it.each([
     ["ECONNREFUSED", /check the endpoint/],
     ["ECONNRESET", /closed before the answer/],
+    ["UND_ERR_SOCKET", /closed before the answer/],
     ["ENOTFOUND", /check the region, the endpoint/],
     ["EAI_AGAIN", /check the network/],
     ["DEPTH_ZERO_SELF_SIGNED_CERT", /certificate was refused/],

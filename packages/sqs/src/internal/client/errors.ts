@@ -183,6 +183,8 @@ const transportHints: Readonly<Record<string, string>> = {
   EAI_AGAIN: "The host's name could not be looked up: check the network.",
   ECONNRESET: "The connection was closed before the answer.",
   EPIPE: "The connection was closed before the answer.",
+  UND_ERR_SOCKET: "The connection was closed before the answer.",
+  ClientClosed: "The scope of its layer has ended: make calls before that.",
   TimeoutError: "The answer took too long.",
   TimeoutException: "The answer took too long.",
   ERR_OSSL_EVP_UNSUPPORTED: noMd5,

@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from "node:http"
 import type { Connections } from "@millrace/core/LeaseQueue"
 import type { Dispatcher, Pool as PoolOfUndici } from "undici"
 import Pool from "undici/lib/dispatcher/pool.js"
+import { Gate } from "./gate.js"
 
 /** Ends one call before its answer: an abort signal without its event target. */
 export class Abort {
@@ -43,16 +44,19 @@ interface Response {
 export type Proxies = (origin: string, options: PoolOfUndici.Options) => Dispatcher | undefined
 
 const aborted = (): Error => Object.assign(new Error("Request aborted"), { name: "AbortError" })
+const closed = (): Error => Object.assign(new Error("The client is closed"), { name: "ClientClosed" })
 
 /** In milliseconds. After undici's own 4 seconds a quiet consumer would need a TLS handshake for most of its calls. */
 const keepAliveTimeout = 60_000
 
-/** Keeps connections alive, `maxSockets` at most at a time to an origin. A call has no time limit here: its caller aborts it. */
+/** Keeps connections alive, `maxSockets` at most at a time. A call has no time limit here: its caller aborts it. */
 export const make = (maxSockets: number, proxies?: Proxies) => {
   const options: PoolOfUndici.Options = { connections: maxSockets, headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout }
+  const gate = new Gate(maxSockets)
   const pools = new Map<string, Dispatcher>()
-  let open = 0
-  let waiting = 0
+  /** They take no more calls, and end with those that they have. */
+  const closing = new Set<Dispatcher>()
+  let destroyed = false
 
   const poolOf = (origin: string): Dispatcher => {
     const known = pools.get(origin)
@@ -76,11 +80,47 @@ export const make = (maxSockets: number, proxies?: Proxies) => {
       const end = (): boolean => {
         if (ended) return false
         ended = true
-        if (controller === undefined) waiting--
-        else open--
+        gate.leave(begin)
         return true
       }
-      waiting++
+      const origin = port === undefined ? `${protocol}//${hostname}` : `${protocol}//${hostname}:${port}`
+      const begin = (): void => {
+        try {
+          if (destroyed) throw closed()
+          dispatch(poolOf(origin))
+        } catch (cause) {
+          if (end()) reject(cause)
+        }
+      }
+      const dispatch = (pool: Dispatcher) =>
+        pool.dispatch(
+          { origin, path, method: "POST", headers, body },
+          {
+            onRequestStart(begun) {
+              // Thrown, it ends this call alone; to abort it would end the connection too, which is as good as new.
+              if (ended) throw aborted()
+              controller = begun
+            },
+            onResponseStart(_, status, head) {
+              onHead?.()
+              statusCode = status
+              answered = head
+            },
+            onResponseData(_, chunk) {
+              chunks.push(chunk)
+            },
+            onResponseEnd() {
+              if (!end()) return
+              const [first] = chunks
+              const whole = first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks)
+              resolve({ response: { statusCode, headers: answered, body: whole } })
+            },
+            // An answer that is cut off has no end but an error.
+            onResponseError(_, cause) {
+              if (end()) reject(cause)
+            }
+          }
+        )
       if (abortSignal !== undefined) {
         abortSignal.onabort = () => {
           if (!end()) return
@@ -88,52 +128,29 @@ export const make = (maxSockets: number, proxies?: Proxies) => {
           controller?.abort(aborted())
         }
       }
-      const origin = port === undefined ? `${protocol}//${hostname}` : `${protocol}//${hostname}:${port}`
-      poolOf(origin).dispatch(
-        { origin, path, method: "POST", headers, body },
-        {
-          onRequestStart(begun) {
-            if (ended) return begun.abort(aborted())
-            controller = begun
-            waiting--
-            open++
-          },
-          onResponseStart(_, status, head) {
-            onHead?.()
-            statusCode = status
-            answered = head
-          },
-          onResponseData(_, chunk) {
-            chunks.push(chunk)
-          },
-          onResponseEnd() {
-            if (!end()) return
-            const [first] = chunks
-            const whole = first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks)
-            resolve({ response: { statusCode, headers: answered, body: whole } })
-          },
-          // An answer that is cut off has no end but an error.
-          onResponseError(_, cause) {
-            if (end()) reject(cause)
-          }
-        }
-      )
+      gate.enter(begin)
     })
 
   return {
-    /** Those that a call has now; what is kept alive beside them is free. */
-    connections: (): Connections => ({ max: maxSockets, open, waiting }),
+    /** Those that a call has now, and the calls for which none is free. What is kept alive beside them is free. */
+    connections: (): Connections => ({ max: gate.max, open: gate.taken, waiting: gate.waiting }),
     handle,
     /**
      * Closes the connections that no call has now. A proxy that has lost its state is silent on all that it had open: a
      * call that had no answer on one says that the others may be no better.
      */
     dropIdle: () => {
-      for (const pool of pools.values()) void pool.close()
+      for (const pool of pools.values()) {
+        const done = () => closing.delete(pool)
+        closing.add(pool)
+        pool.close().then(done, done)
+      }
       pools.clear()
     },
+    /** Ends all calls, those too that wait. */
     destroy: () => {
-      for (const pool of pools.values()) void pool.destroy()
+      destroyed = true
+      for (const pool of [...pools.values(), ...closing]) void pool.destroy()
       pools.clear()
     }
   }
