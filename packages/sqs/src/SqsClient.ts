@@ -78,37 +78,44 @@ const timeoutOf = ({ timeout = "5 seconds" }: TimeoutOptions): Effect.Effect<Dur
 
 const proxyVariables = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
 
-/** Most programs have no proxy, and do not load what one takes. */
-const proxies: Effect.Effect<Http.Proxies | undefined> = Effect.suspend(() =>
-  proxyVariables.every((name) => (process.env[name] ?? "") === "")
-    ? Effect.succeed(undefined)
-    : Effect.promise(async () => (await import("./internal/wire/proxy.js")).dispatcher)
-)
+/** Most programs have no proxy, and do not load what one takes. Fails where calls to the endpoint would go by none that can be. */
+const proxiesFor = (endpoint: string): Effect.Effect<Http.Proxies | undefined, InvalidOptions.InvalidOptions> =>
+  Effect.suspend(() => {
+    if (proxyVariables.every((name) => (process.env[name] ?? "") === "")) return Effect.succeed(undefined)
+    const option = endpoint.startsWith("https:") ? "HTTPS_PROXY" : "HTTP_PROXY"
+    return Effect.flatMap(
+      Effect.promise(() => import("./internal/wire/proxy.js")),
+      ({ dispatcher, fits }) =>
+        fits(endpoint)
+          ? Effect.succeed(dispatcher)
+          : invalid(option, "(or ALL_PROXY) names no HTTP proxy: write a URL such as http://proxy.example:3128")
+    )
+  })
 
 const make = Effect.fnUntraced(function* (options: Options) {
   yield* InvalidOptions.check("SqsClient", options, checks)
   const timeout = yield* timeoutOf(options)
   const { credentials, endpoint, maxSockets = 256 } = options
   const now = yield* Clock.now
-  const handler = Http.make(maxSockets, yield* proxies)
   const scout = new Scout()
   const client = yield* Effect.acquireRelease(
     Effect.sync(() =>
       finder({ region: options.region, endpoint, credentials: credentials && plain(credentials) }, scout)
     ),
-    (client) =>
-      Effect.sync(() => {
-        client.destroy()
-        handler.destroy()
-      })
+    (client) => Effect.sync(() => client.destroy())
   )
-  yield* Effect.tryPromise({
+  const region = yield* Effect.tryPromise({
     try: () => client.config.region(),
     catch: () =>
       options.region === undefined
         ? invalid("region", "is not given: write `region`, set AWS_REGION, or put it in the profile")
         : invalid("region", `is "${options.region}"; write one such as "us-east-1"`)
   })
+  const proxies = yield* proxiesFor(endpoint ?? `https://sqs.${region}.amazonaws.com`)
+  const handler = yield* Effect.acquireRelease(
+    Effect.sync(() => Http.make(maxSockets, proxies)),
+    ({ destroy }) => Effect.sync(destroy)
+  )
   const transport = Wire.make({
     client,
     route: () => scout.route(client),

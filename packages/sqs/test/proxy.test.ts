@@ -1,7 +1,8 @@
 /** An HTTP proxy by the environment, as the AWS CLI has it. */
 import * as Http from "node:http"
+import * as Net from "node:net"
 import { assert, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { SqsClient } from "../src/index.js"
 import * as Environment from "./support/Environment.js"
 import * as FakeServer from "./support/FakeServer.js"
@@ -32,7 +33,8 @@ const proxy = Effect.acquireRelease(
       response.end('{"QueueUrl":"http://queue.example/000000000000/orders"}')
     })
     server.on("connect", (request, socket) => {
-      seen.push(`CONNECT ${request.url}`)
+      const { "proxy-authorization": authorization } = request.headers
+      seen.push(`CONNECT ${request.url}${authorization === undefined ? "" : ` ${authorization}`}`)
       socket.end("HTTP/1.1 403 Forbidden\r\n\r\n")
     })
     server.listen(0, "127.0.0.1", () => {
@@ -78,5 +80,62 @@ it.scopedLive("NO_PROXY's hosts are called directly, this machine's own too only
     yield* environment(own)
     assert.strictEqual((yield* ask(server.url))._tag, "Right")
     assert.deepStrictEqual(seen, [`POST ${server.url}/`])
+  })
+)
+
+it.scopedLive("a proxy that closes without an answer fails the call, and is not asked again for it", () =>
+  Effect.gen(function* () {
+    let connections = 0
+    const server = yield* Effect.acquireRelease(
+      Effect.async<Net.Server>((resume) => {
+        const server = Net.createServer((socket) => {
+          connections++
+          socket.on("error", () => {})
+          socket.once("data", () => socket.end())
+        })
+        server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+      }),
+      (server) => Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
+    )
+    const address = server.address()
+    const port = typeof address === "object" && address !== null ? address.port : 0
+    yield* environment({ HTTPS_PROXY: `http://127.0.0.1:${port}` })
+    const answer = yield* ask("https://sqs.example")
+    assert.match(
+      answer._tag === "Left" ? answer.left.message : "",
+      /the proxy has closed the connection \(ECONNRESET\)\. The connection was closed before the answer\./
+    )
+    assert.strictEqual(connections, 1)
+  })
+)
+
+it.scopedLive("a user of a proxy is told to it without a password too, as a token is", () =>
+  Effect.gen(function* () {
+    const { seen, url } = yield* proxy
+    const basic = (user: string) => `Basic ${Buffer.from(user).toString("base64")}`
+    for (const user of ["to%2Fken", "me:secret"]) {
+      yield* environment({ HTTPS_PROXY: url.replace("//", `//${user}@`) })
+      assert.strictEqual((yield* ask("https://sqs.example"))._tag, "Left")
+    }
+    assert.deepStrictEqual(
+      seen,
+      ["to/ken:", "me:secret"].map((user) => `CONNECT sqs.example:443 ${basic(user)}`)
+    )
+  })
+)
+
+it.scopedLive("a proxy that cannot be is refused when the layer is made, where calls would go by it", () =>
+  Effect.gen(function* () {
+    const made = (endpoint: string) => Effect.either(Effect.scoped(Layer.build(FakeServer.layer(endpoint))))
+    for (const wrong of ["http://proxy:port", "socks4://proxy:1080", "ftp://me:secret@proxy"]) {
+      yield* environment({ HTTPS_PROXY: wrong, NO_PROXY: "sqs.internal" })
+      const refused = yield* made("https://sqs.example")
+      assert.match(
+        refused._tag === "Left" ? refused.left.message : "",
+        /^HTTPS_PROXY \(or ALL_PROXY\) names no HTTP proxy: write a URL such as http:\/\/proxy\.example:3128$/
+      )
+      assert.strictEqual((yield* made("https://sqs.internal"))._tag, "Right")
+      assert.strictEqual((yield* made("http://sqs.example"))._tag, "Right")
+    }
   })
 )

@@ -6,10 +6,54 @@
  */
 import { getProxyForUrl } from "proxy-from-env"
 // The whole of undici: its tunnels need what only its index puts together.
-import { ProxyAgent } from "undici"
+import { type Dispatcher, Pool, ProxyAgent } from "undici"
 import type { Proxies } from "./http.js"
+
+type Done = (error: Error | null, data: Dispatcher.ConnectData) => void
+
+/**
+ * The connections to the proxy. Where it closes one without an answer undici takes that for a connection that went stale,
+ * and opens another at once, without end: under another code it is the call's error.
+ */
+class Tunnels extends Pool {
+  override connect(options: Dispatcher.ConnectOptions): Promise<Dispatcher.ConnectData>
+  override connect(options: Dispatcher.ConnectOptions, done: Done): void
+  override connect(options: Dispatcher.ConnectOptions, done?: Done): Promise<Dispatcher.ConnectData> | void {
+    if (done !== undefined) return super.connect(options, done)
+    return super.connect(options).catch((cause: unknown) => {
+      throw stale.has(Reflect.get(Object(cause), "code"))
+        ? Object.assign(new Error("the proxy has closed the connection", { cause }), { code: "ECONNRESET" })
+        : cause
+    })
+  }
+}
+
+const stale: ReadonlySet<unknown> = new Set(["UND_ERR_SOCKET", "UND_ERR_INFO"])
+
+/** undici sends credentials only where there is a password; a token may stand alone, as the user. */
+const tokenOf = ({ password, username }: URL): string | undefined =>
+  username === "" || password !== ""
+    ? undefined
+    : `Basic ${Buffer.from(`${decodeURIComponent(username)}:`).toString("base64")}`
+
+/** Whether calls to a URL go by no proxy, or by one that can be. */
+export const fits = (url: string): boolean => {
+  const uri = getProxyForUrl(url)
+  if (uri === "") return true
+  if (!URL.canParse(uri)) return false
+  const { protocol } = new URL(uri)
+  return protocol === "http:" || protocol === "https:"
+}
 
 export const dispatcher: Proxies = (origin, options) => {
   const uri = getProxyForUrl(`${origin}/`)
-  return uri === "" ? undefined : new ProxyAgent({ ...options, uri, proxyTunnel: origin.startsWith("https:") })
+  if (uri === "") return undefined
+  const token = tokenOf(new URL(uri))
+  return new ProxyAgent({
+    ...options,
+    uri,
+    proxyTunnel: origin.startsWith("https:"),
+    clientFactory: (url, settings) => new Tunnels(url, settings),
+    ...(token !== undefined && { token })
+  })
 }
