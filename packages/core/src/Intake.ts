@@ -159,10 +159,12 @@ export class Intake<E, A, Q = never> {
   /** Sends no receives until told to resume. Those that are open end as they would. */
   pause(): void {
     this.#demand.pause()
+    this.#permits.changed()
   }
 
   resume(): void {
     this.#demand.resume()
+    this.#permits.changed()
   }
 
   /** Gives a permit back; `poke` once all that come back together have. */
@@ -191,6 +193,11 @@ export class Intake<E, A, Q = never> {
 
   get paused(): boolean {
     return this.#demand.paused
+  }
+
+  /** Neither paused nor stopped. */
+  get receives(): boolean {
+    return !this.paused && !this.#polls.stopping
   }
 
   /** Messages handed over each millisecond. */
@@ -340,6 +347,7 @@ export class Intake<E, A, Q = never> {
       this.#allowance.forget()
       for (const unsubscribe of this.#unsubscribe) unsubscribe()
       this.#polls.beginStopping()
+      this.#permits.changed()
     }
     return Effect.zipRight(
       this.#polls.end(this.#pollGrace),

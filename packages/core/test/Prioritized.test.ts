@@ -76,6 +76,70 @@ describe("strict", () => {
     )
   )
 
+  for (const how of ["paused", "drained"] as const) {
+    it(
+      `one that is ${how} keeps nothing back from those behind it`,
+      simulated(
+        Effect.gen(function* () {
+          const [first, second, third] = [
+            yield* queueOf("first", 5000),
+            yield* queueOf("second", 5000),
+            yield* queueOf("third", 5000)
+          ]
+          const prioritized = yield* Prioritized.make(
+            [first, second, third].map((queue) => ({ queue })),
+            { floor: 0, maxInFlight: 30 }
+          )
+          const began: Array<{ readonly queue: string; readonly body: string; readonly at: number }> = []
+          const fiber = yield* Effect.fork(handled(prioritized.stream, began))
+          yield* Effect.sleep("3 seconds")
+          assert.deepStrictEqual(new Set(began.map(({ queue }) => queue)), new Set(["first"]))
+          const [one] = prioritized.consumers
+          assert.isDefined(one)
+          if (how === "paused") yield* one.pause
+          else yield* one.drain()
+          const until = yield* Effect.map(Clock.currentTimeMillis, (now) => now + 500)
+          yield* Effect.sleep("10 seconds")
+          const after = began.filter(({ at }) => at > until)
+          assert.deepStrictEqual(new Set(after.map(({ queue }) => queue)), new Set(["second"]))
+          assert.isAtLeast(after.length, 700, "the slots are busy")
+          if (how === "paused") {
+            yield* one.resume
+            yield* Effect.sleep("5 seconds")
+            const last = began.slice(-slots)
+            assert.deepStrictEqual(new Set(last.map(({ queue }) => queue)), new Set(["first"]))
+          }
+          yield* Fiber.interrupt(fiber)
+        }),
+        { seeds: 2 }
+      )
+    )
+  }
+
+  it(
+    "the room of a receive that is kept for the first ones is the later ones' while those are paused",
+    simulated(
+      Effect.gen(function* () {
+        const prioritized = yield* Prioritized.make(
+          [{ queue: yield* queueOf("first", 100) }, { queue: yield* queueOf("second", 100) }],
+          { floor: 0, maxInFlight: 20 }
+        )
+        const [first, second] = prioritized.consumers
+        assert.isDefined(first)
+        assert.isDefined(second)
+        yield* first.pause
+        const fiber = yield* prioritized.stream.pipe(
+          Pipeline.process(() => Effect.never, { concurrency: slots }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("5 seconds")
+        assert.strictEqual((yield* second.stats).inFlight, 20)
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
+
   it("an urgent message that comes while the low queue is full waits for a running handler, and not for what is prefetched", () => {
     Simulation.check(
       { seeds: 6, maxElapsed: "1 day", maxWakes: 5_000_000 },

@@ -325,7 +325,8 @@ export const make = <E, Q>(
       wants: (deliveries) => {
         intake.wanted = deliveries
       },
-      prefetched: () => intake.prefetched
+      prefetched: () => intake.prefetched,
+      receives: () => intake.receives
     }
   }
   const { heartbeat, name, rate } = settings

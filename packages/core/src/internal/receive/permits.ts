@@ -15,6 +15,8 @@ export interface Permits {
   /** It has its answer: so many have come. */
   readonly answered: (asked: number, came: number) => void
   readonly release: () => void
+  /** It is paused, or goes on, or has stopped. */
+  readonly changed: () => void
 }
 
 /** Those of one queue alone. */
@@ -51,4 +53,6 @@ export class UnsharedPermits implements Permits {
   release(): void {
     this.#inFlight--
   }
+
+  changed(): void {}
 }

@@ -16,6 +16,8 @@ export interface Member {
   readonly wants: (deliveries: number) => void
   /** Messages that wait here to be handed over. */
   readonly prefetched: () => number
+  /** Neither paused nor stopped. */
+  readonly receives: () => boolean
 }
 
 export interface Host {
@@ -66,7 +68,9 @@ export class SharedPermits {
     const most = Math.max(1, Math.min(batchSize, Math.floor(this.max / members)))
     let free = this.max
     for (const { inFlight, reserved } of this.all) free -= inFlight + reserved
-    for (const { rank: other, reserved } of this.all) if (other < rank && reserved === 0) free -= most
+    for (const { rank: other, receives, reserved } of this.all) {
+      if (other < rank && receives && reserved === 0) free -= most
+    }
     free = Math.min(free, most)
     if (!strict || free <= 0 || this.all.every((other) => other.rank >= rank || other.leavesRoom)) return free
     // What has changed by then is told by nobody.
@@ -119,8 +123,13 @@ export class OwnPermits implements Permits {
     return this.#shared.freeFor(this.rank)
   }
 
-  /** Nothing of it waits here, and its queue has no more just now, as far as is known. */
+  get receives(): boolean {
+    return this.member?.receives() ?? true
+  }
+
+  /** Nothing of it comes, or nothing of it waits here and its queue has no more just now, as far as is known. */
   get leavesRoom(): boolean {
+    if (!this.receives) return true
     if ((this.member?.prefetched() ?? 0) > 0) return false
     const [oldest] = this.#sentAt
     return this.#short || (oldest !== undefined && oldest + waits <= this.#shared.now)
@@ -146,6 +155,10 @@ export class OwnPermits implements Permits {
 
   release(): void {
     this.inFlight--
+    this.#shared.changed()
+  }
+
+  changed(): void {
     this.#shared.changed()
   }
 }
