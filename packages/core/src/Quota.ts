@@ -135,7 +135,10 @@ class QuotaTokens<E> implements Tokens<E> {
   }
 
   giveBack(n: number): void {
-    this.#stock += n
+    const own = this.#own
+    // The stock is of the limiter's tokens, and is lost with its window.
+    if (own === undefined) this.#stock += n
+    else own.giveBack(n)
   }
 
   until(n: number): Effect.Effect<void, E> {
@@ -145,7 +148,7 @@ class QuotaTokens<E> implements Tokens<E> {
       const pause = this.#retryAt - this.#now()
       // Its own part goes on meanwhile.
       if (this.#unreachable && pause > 0) {
-        return this.#own?.until(missing) ?? Effect.zipRight(Effect.sleep(pause), this.until(n))
+        return this.#own?.until(n - this.#stock) ?? Effect.zipRight(Effect.sleep(pause), this.until(n))
       }
       const asked = Math.min(missing, this.#terms.most)
       return Effect.matchEffect(this.#terms.consume(asked, this.#unreachable), {
@@ -289,6 +292,9 @@ const asked = (
         schedule: Schedule.exponential("50 millis").pipe(Schedule.union(Schedule.spaced("1 second")))
       }),
       Effect.mapError(unreachable),
+      // A client that cannot be interrupted is not waited for.
+      Effect.interruptible,
+      Effect.disconnect,
       Effect.timeoutFail({ duration: timeout, onTimeout: unreachable })
     )
   })

@@ -213,6 +213,60 @@ describe("Quota", () => {
       })
     )())
 
+  it(
+    "a limiter that cannot be interrupted is not waited for either",
+    simulated(
+      Effect.gen(function* () {
+        const consume = () => Effect.uninterruptible(Effect.as(Effect.sleep("1 minute"), { delay: Duration.zero }))
+        const quota = yield* Quota.make({ consume }, { name: "api", limit: 1, otherwise: "fail" })
+        const memory = yield* MemoryQueue.make()
+        const [took, failed] = yield* Effect.timed(Effect.flip(Stream.runDrain(Consumer.stream(memory, { quota }))))
+        assert.strictEqual(failed._tag, "QuotaUnreachable")
+        assert.isAtMost(Duration.toMillis(took), 2100)
+        yield* Effect.sleep("2 minutes")
+      })
+    )
+  )
+
+  describe("this process's own part", () => {
+    const own = Effect.gen(function* () {
+      const quota = yield* Quota.make(
+        { consume: () => Effect.fail(new Unplugged({ message: "no" })) },
+        { name: "api", limit: 100, otherwise: { perSecond: 1, burst: 10 } }
+      )
+      const clock = yield* Effect.clock
+      const tokens = quota.tokens(() => clock.unsafeCurrentTimeMillis())
+      yield* tokens.until(1)
+      assert.strictEqual(tokens.available(), 10)
+      return tokens
+    })
+
+    it(
+      "is waited for until all that is wanted is there",
+      simulated(
+        Effect.gen(function* () {
+          const tokens = yield* own
+          tokens.take(5)
+          const [took] = yield* Effect.timed(tokens.until(10))
+          assert.strictEqual(tokens.available(), 10)
+          assert.isAtLeast(Duration.toMillis(took), 4900)
+        })
+      )
+    )
+
+    it(
+      "has back what was taken of it and did not come",
+      simulated(
+        Effect.gen(function* () {
+          const tokens = yield* own
+          tokens.take(10)
+          tokens.giveBack(4)
+          assert.strictEqual(tokens.available(), 4)
+        })
+      )
+    )
+  })
+
   it.effect("refuses what cannot work, and says what to write", () =>
     Effect.gen(function* () {
       const refused = (options: object, given: unknown = { consume: () => Effect.never }) =>
