@@ -122,6 +122,11 @@ class QuotaTokens<E> implements Tokens<E> {
     return this.#own?.burst ?? this.#terms.limit
   }
 
+  /** The limiter's come as they are granted. */
+  get waitsForAll(): boolean {
+    return this.#own !== undefined
+  }
+
   available(): number {
     // What was not used within a window is no part of the next one.
     if (this.#now() - this.#grantedAt > this.#terms.window) this.#stock = 0

@@ -626,6 +626,27 @@ describe("messages a second", () => {
   )
 
   it(
+    "one that starves waits for one token, though a full batch was waited for before",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ latency: "1 second" })
+        yield* memory.send(numbered(100))
+        const consumer = yield* Consumer.make(memory, { rate: { perSecond: 0.1, burst: 10 } })
+        const fiber = yield* consumer.stream.pipe(
+          Pipeline.process(() => Effect.sleep("500 millis"), { concurrency: 4 }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        for (let i = 1; i <= 6; i++) {
+          yield* Effect.sleep("10 seconds")
+          assert.approximately((yield* consumer.stats).received, 10 + i, 1)
+        }
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
+
+  it(
     "follows the rate as it is changed, also while it waits by the old one",
     simulated(
       Effect.gen(function* () {

@@ -5,11 +5,17 @@ import type * as Fiber from "effect/Fiber"
 import { type Fork, interrupt } from "../effect/fork.js"
 import type { Tokens } from "./tokens.js"
 
+interface Refill<Q> {
+  readonly tokens: Tokens<Q>
+  readonly wanted: number
+  readonly fiber: Fiber.RuntimeFiber<void, Q>
+}
+
 export class Allowance<Q> {
   readonly #all: ReadonlyArray<Tokens<Q>>
   readonly #fork: Fork
   readonly #onFailure: (cause: Cause.Cause<Q>) => void
-  #refill: Fiber.RuntimeFiber<void, Q> | undefined
+  #refill: Refill<Q> | undefined
 
   /** `onFailure` is told why there will be none. */
   constructor(all: ReadonlyArray<Tokens<Q>>, fork: Fork, onFailure: (cause: Cause.Cause<Q>) => void) {
@@ -43,11 +49,17 @@ export class Allowance<Q> {
   /** Where there are not so many: calls back when there may be. */
   await(wanted: number, then: () => void): void {
     const short = this.#all.find((tokens) => tokens.available() < wanted)
-    if (short === undefined || this.#refill !== undefined) return
+    if (short === undefined) return
+    if (this.#refill !== undefined) {
+      if (wanted >= this.#refill.wanted || !this.#refill.tokens.waitsForAll) return
+      // A slot starves, and a full batch was waited for.
+      this.forget()
+    }
     const fiber = this.#fork(short.until(wanted))
-    this.#refill = fiber
+    const refill = { tokens: short, wanted, fiber }
+    this.#refill = refill
     fiber.addObserver((exit) => {
-      if (this.#refill !== fiber) return
+      if (this.#refill !== refill) return
       this.#refill = undefined
       if (Exit.isFailure(exit)) this.#onFailure(exit.cause)
       else then()
@@ -56,8 +68,8 @@ export class Allowance<Q> {
 
   /** Who waits has reckoned with another rate, or need not wait any more. */
   forget(): void {
-    const fiber = this.#refill
+    const refill = this.#refill
     this.#refill = undefined
-    interrupt(fiber)
+    interrupt(refill?.fiber)
   }
 }

@@ -8,6 +8,8 @@ export interface Tokens<out E> {
   readonly take: (n: number) => void
   /** What was asked for and did not come. */
   readonly giveBack: (n: number) => void
+  /** Whether `until` waits for all of so many: who has use for fewer meanwhile asks anew. */
+  readonly waitsForAll: boolean
   /** Completes when there are more, or may be so many. */
   readonly until: (n: number) => Effect.Effect<void, E>
 }
@@ -17,6 +19,7 @@ export const unlimited = Number.MAX_SAFE_INTEGER
 
 /** Fills at a rate, up to a burst (of a second, where none is given). */
 export class TokenBucket implements Tokens<never> {
+  readonly waitsForAll = true
   readonly #burst: number | undefined
   readonly #perSecond: () => number
   readonly #now: () => number
