@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, InvalidOptions, Pipeline, Quota } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Clock, Data, Duration, Effect, Exit, Fiber, Random, type Scope, Stream } from "effect"
+import type { Tokens } from "../src/internal/receive/tokens.js"
 import { type Line, logged, recorded, simulated } from "./support/index.js"
 
 class Unplugged extends Data.TaggedError("Unplugged")<{ readonly message: string }> {}
@@ -235,7 +236,8 @@ describe("Quota", () => {
         { name: "api", limit: 100, otherwise: { perSecond: 1, burst: 10 } }
       )
       const clock = yield* Effect.clock
-      const tokens = quota.tokens(() => clock.unsafeCurrentTimeMillis())
+      const { tokens: tokensOf } = quota as Quota.Quota & { readonly tokens: (now: () => number) => Tokens<never> }
+      const tokens = tokensOf(() => clock.unsafeCurrentTimeMillis())
       yield* tokens.until(1)
       assert.strictEqual(tokens.available(), 10)
       return tokens
