@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Pipeline, Prioritized, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Clock, Data, Effect, Fiber, Logger, LogLevel, Random, Schedule, Stream } from "effect"
-import { numbered, recorded, simulated } from "./support/index.js"
+import { type Line, logged, numbered, recorded, simulated } from "./support/index.js"
 
 const queueOf = (name: string, messages: number) =>
   Effect.tap(MemoryQueue.make({ name, latency: "20 millis" }), (queue) => queue.send(numbered(messages)))
@@ -27,6 +27,8 @@ const handled = (
     ),
     Stream.runDrain
   )
+
+class No extends Data.TaggedError("No") {}
 
 describe("strict", () => {
   it(
@@ -179,6 +181,77 @@ describe("strict", () => {
   }, 30_000)
 })
 
+describe("groups that fail", () => {
+  it(
+    "leave room for the good ones, in whichever of the queues they are",
+    simulated(
+      Effect.gen(function* () {
+        const make = (name: string) => MemoryQueue.make({ name, ordered: true, latency: "20 millis" })
+        const [first, second] = [yield* make("first"), yield* make("second")]
+        const send = (queue: MemoryQueue.MemoryQueue, body: string, count: number) =>
+          queue.send(numbered(count).map((n) => ({ body, group: `${body}${n}` })))
+        const good = { first: 0, second: 0 }
+        const prioritized = yield* Prioritized.make([{ queue: first }, { queue: second }], { maxInFlight: 20 })
+        const fiber = yield* prioritized.stream.pipe(
+          Pipeline.process(
+            (body, { queue }) =>
+              Effect.suspend(() => {
+                if (body === "bad") return Effect.fail(new No())
+                good[queue === "first" ? "first" : "second"]++
+                return Effect.void
+              }),
+            { concurrency: 10, retry: RetryPolicy.redeliver(Schedule.spaced("2 minutes")) }
+          ),
+          Stream.runDrain,
+          Effect.fork
+        )
+        for (const queue of [second, first]) {
+          yield* send(queue, "bad", 12)
+          yield* Effect.sleep("2 seconds")
+        }
+        for (const queue of [first, second]) yield* send(queue, "good", 30)
+        yield* Effect.sleep("1 minute")
+        assert.deepStrictEqual(good, { first: 30, second: 30 })
+        yield* Fiber.interrupt(fiber)
+      }).pipe(Logger.withMinimumLogLevel(LogLevel.None))
+    )
+  )
+})
+
+describe("of the bound that they share", () => {
+  it(
+    "each knows when it is taken whole, by whichever of them, and says so where the stream is stuck",
+    simulated(
+      Effect.gen(function* () {
+        const lines: Array<Line> = []
+        const prioritized = yield* Prioritized.make(
+          [
+            { queue: yield* queueOf("first", 100), weight: 1 },
+            { queue: yield* queueOf("second", 100), weight: 1 }
+          ],
+          { maxInFlight: 10, warnAfter: "10 seconds" }
+        ).pipe(Effect.provide(logged(lines)))
+        // Nobody settles them.
+        const fiber = yield* Effect.fork(Stream.runDrain(prioritized.stream))
+        yield* Effect.sleep("1 minute")
+        const figures = yield* Effect.forEach(prioritized.consumers, (consumer) => consumer.figures)
+        assert.deepStrictEqual(
+          figures.map(({ stats }) => stats.inFlight),
+          [5, 5]
+        )
+        for (const { fullFor } of figures) assert.isAtLeast(fullFor, 58_000)
+        for (const queue of ["first", "second"]) {
+          assert.isTrue(
+            lines.some(({ text }) => text.startsWith(`the stream of ${queue} is stuck: all 10 permits are taken`)),
+            queue
+          )
+        }
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
+})
+
 describe("weighted", () => {
   it(
     "weights 6:3:1 come out within 5 %, and one that is empty leaves its part to the others",
@@ -203,8 +276,6 @@ describe("weighted", () => {
     )
   )
 })
-
-class No extends Data.TaggedError("No") {}
 
 describe("both", () => {
   it("one bound for all, each settles at its own queue, and nothing is lost (with faults)", () => {

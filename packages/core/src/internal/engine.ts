@@ -41,6 +41,7 @@ import { Reports } from "./observe/reports.js"
 import { destinationOf, traced } from "./observe/span.js"
 import { Watchdog } from "./observe/watchdog.js"
 import { Arrivals } from "./receive/arrivals.js"
+import { type Permits, UnsharedPermits } from "./receive/permits.js"
 import type { OwnPermits } from "./receive/sharedPermits.js"
 import { Ends } from "./settle/ends.js"
 import { HandBack } from "./settle/handBack.js"
@@ -98,6 +99,7 @@ export const make = <E, Q>(
   const startedAt = now()
   const table = new InFlightTable()
   const maxInFlight = () => settings.maxInFlight.unsafeGet()
+  const permits: Permits = settings.permits ?? new UnsharedPermits(settings.maxInFlight)
 
   // ------------------------------------------------------------------------------------------------------- observe
 
@@ -140,7 +142,7 @@ export const make = <E, Q>(
       onFailure: (cause) => notices.always(`the stream of ${queueName} ends: ${Reason.of(Cause.squash(cause))}`),
       onStranded: (messages) => metrics.add("stranded", messages)
     },
-    { ...settings, retry: settings.receiveRetry }
+    { ...settings, permits, retry: settings.receiveRetry }
   )
 
   // --------------------------------------------------------------------------------------------------------- lease
@@ -176,7 +178,10 @@ export const make = <E, Q>(
       runFork,
       now,
       rate: () => intake.rate,
-      joiners: (pending) => (pending < table.size ? "some" : pending < maxInFlight() ? "none yet" : "none"),
+      joiners: (pending) => {
+        if (pending < table.size) return "some"
+        return pending < permits.max && permits.allInFlight < permits.max ? "none yet" : "none"
+      },
       onCall: () => metrics.add("settleCalls"),
       onError: (error, operation) => failures.ofSettlement(error, operation),
       onResults: () => intake.poke(),
@@ -201,12 +206,12 @@ export const make = <E, Q>(
     onResult: (delivery, request, outcome, confirmed) => settlements.onResult(delivery, request, outcome, confirmed),
     onRefused: (delivery, request) => settlements.onRefused(delivery, request)
   })
-  const handBack = new HandBack({ ordered, batchSize, table, requests, keeper, settler, now, maxInFlight })
+  const handBack = new HandBack({ ordered, batchSize, table, requests, keeper, settler, now, permits })
   const ends = new Ends({
     now,
     table,
     keeper,
-    permits: intake,
+    permits,
     metrics,
     observer,
     onLostHead: (head) => handBack.tailOf(head),
@@ -250,14 +255,15 @@ export const make = <E, Q>(
     },
     settings.flushWithin
   )
-  const watchdog = new Watchdog(
+  const watchdog: Watchdog = new Watchdog(
     {
       queueName,
       runFork,
       now,
       table,
       ends,
-      maxInFlight,
+      permits,
+      idleSince: () => (settings.permits === undefined ? watchdog.idleSince : settings.permits.idleSince),
       hasSettler: () => drain.hasSettler,
       isClosed: () => drain.sourceClosed
     },
@@ -298,7 +304,7 @@ export const make = <E, Q>(
       hold: (delivery) => {
         table.lanes.hold(delivery)
         // Who waits for permits already has not been told of these.
-        if (table.lanes.held > maxInFlight() / 2) intake.poke()
+        if (table.lanes.held > permits.share / 2) intake.poke()
       }
     },
     draining: drain,
@@ -311,6 +317,7 @@ export const make = <E, Q>(
     clock,
     table,
     keeper,
+    permits,
     metrics,
     observer,
     reports,
@@ -321,12 +328,16 @@ export const make = <E, Q>(
 
   if (settings.permits !== undefined) {
     settings.permits.member = {
-      poke: () => intake.poke(),
+      poke: () => {
+        observer.full.set(permits.allInFlight >= permits.max, now())
+        intake.poke()
+      },
       wants: (deliveries) => {
         intake.wanted = deliveries
       },
       prefetched: () => intake.prefetched,
-      receives: () => intake.receives
+      receives: () => intake.receives,
+      idleSince: () => watchdog.idleSince
     }
   }
   const { heartbeat, name, rate } = settings

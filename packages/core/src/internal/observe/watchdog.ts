@@ -6,6 +6,7 @@ import * as Settlement from "../../Settlement.js"
 import { type Fork, interrupt } from "../effect/fork.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
+import type { Permits } from "../receive/permits.js"
 import type { Ends } from "../settle/ends.js"
 import { Phase } from "../settle/oneSettlement.js"
 
@@ -16,7 +17,9 @@ export interface Host {
   readonly now: () => number
   readonly table: InFlightTable
   readonly ends: Ends
-  readonly maxInFlight: () => number
+  readonly permits: Pick<Permits, "allInFlight" | "max">
+  /** When something of any who share the permits has last ended, where no stage works on anything. */
+  readonly idleSince: () => number | undefined
   /** Whether a stage of its pipeline settles, as that said when the stream began. */
   readonly hasSettler: () => boolean
   /** Nobody takes from the stream any more. */
@@ -58,6 +61,13 @@ export class Watchdog {
   stop(): void {
     interrupt(this.#watch)
     this.#watch = undefined
+  }
+
+  /** When something has last ended, where no stage works on anything. */
+  get idleSince(): number | undefined {
+    const { ends, table } = this.#host
+    for (const { passedOn, phase } of table) if (phase === Phase.Claimed && !passedOn) return undefined
+    return ends.latest
   }
 
   /** Before what nobody answers for is warned about: less where no stage settles and nothing has ended by another's hand. */
@@ -103,11 +113,12 @@ export class Watchdog {
   }
 
   #lookForStuck(overdue: number): ReadonlyArray<string> {
-    const { ends, maxInFlight, now, queueName, table } = this.#host
-    const idle = [...table].every(({ passedOn, phase }) => phase !== Phase.Claimed || passedOn)
-    if (table.size < maxInFlight() || !idle || ends.latest > overdue) return []
+    const { idleSince, now, permits, queueName } = this.#host
+    if (permits.allInFlight < permits.max) return []
+    const since = idleSince()
+    if (since === undefined || since > overdue) return []
     return [
-      `the stream of ${queueName} is stuck: all ${maxInFlight()} permits are taken, no stage works on any of them, and none has been settled for ${Duration.format(Duration.millis(now() - ends.latest))}`
+      `the stream of ${queueName} is stuck: all ${permits.max} permits are taken, no stage works on any of them, and none has been settled for ${Duration.format(Duration.millis(now() - since))}`
     ]
   }
 }

@@ -9,6 +9,7 @@ import type { Steady } from "../lease/steady.js"
 import type { ConsumerMetrics } from "../observe/metrics.js"
 import type { Observer } from "../observe/observer.js"
 import type { Reports } from "../observe/reports.js"
+import type { Permits } from "./permits.js"
 
 /** What they need of their consumer. */
 export interface Host {
@@ -16,6 +17,7 @@ export interface Host {
   readonly clock: Steady
   readonly table: InFlightTable
   readonly keeper: Pick<LeaseKeeper<unknown, InFlight>, "hold">
+  readonly permits: Pick<Permits, "allInFlight" | "max">
   readonly metrics: ConsumerMetrics
   readonly observer: Observer
   readonly reports: Reports
@@ -31,7 +33,7 @@ export class Arrivals {
   }
 
   take(messages: ReadonlyArray<LeaseQueue.Message>): Array<Delivery.Delivery<string>> {
-    const { clock, metrics, observer, onGone, reports, source, table } = this.#host
+    const { clock, metrics, observer, onGone, permits, reports, source, table } = this.#host
     const { leaseMillis } = source.queue
     const answeredAt = clock.exactly()
     const onTheWall = clock.onTheWall(answeredAt)
@@ -51,7 +53,7 @@ export class Arrivals {
     if (messages.length === 0) metrics.add("emptyPolls")
     metrics.add("received", messages.length)
     metrics.inFlight(table.size)
-    observer.full.set(table.size >= source.demand.maxInFlight, answeredAt)
+    observer.full.set(permits.allInFlight >= permits.max, answeredAt)
     return deliveries
   }
 

@@ -8,6 +8,12 @@ import type { Tunable } from "../../Tunable.js"
 export interface Permits {
   readonly max: number
   readonly inFlight: number
+  /** Of all who share them. */
+  readonly allInFlight: number
+  /** Whether all are in flight or asked for, by whoever shares them. */
+  readonly isFull: boolean
+  /** Its part of them: all, where nobody shares them. */
+  readonly share: number
   /** None, or less, where the bound was lowered. */
   readonly free: number
   /** A receive asks for so many. */
@@ -35,6 +41,18 @@ export class UnsharedPermits implements Permits {
 
   get inFlight(): number {
     return this.#inFlight
+  }
+
+  get allInFlight(): number {
+    return this.#inFlight
+  }
+
+  get isFull(): boolean {
+    return this.free <= 0
+  }
+
+  get share(): number {
+    return this.max
   }
 
   get free(): number {

@@ -11,13 +11,15 @@ import type { Turns } from "./turns.js"
 
 /** What they need to know of the queue that they are for. */
 export interface Member {
-  /** Looks whether a receive is worth sending. */
+  /** Some may be free: looks whether a receive is worth sending. */
   readonly poke: () => void
   readonly wants: (deliveries: number) => void
   /** Messages that wait here to be handed over. */
   readonly prefetched: () => number
   /** Neither paused nor stopped. */
   readonly receives: () => boolean
+  /** When something has last ended, where no stage works on anything of it. */
+  readonly idleSince: () => number | undefined
 }
 
 export interface Host {
@@ -63,11 +65,22 @@ export class SharedPermits {
     for (const { member } of this.all) member?.wants(deliveries)
   }
 
+  get share(): number {
+    return this.max / this.#host.members
+  }
+
+  get inFlight(): number {
+    return this.all.reduce((sum, { inFlight }) => sum + inFlight, 0)
+  }
+
+  get reserved(): number {
+    return this.all.reduce((sum, { reserved }) => sum + reserved, 0)
+  }
+
   freeFor(rank: number): number {
     const { batchSize, members, strict, turns } = this.#host
     const most = Math.max(1, Math.min(batchSize, Math.floor(this.max / members)))
-    let free = this.max
-    for (const { inFlight, reserved } of this.all) free -= inFlight + reserved
+    let free = this.max - this.inFlight - this.reserved
     for (const { rank: other, receives, reserved } of this.all) {
       if (other < rank && receives && reserved === 0) free -= most
     }
@@ -117,6 +130,29 @@ export class OwnPermits implements Permits {
   /** Its rank, where those before it come first. */
   get precedence(): number {
     return this.#shared.isStrict ? this.rank : 0
+  }
+
+  get allInFlight(): number {
+    return this.#shared.inFlight
+  }
+
+  get isFull(): boolean {
+    return this.allInFlight + this.#shared.reserved >= this.max
+  }
+
+  get share(): number {
+    return this.#shared.share
+  }
+
+  /** When something of any of the queues has last ended, where no stage works on anything. */
+  get idleSince(): number | undefined {
+    let latest = Number.NEGATIVE_INFINITY
+    for (const { member } of this.#shared.all) {
+      const since = member === undefined ? latest : member.idleSince()
+      if (since === undefined) return undefined
+      latest = Math.max(latest, since)
+    }
+    return latest
   }
 
   get free(): number {

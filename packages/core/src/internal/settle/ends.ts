@@ -5,13 +5,14 @@ import type { InFlight } from "../lease/inFlight.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
 import type { ConsumerMetrics } from "../observe/metrics.js"
 import type { Observer } from "../observe/observer.js"
+import type { Permits } from "../receive/permits.js"
 
 /** What it needs of its consumer. */
 export interface Host {
   readonly now: () => number
   readonly table: InFlightTable
   readonly keeper: Pick<LeaseKeeper<unknown, InFlight>, "release">
-  readonly permits: { readonly maxInFlight: number; readonly release: () => void }
+  readonly permits: Pick<Permits, "allInFlight" | "max" | "release">
   readonly metrics: ConsumerMetrics
   readonly observer: Observer
   /** A head of an ordered queue is lost: what is behind it must not run. */
@@ -46,8 +47,8 @@ export class Ends {
     metrics.settleSeconds(took / 1000)
     metrics.inFlight(table.size)
     observer.settled.add(took)
-    observer.full.set(table.size >= permits.maxInFlight, time)
     permits.release()
+    observer.full.set(permits.allInFlight >= permits.max, time)
     table.tellEnd()
     onEnd()
   }

@@ -9,6 +9,7 @@ import * as Settlement from "../../Settlement.js"
 import type { Settler } from "../../Settler.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
+import type { Permits } from "../receive/permits.js"
 import { asReleased, type Leaving, type Requests } from "./requests.js"
 
 /** What it needs of its consumer. */
@@ -20,7 +21,7 @@ export interface Host {
   readonly keeper: Pick<LeaseKeeper<unknown, InFlight>, "stop">
   readonly settler: Pick<Settler, "submitInOrder">
   readonly now: () => number
-  readonly maxInFlight: () => number
+  readonly permits: Pick<Permits, "isFull" | "share">
 }
 
 /** How long a standard queue keeps what is too much for its lane, in milliseconds: twice as long each time. */
@@ -64,15 +65,14 @@ export class HandBack {
   }
 
   /**
-   * Where many lanes fail: somebody waits for permits, and what failed keeps more than half of them. The excess goes back,
+   * Where many lanes fail: somebody waits for permits, and what failed keeps more than half of its share. The excess goes back,
    * of each lane the last first, and nothing of a lane that does not wait.
    */
   makeRoom(): void {
-    const { maxInFlight, now, table } = this.#host
-    const max = maxInFlight()
-    if (table.size < max) return
+    const { now, permits, table } = this.#host
+    if (!permits.isFull) return
     const time = now()
-    const { heads, tails } = table.lanes.excess(Math.floor(max / 2), time)
+    const { heads, tails } = table.lanes.excess(Math.floor(permits.share / 2), time)
     const runs: Array<ReadonlyArray<Leaving>> = []
     for (const tail of tails) {
       const going = tail.filter((delivery) => delivery.beginSettling())
