@@ -70,3 +70,21 @@ it.scopedLive("each queue has an answer of its own: what one mapping takes notic
     )
   })
 )
+
+it.scopedLive("an endpoint that is no URL, and a key that cannot be, are no answer and end nothing", () =>
+  Effect.gen(function* () {
+    for (const [wrong, reason] of [
+      [{ AWS_ENDPOINT_URL: "localhost" }, /Invalid URL/],
+      [{ AWS_SECRET_ACCESS_KEY: "sec ret" }, /secretAccessKey has a character/]
+    ] as const) {
+      yield* environment(wrong)
+      const { layer, said } = heard()
+      const reports = Mapping.make(undefined)
+      for (let i = 0; i < 2; i++) {
+        assert.isFalse(yield* Effect.provide(reports(arnOf("orders"), context, within), layer))
+      }
+      assert.lengthOf(said, 1)
+      assert.match(said[0] ?? "", reason)
+    }
+  })
+)

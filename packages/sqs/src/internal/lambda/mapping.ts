@@ -27,14 +27,21 @@ const get = (region: string, query: string, date: Date) =>
     if (!accessKeyId || !secretAccessKey) {
       return yield* new NoAnswer({ message: "there are no credentials in the environment", final: true })
     }
-    const url = new URL(`${path}?${query}`, endpointOf(region))
-    const headers: Record<string, string> = { host: url.host }
-    Signature.make("lambda")(
-      { headers, method: "GET", path, query },
-      { accessKeyId, secretAccessKey, sessionToken: process.env["AWS_SESSION_TOKEN"] || undefined },
-      region,
-      date
-    )
+    // Neither an endpoint that is no URL nor a key that cannot be may end the invocation: what is done is still to be deleted.
+    const { headers, url } = yield* Effect.try({
+      try: () => {
+        const url = new URL(`${path}?${query}`, endpointOf(region))
+        const headers: Record<string, string> = { host: url.host }
+        Signature.make("lambda")(
+          { headers, method: "GET", path, query },
+          { accessKeyId, secretAccessKey, sessionToken: process.env["AWS_SESSION_TOKEN"] || undefined },
+          region,
+          date
+        )
+        return { headers, url }
+      },
+      catch: (thrown) => new NoAnswer({ message: Reason.of(thrown), final: true })
+    })
     const { status, text } = yield* Effect.tryPromise({
       try: async (signal) => {
         const response = await fetch(url, { headers, signal })
