@@ -5,8 +5,11 @@
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
 import * as Reason from "@millrace/core/Reason"
 import * as Arr from "effect/Array"
+import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { SqsError } from "../../SqsError.js"
 import * as SqsLeaseQueue from "../../SqsLeaseQueue.js"
@@ -34,12 +37,45 @@ export interface Back {
 /** The invocation's time is short: twice more, and then what is not done is left to the queue. */
 const retry = Schedule.intersect(Schedule.exponential("50 millis"), Schedule.recurs(2))
 
+/** Entries of a call that the queue has not done: `again` where some of them may be sent once more. */
+class NotDone extends Data.TaggedError("NotDone")<{ readonly again: boolean; readonly message: string }> {}
+
+/** Sends entries, and those once more of which only the queue's state was in the way. */
+const sendAll = <A>(
+  queue: Queue,
+  all: ReadonlyArray<A>,
+  call: (entries: ReadonlyArray<A>) => Effect.Effect<ReadonlyArray<LeaseQueue.EntryResult>, SqsError>
+): Effect.Effect<void, SqsError | NotDone> => {
+  let left = all
+  let lost: LeaseQueue.EntryFailure | undefined
+  return Effect.suspend(() => call(left)).pipe(
+    Effect.flatMap((results) => {
+      const failed = left.flatMap((entry, i) => {
+        const result = results[i]
+        return result !== undefined && Either.isLeft(result) ? [{ entry, failure: result.left }] : []
+      })
+      const again = failed.filter(({ failure }) => failure.reason === "Transient")
+      left = again.map(({ entry }) => entry)
+      lost ??= failed.find(({ failure }) => failure.reason !== "Transient")?.failure
+      const failure = again[0]?.failure ?? lost
+      return failure === undefined
+        ? Effect.void
+        : new NotDone({ again: again.length > 0, message: `${failure.reason}: ${failure.message}` })
+    }),
+    Effect.retry({
+      schedule: retry,
+      while: (error) => (error._tag === "NotDone" ? error.again : queue.errorKind(error) !== "fatal")
+    })
+  )
+}
+
 const delaysLost =
   "failed messages come again after its visibility timeout, and not after the delays of their retry policy"
 
 export const backOf = (client: Effect.Effect<Service, unknown>): Back => {
   const found = new Map<string, Queue>()
   const said = new Set<string>()
+  /** By queue: what one refuses, another may take. */
   const refused = new Set<string>()
   const one = Effect.unsafeMakeSemaphore(1)
 
@@ -72,28 +108,37 @@ export const backOf = (client: Effect.Effect<Service, unknown>): Back => {
     arn: string,
     all: ReadonlyArray<A>,
     within: Duration.Duration,
-    call: (queue: Queue, entries: ReadonlyArray<A>) => Effect.Effect<unknown, SqsError>,
+    call: (queue: Queue, entries: ReadonlyArray<A>) => Effect.Effect<ReadonlyArray<LeaseQueue.EntryResult>, SqsError>,
     problem: string
   ): Effect.Effect<void> =>
     Effect.suspend(() => {
-      if (all.length === 0 || refused.has(problem)) return Effect.void
+      const text = `messages of ${arn} ${problem}`
+      if (all.length === 0 || refused.has(text)) return Effect.void
       return Effect.flatMap(find(arn), (queue) => {
         if (queue === undefined) return Effect.void
         return Effect.forEach(
           Arr.chunksOf(all, mostEntries),
           (entries) =>
-            Effect.retry(call(queue, entries), {
-              schedule: retry,
-              while: (error) => queue.errorKind(error) !== "fatal"
-            }),
+            // What is wrong with some entries keeps no others from being sent.
+            Effect.catchTag(
+              sendAll(queue, entries, (some) => call(queue, some)),
+              "NotDone",
+              (some) => warnOnce(text, some.message)
+            ),
           { concurrency: queue.limits.ordered ? 1 : 4, discard: true }
         ).pipe(
           Effect.catchAll((error) => {
-            if (queue.errorKind(error) === "fatal") refused.add(problem)
-            return warnOnce(`messages of ${queue.name} ${problem}`, error)
+            if (queue.errorKind(error) === "fatal") refused.add(text)
+            return warnOnce(text, error)
           })
         )
-      }).pipe(Effect.interruptible, Effect.timeoutOption(within), Effect.asVoid)
+      }).pipe(
+        Effect.interruptible,
+        Effect.timeoutOption(within),
+        Effect.flatMap((done) =>
+          Option.isSome(done) ? Effect.void : warnOnce(text, "the function's time was over before all of them were")
+        )
+      )
     })
 
   return {
