@@ -128,8 +128,8 @@ export const failuresIn = (answer: unknown, ids: ReadonlySet<string>): ReadonlyA
 
 const mostRemembered = 10_000
 const longestPoll = 20
-/** After a poll that failed, and before a delete is tried again. */
-const pause = "1 second"
+/** After a poll that failed, and before a delete is tried again; in milliseconds. */
+const pause = 1000
 const deleteRetry = Schedule.intersect(Schedule.spaced(pause), Schedule.recurs(3))
 
 interface Container {
@@ -195,7 +195,9 @@ export const make = <E, R>(
         if (left <= 0) break
         // Less than a second is no wait to SQS.
         if (left < 1000) yield* Effect.sleep(left)
-        const more = yield* Effect.orElseSucceed(receive(batchSize - batch.length, Math.floor(left / 1000)), () => [])
+        const more = yield* Effect.catchAll(receive(batchSize - batch.length, Math.floor(left / 1000)), () =>
+          Effect.as(Effect.sleep(Math.min(left, pause)), [])
+        )
         batch.push(...more)
         if (more.length === 0 && left < 1000) break
       }
