@@ -12,8 +12,24 @@ import { SqsError } from "@millrace/sqs"
 import { Fault, LambdaPoller, SqsEmulator } from "@millrace/sqs/emulator"
 import { type LambdaEvent, SqsLambda } from "@millrace/sqs/lambda"
 import type { Context, SQSBatchResponse, SQSEvent, SQSHandler, SQSRecord } from "aws-lambda"
-import { Clock, Effect, Exit, Layer, Logger, LogLevel, Random, Schedule, Schema, Stream, TestClock } from "effect"
+import {
+  Clock,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  LogLevel,
+  Random,
+  Schedule,
+  Schema,
+  Stream,
+  TestClock
+} from "effect"
 import { afterAll, beforeAll, vi } from "vitest"
+import * as Environment from "./support/Environment.js"
+import * as FakeServer from "./support/FakeServer.js"
 
 const handled: SqsLambda.Pipeline<unknown, never> = Pipeline.process(() => Effect.void)
 const soon = RetryPolicy.redeliver(Schedule.spaced("5 seconds"))
@@ -263,6 +279,83 @@ describe("in virtual time", () => {
       assert.deepStrictEqual(runs, [0, 60_000, 120_000])
       assert.strictEqual(warnings.filter((text) => text.includes("sqs:ChangeMessageVisibility")).length, 1)
     }).pipe(Effect.provide(emulator))
+  )
+})
+
+describe("the end of the function's time", () => {
+  it.scoped("whatever does not answer, the event is answered before it", () =>
+    Effect.gen(function* () {
+      const sqs = yield* SqsEmulator.SqsEmulator
+      // Lambda, as long as it takes.
+      const { url } = yield* FakeServer.make(() => undefined)
+      yield* Environment.set({
+        AWS_ENDPOINT_URL_LAMBDA: url,
+        AWS_ACCESS_KEY_ID: "key",
+        AWS_SECRET_ACCESS_KEY: "secret"
+      })
+      const late = Array(20).fill(Fault.delay("1 hour"))
+      yield* sqs.faults.script("ChangeMessageVisibilityBatch", late)
+      yield* sqs.faults.script("DeleteMessageBatch", late)
+      const fn = yield* SqsLambda.make(
+        Pipeline.process(
+          (body: string) =>
+            body === "done" ? Effect.void : body === "never" ? Effect.never : Effect.fail("bad" as const),
+          { retry: soon, concurrency: 3 }
+        )
+      )
+      const invocation = {
+        ...time(10_000),
+        invokedFunctionArn: "arn:aws:lambda:us-east-1:000000000000:function:fulfil"
+      }
+      const records = ["done", "bad", "never"].map((id) => record(id))
+      const answer = yield* Effect.fork(fn({ Records: records }, invocation))
+      for (let millis = 0; millis < 9_900; millis += 100) yield* TestClock.adjust("100 millis")
+      const exit = answer.unsafePoll()
+      assert.isTrue(exit !== null && Exit.isFailure(exit))
+      assert.match(String(exit), /MessagesFailed/)
+    }).pipe(quiet, Effect.provide(emulator))
+  )
+
+  it.scoped("an event that is interrupted interrupts its pipeline", () =>
+    Effect.gen(function* () {
+      const began = yield* Deferred.make<void>()
+      const ended = yield* Deferred.make<void>()
+      const fn = yield* SqsLambda.make((deliveries) =>
+        Stream.concat(
+          Stream.drain(handled(deliveries)),
+          Stream.fromEffect(
+            Deferred.succeed(began, undefined).pipe(
+              Effect.zipRight(Effect.never),
+              Effect.onInterrupt(() => Deferred.succeed(ended, undefined))
+            )
+          )
+        )
+      )
+      const answer = yield* Effect.fork(fn({ Records: [record("1")] }, time(60_000)))
+      yield* Deferred.await(began)
+      yield* Fiber.interrupt(answer)
+      yield* Deferred.await(ended)
+    }).pipe(quiet, Effect.provide(emulator))
+  )
+})
+
+describe("LambdaPoller", () => {
+  it.scoped("polls that fail at once, while a batch is gathered, are not repeated at once", () =>
+    Effect.gen(function* () {
+      const sqs = yield* SqsEmulator.SqsEmulator
+      const broken = Fault.fail((operation) => new SqsError.TransportError({ operation, message: "refused" }))
+      yield* sqs.send("orders", ["1"])
+      yield* sqs.faults.script("ReceiveMessage", [Fault.none, ...Array(100).fill(broken)])
+      const poller = yield* LambdaPoller.make("orders", SqsLambda.make(handled), {
+        window: "10 seconds",
+        batchSize: 20,
+        maximumConcurrency: 1
+      })
+      yield* TestClock.adjust("9999 millis")
+      assert.isAtMost((yield* sqs.calls).ReceiveMessage ?? 0, 12)
+      yield* TestClock.adjust("1 second")
+      assert.lengthOf(yield* poller.invocations, 1)
+    }).pipe(quiet, Effect.provide(emulator))
   )
 })
 

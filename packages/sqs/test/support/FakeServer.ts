@@ -25,7 +25,7 @@ export type Handler = (call: Call) => Answer | undefined
 const read = async (request: IncomingMessage) => {
   const chunks: Array<Buffer> = []
   for await (const chunk of request) chunks.push(chunk)
-  return JSON.parse(Buffer.concat(chunks).toString("utf8"))
+  return JSON.parse(Buffer.concat(chunks).toString("utf8") || "{}")
 }
 
 /** Listens on a free port of the loopback until the scope closes. */

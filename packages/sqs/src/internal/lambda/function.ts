@@ -108,7 +108,7 @@ const outOfTime = (queue: EventQueue.EventQueue): string => {
 }
 
 const notReported = ({ name }: EventQueue.EventQueue, failed: number, all: number): string =>
-  `${failed} of ${all} messages of ${name} failed, and the invocation fails so that they come again: as far as is known, the event source mapping takes no notice of answers that say which. What was done is deleted. Give the mapping FunctionResponseTypes: [ReportBatchItemFailures] and write reportBatchItemFailures: true`
+  `${failed} of ${all} messages of ${name} failed, and the invocation fails so that they come again: as far as is known, the event source mapping takes no notice of answers that say which. What was done is deleted, unless a warning says otherwise. Give the mapping FunctionResponseTypes: [ReportBatchItemFailures] and write reportBatchItemFailures: true`
 
 /** The function, until the scope is closed. */
 export const build = Effect.fnUntraced(function* <E, R>(
@@ -155,12 +155,16 @@ export const build = Effect.fnUntraced(function* <E, R>(
         pollGrace: Duration.zero,
         flushWithin: quarter
       })
-      const fiber = yield* pipeline(Stream.take(consumer.stream, records)).pipe(
-        Stream.runDrain,
-        Effect.scoped,
-        Effect.provide(context),
-        Effect.interruptible,
-        Effect.forkDaemon
+      // Where the event is interrupted, so is what works on it.
+      const fiber = yield* Effect.acquireRelease(
+        pipeline(Stream.take(consumer.stream, records)).pipe(
+          Stream.runDrain,
+          Effect.scoped,
+          Effect.provide(context),
+          Effect.interruptible,
+          Effect.forkDaemon
+        ),
+        Fiber.interruptFork
       )
       const stopped = yield* Effect.raceFirst(
         Effect.as(Fiber.await(fiber), undefined),
@@ -176,7 +180,6 @@ export const build = Effect.fnUntraced(function* <E, R>(
       yield* Effect.logWarning(
         `the pipeline over ${queue.name} does not end, though all of its event has: it is interrupted and let go`
       )
-      yield* Fiber.interruptFork(fiber)
       return Exit.void
     }).pipe(Effect.scoped)
 
@@ -211,8 +214,11 @@ export const build = Effect.fnUntraced(function* <E, R>(
       const exit: Exit.Exit<void, E | InvalidOptions.InvalidOptions> =
         millis <= 0 ? Exit.void : yield* work(queue, records.length, millis)
       const failures = queue.failures()
-      const left = () => Duration.millis(Math.max(margin / 4, begin + remaining - margin / 4 - now()))
-      if (failures.length > 0) yield* back.setLeases(arn, queue.newLeases(now()), left())
+      // What is still to do shares what is left of the function's time, and a quarter of the margin is for the answer.
+      const until = begin + remaining - margin / 4
+      const share = (of: number) => Duration.millis(Math.max(0, (until - now()) / of))
+      const reporting = reportBatchItemFailures === true
+      if (failures.length > 0) yield* back.setLeases(arn, queue.newLeases(now()), share(reporting ? 1 : 3))
       if (Exit.isFailure(exit)) {
         yield* Effect.logError(
           `the pipeline over ${queue.name} has failed, and ${failures.length} of ${records.length} messages come again: ${Reason.of(Cause.squash(exit.cause))}`
@@ -220,11 +226,11 @@ export const build = Effect.fnUntraced(function* <E, R>(
         // Nothing is lost by failing where nothing is done, and then Lambda counts it and slows down.
         if (failures.length > 0 && queue.done().length === 0) return yield* Effect.failCause(exit.cause)
       }
-      if (failures.length === 0 || (yield* reports(arn, invocation, left()))) {
+      if (failures.length === 0 || (yield* reports(arn, invocation, share(2)))) {
         return { batchItemFailures: failures.map((itemIdentifier) => ({ itemIdentifier })) }
       }
       const done = queue.done()
-      yield* back.deleteAll(arn, done, left())
+      yield* back.deleteAll(arn, done, share(1))
       return yield* new MessagesFailed({
         failed: failures.length,
         done: done.length,
