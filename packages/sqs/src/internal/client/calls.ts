@@ -8,11 +8,11 @@ import * as Effect from "effect/Effect"
 import type * as Tracer from "effect/Tracer"
 import type { SqsError } from "../../SqsError.js"
 import { withSpan } from "../effect/span.js"
-import { tellRequestId } from "../queue/spanAttributes.js"
 import * as Checksums from "./checksums.js"
 import type { Deadlines } from "./deadlines.js"
 import { fromThrown, noCredentialsYet, timedOut, unreadable } from "./errors.js"
 import type { Call, Input, Operation, Options } from "./operations.js"
+import { tellRequestId } from "./requestId.js"
 
 /** A request on its way. */
 export interface Outgoing {
