@@ -174,6 +174,84 @@ describe("one event", () => {
     )
     assert.strictEqual(late, "refused")
   })
+
+  it("on SIGTERM a client of its own lasts until the events that need it are answered", async () => {
+    const answers: Readonly<Record<string, (body: FakeServer.Call["body"]) => object>> = {
+      GetQueueUrl: () => ({ QueueUrl: "http://sqs.us-east-1.localhost/000000000000/orders" }),
+      GetQueueAttributes: () => ({ Attributes: { QueueArn: record("1").eventSourceARN, VisibilityTimeout: "60" } }),
+      ChangeMessageVisibilityBatch: ({ Entries }) => ({
+        Successful: Entries.map(({ Id }: { readonly Id: string }) => ({ Id })),
+        Failed: []
+      })
+    }
+    await Effect.runPromise(
+      Effect.gen(function* () {
+        const { calls, url } = yield* FakeServer.make(({ body, operation }) => ({
+          body: answers[operation]?.(body) ?? {}
+        }))
+        yield* Environment.set({
+          AWS_REGION: "us-east-1",
+          AWS_ENDPOINT_URL_SQS: url,
+          AWS_ACCESS_KEY_ID: "key",
+          AWS_SECRET_ACCESS_KEY: "secret"
+        })
+        const delayed = () => calls.filter(({ operation }) => operation === "ChangeMessageVisibilityBatch").length
+        const began = yield* Deferred.make<void>()
+        const handler = SqsLambda.handler(
+          Pipeline.process(
+            (body: string) =>
+              body === "bad"
+                ? Effect.fail("bad" as const)
+                : Effect.zipRight(Deferred.succeed(began, undefined), Effect.never),
+            { retry: soon }
+          ),
+          { layer: silent, reportBatchItemFailures: true }
+        )
+        yield* Effect.promise(() => handler({ Records: [record("bad")] }, time(5000)))
+        assert.strictEqual(delayed(), 1)
+        const answer = handler({ Records: [record("never")] }, time(60_000))
+        yield* Deferred.await(began)
+        process.emit("SIGTERM", "SIGTERM")
+        assert.deepStrictEqual(failuresOf(yield* Effect.promise(() => answer)), ["never"])
+        assert.strictEqual(delayed(), 2)
+      }).pipe(Effect.scoped)
+    )
+  })
+
+  it("on SIGTERM the process ends when the last of its handlers has closed, and not before", async () => {
+    // Those of other tests.
+    process.emit("SIGTERM", "SIGTERM")
+    const others = process.rawListeners("SIGTERM")
+    process.removeAllListeners("SIGTERM")
+    const exit = vi.spyOn(process, "exit").mockImplementation((() => undefined) as () => never)
+    try {
+      let finish = () => {}
+      const finishing = new Promise<void>((resolve) => {
+        finish = resolve
+      })
+      const closed: Array<string> = []
+      const closing = (name: string, until: Promise<void>) =>
+        SqsLambda.handler(handled, {
+          layer: Layer.scopedDiscard(
+            Effect.addFinalizer(() => Effect.promise(() => until.then(() => void closed.push(name))))
+          ).pipe(Layer.provideMerge(emulator))
+        })
+      for (const handler of [closing("first", Promise.resolve()), closing("second", finishing)]) {
+        await handler({ Records: [record("1")] }, time(5000))
+      }
+      assert.strictEqual(process.listenerCount("SIGTERM"), 1)
+      process.emit("SIGTERM", "SIGTERM")
+      await vi.waitFor(() => assert.deepStrictEqual(closed, ["first"]))
+      await new Promise<void>((resolve) => setImmediate(resolve))
+      assert.strictEqual(exit.mock.calls.length, 0)
+      finish()
+      await vi.waitFor(() => assert.strictEqual(exit.mock.calls.length, 1))
+      assert.deepStrictEqual(closed, ["first", "second"])
+    } finally {
+      exit.mockRestore()
+      for (const other of others) process.on("SIGTERM", other as NodeJS.SignalsListener)
+    }
+  })
 })
 
 const quiet = Logger.withMinimumLogLevel(LogLevel.None)

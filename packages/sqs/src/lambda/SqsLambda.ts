@@ -17,6 +17,7 @@ import type { Service } from "../internal/client/service.js"
 import { SqsClient } from "../internal/client/tag.js"
 import { backOf } from "../internal/lambda/back.js"
 import * as Function from "../internal/lambda/function.js"
+import * as Sigterm from "../internal/lambda/sigterm.js"
 import type * as LambdaEvent from "./LambdaEvent.js"
 
 export {
@@ -106,15 +107,11 @@ export const handler = <E, R, EL = never>(
   const layer = (built ?? Layer.empty) as Layer.Layer<Exclude<R, Scope.Scope>, EL>
   InvalidOptions.checkOrThrow("SqsLambda.handler", { ...options, layer }, handlerChecks)
   let container: Container<E, EL> | undefined
-  const close = async () => {
-    await container?.close()
-    // Node ends a process by this signal unless somebody listens: that was us.
-    if (process.listenerCount("SIGTERM") === 0) process.exit(0)
-  }
+  const close = async () => container?.close()
   return async (event, context) => {
     if (container === undefined) {
       container = open(pipeline, options, layer)
-      process.once("SIGTERM", close)
+      Sigterm.add(close)
     }
     const mine = container
     const fn = await mine.fn
@@ -122,7 +119,7 @@ export const handler = <E, R, EL = never>(
       // What could not be built stays so: the next event tries anew.
       if (container === mine) {
         container = undefined
-        process.removeListener("SIGTERM", close)
+        Sigterm.remove(close)
       }
       await mine.close()
       throw Cause.squash(fn.cause)
@@ -149,11 +146,13 @@ const open = <E, R, EL>(
 ): Container<E, EL> => {
   const runtime = ManagedRuntime.make(layer)
   const scope = Effect.runSync(Scope.make())
+  // A client of its own is made after the first event has begun, and is needed until the last one has ended.
+  const clientScope = Effect.runSync(Scope.make())
   const fn = Effect.flatMap(Effect.serviceOption(SqsClient), (client) =>
     Function.build(
       pipeline,
       options,
-      backOf(Option.isSome(client) ? Effect.succeed(client.value) : ownClient(scope)),
+      backOf(Option.isSome(client) ? Effect.succeed(client.value) : ownClient(clientScope)),
       scope
     )
   )
@@ -163,6 +162,7 @@ const open = <E, R, EL>(
     // What is under way is answered before what it stands on is closed.
     close: async () => {
       await Effect.runPromise(Scope.close(scope, Exit.void))
+      await Effect.runPromise(Scope.close(clientScope, Exit.void))
       await runtime.dispose()
     }
   }
