@@ -83,8 +83,10 @@ const isJson = (contentType: unknown): boolean =>
 
 const typed = (type: unknown, { prefix = "" }: Options, data: Envelope.Typed["data"]): Envelope.Typed => {
   const text = String(type)
-  const known = text.startsWith(prefix)
-  return known ? { ...Envelope.parted(text.slice(prefix.length)), data } : { type: text, version: 1, data }
+  return text.startsWith(prefix)
+    ? { ...Envelope.parted(text.slice(prefix.length)), data }
+    : // No name of a message has a blank.
+      { type: `${text} (without ${prefix})`, version: 1, data }
 }
 
 const readBinary = (body: string, attributes: LeaseQueue.Message["attributes"], options: Options) => {

@@ -108,6 +108,18 @@ describe("each envelope", () => {
     }
   })
 
+  it("CloudEvents without the prefix are another's, though a message has their name", () => {
+    const envelope = CloudEvents.structured({ source: "/shop", prefix: "com.example." })
+    const typeOf = (type: string) => {
+      const event = { specversion: "1.0", id: "1", source: "/x", type, data: { id: 1 } }
+      const found = envelope.read(JSON.stringify(event), { attributes: {} })
+      return found._tag === "Right" ? [found.right.type, found.right.version] : found.left
+    }
+    expect(typeOf("com.example.Cancelled.v2")).toEqual(["Cancelled", 2])
+    expect(typeOf("Cancelled")).toEqual(["Cancelled (without com.example.)", 1])
+    expect(typeOf("org.other.Cancelled.v2")).toEqual(["org.other.Cancelled.v2 (without com.example.)", 1])
+  })
+
   it("fields that the data have themselves are not written over", () => {
     const kind = Message.make("Kind", { schema: Schema.Struct({ type: Schema.String }) })
     const channel = Channel.make("kinds", { messages: [kind], envelope: Envelope.fields() })
