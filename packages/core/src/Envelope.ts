@@ -182,7 +182,8 @@ export const fields = (options: FieldOptions = {}): Envelope => {
           `its data have a field ${name} of their own; give Envelope.fields another name, or { data: "data" } to keep them apart`
         )
       }
-      return packed({ ...own(type, version), ...data })
+      // After the data: one of their fields may be there, and have no value.
+      return packed({ ...data, ...own(type, version) })
     },
     describe: ({ type, version }, data) => {
       const known = constants(own(type, version))

@@ -125,6 +125,13 @@ describe("each envelope", () => {
     const channel = Channel.make("kinds", { messages: [kind], envelope: Envelope.fields() })
     const failure = Effect.runSync(Effect.flip(Channel.encode(channel)(kind.of({ type: "mine" }))))
     expect(failure).toContain("a field type of their own")
+    // One that may be there and has no value is none; without a type nobody could read the message.
+    const perhaps = Message.make("Perhaps", {
+      schema: Schema.Struct({ id: Schema.Number, type: Schema.optional(Schema.String) })
+    })
+    const perhapses = Channel.make("perhaps", { messages: [perhaps], envelope: Envelope.fields() })
+    const sent = Effect.runSync(Channel.encode(perhapses)(perhaps.of({ id: 1, type: undefined })))
+    expect(JSON.parse(sent.body)).toEqual({ type: "Perhaps", version: 1, id: 1 })
   })
 })
 
