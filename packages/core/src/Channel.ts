@@ -76,7 +76,7 @@ export const make = <M extends Message.Any>(name: string, options: Options<M>): 
   return { name, description, messages: [...messages], envelope }
 }
 
-/** @internal */
+/** What may stand where a channel belongs, for what takes one. */
 export const check: InvalidOptions.Check = InvalidOptions.required(
   InvalidOptions.having("what Channel.make gives", "name", "messages", "envelope")
 )

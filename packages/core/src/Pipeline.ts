@@ -85,14 +85,15 @@ export const decodeJson = <B, I, R>(schema: Schema.Schema<B, I, R>) => {
 /**
  * Reads the messages of a channel, each as its name and body: `{ _tag: "OrderPlaced", body }`. What is of a type or version
  * that the channel does not have flows on as a failed delivery with `UnknownMessage`, what does not fit its Schema with
- * `DecodeError`. `route` reads them by itself.
+ * `DecodeError`. `route` reads them by itself. Throws `InvalidOptions` where it is given no channel.
  */
-export const decodeChannel =
-  <M extends Message.Any>(channel: Channel.Channel<M>) =>
-  <E, EX, RX>(
+export const decodeChannel = <M extends Message.Any>(channel: Channel.Channel<M>) => {
+  InvalidOptions.checkOrThrow("Pipeline.decodeChannel", { channel }, { channel: Channel.check })
+  const read = Channel.reading(channel)
+  return <E, EX, RX>(
     self: Deliveries<string, E, EX, RX>
-  ): Deliveries<Message.ValueOf<M>, E | Channel.UnknownMessage | DecodeError, EX, RX> =>
-    decodeStage(self, Channel.reading(channel))
+  ): Deliveries<Message.ValueOf<M>, E | Channel.UnknownMessage | DecodeError, EX, RX> => decodeStage(self, read)
+}
 
 // -------------------------------------------------------------------------------------------------------- transform
 

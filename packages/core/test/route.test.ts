@@ -311,6 +311,13 @@ describe("a route's handler", () => {
     expect(refused({ Placed: run, Cancelled: { handler: run, concurrency: 1, share: { key: String } } })).toContain(
       "leave one out"
     )
+    for (const none of [undefined, {}, Placed]) {
+      const channel = none as unknown as ReturnType<typeof shopOf>
+      const says = "write what Channel.make gives"
+      expect(() => Pipeline.decodeChannel(channel)).toThrow(says)
+      const routed = Stream.empty.pipe(Pipeline.route(channel, { Placed: run, Cancelled: run }), Stream.runDrain)
+      expect(Effect.runSync(Effect.flip(routed)).message).toContain(says)
+    }
     for (const [share, says] of [
       [{ key: String, rate: { perSecond: "10" } }, 'Cancelled.share.rate.perSecond is "10"'],
       [{ key: String, rate: { perSecond: 1, bust: 2 } }, "did you mean Cancelled.share.rate.burst?"],

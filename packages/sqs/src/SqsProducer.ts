@@ -15,8 +15,8 @@ import * as Clock from "./internal/effect/clock.js"
 import { fork } from "./internal/effect/fork.js"
 import type { Receipt } from "./internal/send/entry.js"
 import type { ProducerError } from "./internal/send/errors.js"
-import type { Attributes, Message } from "./internal/send/message.js"
-import { check, defaultRetry, type Options } from "./internal/send/options.js"
+import type { Message } from "./internal/send/message.js"
+import { type ChannelOptions, check, checkForChannel, defaultRetry, type Options } from "./internal/send/options.js"
 import { Outbox } from "./internal/send/outbox.js"
 import { preparing } from "./internal/send/prepare.js"
 import { Producer, type SqsProducer } from "./internal/send/producer.js"
@@ -36,7 +36,7 @@ export {
   SendFailed
 } from "./internal/send/errors.js"
 export { type Attributes, Message, type MessageFields, message } from "./internal/send/message.js"
-export { defaultRetry, type Options } from "./internal/send/options.js"
+export { type ChannelOptions, defaultRetry, type Options } from "./internal/send/options.js"
 export type { Stats } from "./internal/send/outbox.js"
 export type { SqsProducer } from "./internal/send/producer.js"
 
@@ -101,12 +101,6 @@ export const make = <A = unknown>(
     return new Producer(resolved, outbox, prepare, checked)
   })
 
-/** As a producer has them, but for what the declarations of the messages say. */
-export interface ChannelOptions extends Omit<Options<never>, "codec" | "group" | "deduplicationId" | "attributes"> {
-  /** Of every message, beside those of the channel's envelope. */
-  readonly attributes?: Attributes | undefined
-}
-
 /**
  * A producer that takes the messages of a channel and no others: body and attributes are by its envelope, group and
  * deduplication id by their declarations. A message that does not fit its Schema is rejected as `NotEncodable`.
@@ -123,6 +117,8 @@ export const forChannel = <M extends CoreMessage.Any>(
   options: ChannelOptions = {}
 ): Effect.Effect<SqsProducer<CoreMessage.ValueOf<M>>, MakeError, SqsClient | Scope.Scope> =>
   Effect.gen(function* () {
+    yield* InvalidOptions.argument("channel", channel, Channel.check)
+    yield* checkForChannel(options)
     const resolved = yield* SqsQueue.resolve(queue)
     const groupless = channel.messages.filter(({ grouped }) => !grouped).map(({ name }) => name)
     if (resolved.fifo && groupless.length > 0) {

@@ -48,6 +48,31 @@ for (const [queue, envelope] of [
   )
 }
 
+it.effect(
+  "what the declarations say is no option of a channel's producer, and a channel is demanded, of JavaScript too",
+  () =>
+    Effect.gen(function* () {
+      const channel = Channel.make("shop", { messages: [Placed] })
+      const asGiven = (options: unknown) => options as SqsProducer.ChannelOptions
+      for (const [options, says] of [
+        [{ codec: SqsProducer.plain }, "codec is not an option of SqsProducer.forChannel"],
+        [{ group: "all" }, "group is not an option of SqsProducer.forChannel"],
+        [{ deduplicationId: "content" }, "deduplicationId is not an option of SqsProducer.forChannel"],
+        [{ attributes: () => ({}) }, "attributes is a function"],
+        [{ linger: "soon" }, 'linger is "soon"']
+      ] as const) {
+        const refused = yield* Effect.flip(Effect.scoped(SqsProducer.forChannel("orders", channel, asGiven(options))))
+        expect(refused).toMatchObject({ _tag: "InvalidOptions", message: expect.stringContaining(says) })
+      }
+      for (const none of [undefined, {}, Placed]) {
+        const made = SqsProducer.forChannel("orders", none as unknown as typeof channel)
+        const refused = yield* Effect.flip(Effect.scoped(made))
+        expect(refused).toMatchObject({ _tag: "InvalidOptions", option: "channel" })
+        expect(refused.message).toContain("write what Channel.make gives")
+      }
+    }).pipe(Effect.provide(layer))
+)
+
 it.scoped(
   "what cannot be sent is refused: a group that FIFO demands, data that do not fit, another channel's message",
   () =>

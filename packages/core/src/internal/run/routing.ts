@@ -3,7 +3,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
-import type * as Channel from "../../Channel.js"
+import * as Channel from "../../Channel.js"
 import { type Delivery, type HandlerTimeout, withBody } from "../../Delivery.js"
 import * as InvalidOptions from "../../InvalidOptions.js"
 import type * as Message from "../../Message.js"
@@ -47,10 +47,7 @@ const nobody = Symbol("not routed")
 
 export const routing = (channel: Channel.Channel<Message.Any>, handlers: unknown) =>
   Effect.gen(function* () {
-    yield* InvalidOptions.argument("channel", channel, {
-      ...InvalidOptions.having("what Channel.make gives", "name", "messages", "envelope"),
-      required: true
-    })
+    yield* InvalidOptions.argument("channel", channel, Channel.check)
     const given = Predicate.isRecord(handlers) ? handlers : {}
     const refuse = (option: string, message: string) => new InvalidOptions.InvalidOptions({ option, message })
     const names = channel.messages.map(({ name }) => name)

@@ -80,6 +80,12 @@ export interface Options<in A = unknown> {
   readonly flushTimeout?: Duration.DurationInput | undefined
 }
 
+/** As a producer has them, but for what the declarations of the messages say. */
+export interface ChannelOptions extends Omit<Options<never>, "codec" | "group" | "deduplicationId" | "attributes"> {
+  /** Of every message, beside those of the channel's envelope. */
+  readonly attributes?: Attributes | undefined
+}
+
 export const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("100 millis").pipe(
   Schedule.union(Schedule.spaced("5 seconds")),
   Schedule.jittered,
@@ -119,6 +125,15 @@ const checks: InvalidOptions.Checks<Options<never>> = {
   rate: InvalidOptions.having("what SendRate.make gives", "perSecond", "bucket"),
   flushTimeout: InvalidOptions.time()
 }
+
+const { codec: _codec, deduplicationId: _deduplicationId, group: _group, ...others } = checks
+
+/** Refuses what is not among them; what they have in common with a producer's is checked with that. */
+export const checkForChannel = (options: ChannelOptions): Effect.Effect<void, InvalidOptions.InvalidOptions> =>
+  InvalidOptions.check("SqsProducer.forChannel", options, {
+    ...others,
+    attributes: InvalidOptions.record(attribute)
+  })
 
 /** The options as they hold for this queue. */
 export const check = <A>(queue: SqsQueue, options: Options<A>): Effect.Effect<Checked, InvalidOptions.InvalidOptions> =>
