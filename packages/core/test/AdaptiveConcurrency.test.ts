@@ -6,7 +6,7 @@ import { setImmediate } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { AdaptiveConcurrency, Consumer, Pipeline, RetryPolicy, Tunable } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
-import { Clock, Data, Duration, Effect, Either, Random, Ref, Schedule, type Scope, Stream } from "effect"
+import { Clock, Data, Duration, Effect, Either, Fiber, Random, Ref, Schedule, type Scope, Stream } from "effect"
 import { numbered } from "./support/index.js"
 
 class Overloaded extends Data.TaggedError("Overloaded") {}
@@ -52,6 +52,8 @@ interface Run {
   readonly downstream: Ref.Ref<Downstream>
   /** Messages a second that succeed in a time from now. */
   readonly throughput: (over: Duration.DurationInput) => Effect.Effect<number>
+  /** Of the calls in a time from now, the share that fails. */
+  readonly failing: (over: Duration.DurationInput) => Effect.Effect<number>
 }
 
 /** A consumer with the controller, and a queue that is kept full unless `arrivals` says how many come a second. */
@@ -119,6 +121,14 @@ const running = (
           const before = yield* consumer.stats
           yield* Effect.sleep(over)
           return ((yield* consumer.stats).handled - before.handled) / Duration.toSeconds(over)
+        }),
+      failing: (over) =>
+        Effect.gen(function* () {
+          const before = yield* consumer.stats
+          yield* Effect.sleep(over)
+          const after = yield* consumer.stats
+          const failed = after.failed - before.failed
+          return failed / Math.max(1, failed + after.handled - before.handled)
         })
     } satisfies Run
   })
@@ -271,12 +281,15 @@ describe("errors", () => {
         const hard = { alone: 0.4, slowness: () => 1, noise: even, admitted: limit }
         const run = yield* running(hard, { from: 4, overload: ["Overloaded"] })
         yield* Effect.sleep("5 minutes")
+        const refusals = yield* Effect.fork(run.failing("10 minutes"))
         const rates = yield* Effect.replicateEffect(run.throughput("5 minutes"), 2)
         atLeast(
           rates.map((rate) => rate / (limit / 0.4)),
           0.88,
           "a hard limit"
         )
+        const refused = yield* Fiber.join(refusals)
+        assert.isAtMost(refused, 0.05)
       })
     ),
     120_000
