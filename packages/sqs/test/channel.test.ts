@@ -53,6 +53,9 @@ it.effect(
   () =>
     Effect.gen(function* () {
       const channel = Channel.make("shop", { messages: [Placed] })
+      // Without the producer, which nobody could read in a failure.
+      const refusal = (of: typeof channel, options: SqsProducer.ChannelOptions) =>
+        SqsProducer.forChannel("orders", of, options).pipe(Effect.asVoid, Effect.scoped, Effect.flip)
       const asGiven = (options: unknown) => options as SqsProducer.ChannelOptions
       for (const [options, says] of [
         [{ codec: SqsProducer.plain }, "codec is not an option of SqsProducer.forChannel"],
@@ -61,12 +64,11 @@ it.effect(
         [{ attributes: () => ({}) }, "attributes is a function"],
         [{ linger: "soon" }, 'linger is "soon"']
       ] as const) {
-        const refused = yield* Effect.flip(Effect.scoped(SqsProducer.forChannel("orders", channel, asGiven(options))))
+        const refused = yield* refusal(channel, asGiven(options))
         expect(refused).toMatchObject({ _tag: "InvalidOptions", message: expect.stringContaining(says) })
       }
       for (const none of [undefined, {}, Placed]) {
-        const made = SqsProducer.forChannel("orders", none as unknown as typeof channel)
-        const refused = yield* Effect.flip(Effect.scoped(made))
+        const refused = yield* refusal(none as unknown as typeof channel, {})
         expect(refused).toMatchObject({ _tag: "InvalidOptions", option: "channel" })
         expect(refused.message).toContain("write what Channel.make gives")
       }
