@@ -67,7 +67,6 @@ export interface Host<E, A, Q = never> {
 }
 
 export { defaultRetry } from "./internal/receive/backOff.js"
-export { unlimited } from "./internal/receive/tokens.js"
 
 /** An empty answer that comes sooner did not wait: the next receive must, or the queue is polled in a hot loop. */
 const shortestWait = 500

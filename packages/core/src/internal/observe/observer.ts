@@ -135,7 +135,6 @@ export class Observer {
   }
   readonly failedCalls: Record<LeaseQueue.ErrorKind, number> = { throttled: 0, transient: 0, fatal: 0 }
   readonly full = new Stopwatch()
-  readonly starved = new Stopwatch()
   readonly stages = new Set<StageGauge>()
   readonly failures = new Map<string, number>()
   readonly recentFailures = new Latest<Figures.Failure>(100)
