@@ -5,7 +5,7 @@
  */
 import type { Fork } from "../effect/fork.js"
 import { Timer } from "../effect/timer.js"
-import { byReceive, hasFullReceive } from "./byReceive.js"
+import { byReceive } from "./byReceive.js"
 import type { Entry, Operation } from "./entry.js"
 
 export const operations: ReadonlyArray<Operation> = ["Ack", "SetLease", "DeadLetter"]
@@ -63,8 +63,8 @@ export class Batches {
   /** `pending` are the entries without result, this one included. */
   add(entry: Entry, pending: number): void {
     const batch = this.#batches[entry.request._tag]
-    batch.entries.push(entry)
-    if (hasFullReceive(batch.entries, this.#batchSize)) {
+    batch.add(entry)
+    if (batch.most >= this.#batchSize) {
       this.#sendDue()
     } else {
       // Enough for a call, though of several receives: who waits does not wait for the others of theirs.
@@ -120,7 +120,7 @@ export class Batches {
       while (
         this.#unanswered < this.#concurrency &&
         batch.entries.length > 0 &&
-        (batch.due <= time || hasFullReceive(batch.entries, this.#batchSize))
+        (batch.due <= time || batch.most >= this.#batchSize)
       ) {
         this.#dispatch(operation, batch)
       }
@@ -129,10 +129,7 @@ export class Batches {
   }
 
   #dispatch(operation: Operation, batch: Batch): void {
-    const all = byReceive(batch.entries)
-    const entries = all.slice(0, this.#batchSize)
-    batch.entries = all.slice(this.#batchSize)
-    if (batch.entries.length === 0) batch.due = never
+    const entries = batch.take(this.#batchSize)
     this.#unanswered++
     this.#send(operation, entries, () => {
       this.#unanswered--
@@ -153,13 +150,38 @@ export class Batches {
   readonly #onDue = (): void => this.#sendDue()
 }
 
-interface Batch {
-  entries: Array<Entry>
-  due: number
+class Batch {
+  entries: Array<Entry> = []
+  due = never
+  /** The most entries that are of one receive. */
+  most = 0
+  readonly #ofReceive = new Map<number | undefined, number>()
+
+  add(entry: Entry): void {
+    this.entries.push(entry)
+    this.#count(entry)
+  }
+
+  /** So many at most, of the receive with the most entries first. */
+  take(size: number): ReadonlyArray<Entry> {
+    const all = byReceive(this.entries)
+    this.entries = all.slice(size)
+    this.most = 0
+    this.#ofReceive.clear()
+    for (const entry of this.entries) this.#count(entry)
+    if (this.entries.length === 0) this.due = never
+    return all.slice(0, size)
+  }
+
+  #count({ message: { receive } }: Entry): void {
+    const count = (this.#ofReceive.get(receive) ?? 0) + 1
+    this.#ofReceive.set(receive, count)
+    this.most = Math.max(this.most, count)
+  }
 }
 
 const emptyBatches = (): Readonly<Record<Operation, Batch>> => ({
-  Ack: { entries: [], due: never },
-  SetLease: { entries: [], due: never },
-  DeadLetter: { entries: [], due: never }
+  Ack: new Batch(),
+  SetLease: new Batch(),
+  DeadLetter: new Batch()
 })

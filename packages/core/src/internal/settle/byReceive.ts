@@ -19,14 +19,3 @@ export const byReceive = <A extends OfMessage>(entries: ReadonlyArray<A>): Reado
   }
   return [...receives.values()].sort((a, b) => b.length - a.length).flat()
 }
-
-/** So many entries of one receive are there. */
-export const hasFullReceive = (entries: ReadonlyArray<OfMessage>, size: number): boolean => {
-  if (entries.length < size) return false
-  const counts = new Map<number | undefined, number>()
-  return entries.some(({ message: { receive } }) => {
-    const count = (counts.get(receive) ?? 0) + 1
-    counts.set(receive, count)
-    return count >= size
-  })
-}
