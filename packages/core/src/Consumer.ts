@@ -118,8 +118,10 @@ export interface DrainOptions {
   readonly interrupted?: "release" | "leave" | undefined
 }
 
+const deadlineChecks: InvalidOptions.Checks<Pick<DrainOptions, "deadline">> = { deadline: InvalidOptions.time() }
+
 const drainChecks: InvalidOptions.Checks<DrainOptions> = {
-  deadline: InvalidOptions.time(),
+  ...deadlineChecks,
   interrupted: InvalidOptions.oneOf("release", "leave")
 }
 
@@ -160,11 +162,11 @@ export interface Consumer<E> {
   readonly health: (options?: Health.Options) => Effect.Effect<Health.Health>
 }
 
-/** @internal What can be changed while a consumer runs, as its options have it. */
-export const tunables = ({ maxInFlight = 100, rate }: Options<unknown>) =>
+/** @internal What can be changed while a consumer runs, as its options have it; `least` is the smallest bound. */
+export const tunables = ({ maxInFlight = 100, rate }: Options<unknown>, least = 1) =>
   Effect.gen(function* () {
     return {
-      maxInFlight: yield* Tunable.from("maxInFlight", maxInFlight, { min: 1, max: 120_000, whole: true }),
+      maxInFlight: yield* Tunable.from("maxInFlight", maxInFlight, { min: least, max: 120_000, whole: true }),
       rate: {
         perSecond: yield* Tunable.from("rate.perSecond", rate === undefined ? unlimited : rate.perSecond, {
           min: 0.001
@@ -206,14 +208,21 @@ const settingsOf = <Q>(
     return settings
   })
 
-/** @internal A drain has no error of its own: a deadline that is none is a defect. */
-export const deadlineOf = (
-  options: DrainOptions = {},
+// A drain has no error of its own: a deadline that is none is a defect.
+const deadlineBy = <O extends Pick<DrainOptions, "deadline">>(
+  options: O,
+  checks: InvalidOptions.Checks<O>,
   standard: Duration.DurationInput
 ): Effect.Effect<Duration.Duration> =>
   Effect.orDie(
-    Effect.map(InvalidOptions.check("drain", options, drainChecks), () => Duration.decode(options.deadline ?? standard))
+    Effect.map(InvalidOptions.check("drain", options, checks), () => Duration.decode(options.deadline ?? standard))
   )
+
+/** @internal Of a drain that has no other option. */
+export const deadlineOf = (
+  options: Pick<DrainOptions, "deadline"> = {},
+  standard: Duration.DurationInput
+): Effect.Effect<Duration.Duration> => deadlineBy(options, deadlineChecks, standard)
 
 /** @internal One that has not been run yet. */
 export interface Made<E, Q> {
@@ -287,9 +296,9 @@ export const handleOf = <E, Q>({
     Effect.addFinalizer(() => engine.drain.run(Duration.zero)),
     {
       stream: stream(false),
-      drain: (drainOptions) =>
-        Effect.flatMap(deadlineOf(drainOptions, "20 seconds"), (deadline) =>
-          engine.drain.run(deadline, drainOptions?.interrupted)
+      drain: (drainOptions = {}) =>
+        Effect.flatMap(deadlineBy(drainOptions, drainChecks, "20 seconds"), (deadline) =>
+          engine.drain.run(deadline, drainOptions.interrupted)
         ),
       stats: Effect.sync(engine.stats),
       figures: engine.figures,

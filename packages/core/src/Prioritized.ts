@@ -90,8 +90,9 @@ export const problemOf = (
 
 /**
  * Several queues as one stream, with a handle. While the first queues have messages the later ones are asked for no more than
- * the floor; a message of an earlier queue goes before all that is here of a later one and does not run yet. Nobody waits
- * for another's long poll, and each delivery settles at its own queue.
+ * the floor; a message of an earlier queue goes before what is here of a later one and no stage has taken yet (a stage takes
+ * up to a quarter of its slots' number ahead). Nobody waits for another's long poll, and each delivery settles at its own
+ * queue.
  *
  * Fails with `InvalidOptions` where an option cannot work: two queues of one name, fewer permits than queues.
  */
@@ -129,13 +130,9 @@ const makeAll = <E>(queues: ReadonlyArray<Queue<E>>, options: Options) =>
     const named = queues.map(({ name, queue, weight }) => ({ name: name ?? queue.name, weight }))
     const problem = problemOf(named, options)
     if (problem !== undefined) return yield* problem
-    const { maxInFlight } = yield* Consumer.tunables(common)
-    if (maxInFlight.unsafeGet() < queues.length) {
-      return yield* refuse(
-        "maxInFlight",
-        `maxInFlight is ${maxInFlight.unsafeGet()} for ${queues.length} queues; write ${queues.length} or more: each has a receive open`
-      )
-    }
+    const { maxInFlight } = yield* Effect.mapError(Consumer.tunables(common, queues.length), ({ message, option }) =>
+      refuse(option, `${message}: each of the ${queues.length} queues has a receive open`)
+    )
     const weights = queues.flatMap(({ weight }) => weight ?? [])
     const isStrict = weights.length === 0
     const turns = isStrict ? strict(queues.length, floor ?? 0.004) : weighted(weights)

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Pipeline, Prioritized, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
-import { Clock, Data, Effect, Fiber, Logger, LogLevel, Random, Schedule, Stream } from "effect"
+import { Cause, Clock, Data, Effect, Exit, Fiber, Logger, LogLevel, Random, Schedule, Stream } from "effect"
 import { type Line, logged, numbered, recorded, simulated } from "./support/index.js"
 
 const queueOf = (name: string, messages: number) =>
@@ -367,7 +367,7 @@ describe("both", () => {
     )
   )
 
-  it.effect("refuses what cannot work", () =>
+  it.scoped("refuses what cannot work", () =>
     Effect.gen(function* () {
       const a = yield* MemoryQueue.make({ name: "a" })
       const b = yield* MemoryQueue.make({ name: "b" })
@@ -386,8 +386,13 @@ describe("both", () => {
       )
       assert.strictEqual(
         yield* refused([q(a), q(b)], { maxInFlight: 1 }),
-        "maxInFlight is 1 for 2 queues; write 2 or more: each has a receive open"
+        "maxInFlight is 1; write a whole number from 2 to 120000: each of the 2 queues has a receive open"
       )
+      const prioritized = yield* Prioritized.make([{ queue: a }, { queue: b }])
+      const tooFew = yield* Effect.flip(prioritized.maxInFlight.set(1))
+      assert.strictEqual(tooFew.message, "maxInFlight is 1; write a whole number from 2 to 120000")
+      const ignored = yield* Effect.exit(prioritized.drain({ deadline: 0, interrupted: "leave" } as object))
+      assert.isTrue(Exit.isFailure(ignored) && Cause.pretty(ignored.cause).includes("interrupted"))
       assert.match(yield* refused([q({})]), /^queues\[0\]\.queue is an object; write a LeaseQueue$/)
     })
   )
