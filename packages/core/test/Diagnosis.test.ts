@@ -69,6 +69,37 @@ describe("a diagnosis", () => {
   )
 
   it(
+    "takes what comes more and more, for good, for no burst, where nobody reads the backlog",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ latency: "10 millis" })
+        const consumer = yield* Consumer.make(memory)
+        // The slots do 12 a second: 10 come, and then 16.
+        const comes = (perSecond: number, seconds: number) =>
+          memory
+            .send(numbered(1))
+            .pipe(Effect.repeat(Schedule.fixed(1000 / perSecond)), Effect.timeoutOption(seconds * 1000))
+        yield* consumer.stream.pipe(
+          Pipeline.process(() => Effect.sleep("500 millis"), { concurrency: 6 }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        const watched = yield* Diagnosis.of(consumer, undefined)
+        yield* comes(10, 180)
+        const looks: Array<ReadonlyArray<string>> = []
+        yield* Effect.fork(comes(16, 300))
+        yield* Effect.sleep("110 seconds")
+        for (let i = 0; i < 15; i++) {
+          yield* Effect.sleep("10 seconds")
+          looks.push(((yield* watched.now)?.findings ?? []).map(({ _tag }) => _tag))
+        }
+        for (const [i, found] of looks.entries()) assert.deepStrictEqual(found, ["TooFewSlots"], `look ${i}`)
+      }).pipe(Effect.provide(ProcessLoad.layerUnknown)),
+      { leaks: "interrupt", seeds: 1 }
+    )
+  )
+
+  it(
     "reckons the backlog from how long messages had waited, where nobody reads it",
     simulated(
       Effect.gen(function* () {
