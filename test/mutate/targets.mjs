@@ -23,7 +23,7 @@ export const targets = [
   { file: "drain.ts", tests: ["stopping.test.ts", "ownership.test.ts", "between-stages.test.ts"] },
   { file: "leases.ts", tests: ["LeaseKeeper.test.ts", "retries.test.ts"] },
   { file: "LeaseKeeper.ts", tests: ["LeaseKeeper.test.ts", "wall-clock.test.ts", "refusals.test.ts"] },
-  { file: "Sequencer.ts", tests: ["core/test/groups.test.ts", "batches.test.ts"] },
+  { file: "internal/lease/order.ts", tests: ["core/test/groups.test.ts", "batches.test.ts"] },
   ...["oneSettlement.ts", "inFlight.ts"].map((file) => ({
     file,
     tests: ["LeaseKeeper.test.ts", "ownership.test.ts", "retries.test.ts", "refusals.test.ts"]

@@ -15,12 +15,12 @@ import type { Delivery } from "./Delivery.js"
 import { type Begin, IdempotencyStore, type IdempotencyStoreError } from "./IdempotencyStore.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { fork as callbackFork } from "./internal/effect/fork.js"
-import { ask, Calls } from "./internal/once/calls.js"
-import { fingerprint, storedKey } from "./internal/once/fingerprint.js"
-import type { Fork } from "./internal/once/gather.js"
-import { guard } from "./internal/once/guard.js"
-import { owners } from "./internal/once/owners.js"
-import { kept, seal, toKeep } from "./internal/once/seal.js"
+import { ask, Calls } from "./internal/idempotency/calls.js"
+import { fingerprint, storedKey } from "./internal/idempotency/fingerprint.js"
+import type { Fork } from "./internal/idempotency/gather.js"
+import { guard } from "./internal/idempotency/guard.js"
+import { owners } from "./internal/idempotency/owners.js"
+import { kept, seal, toKeep } from "./internal/idempotency/seal.js"
 import {
   type Failure,
   KeyClaimed,
@@ -30,7 +30,7 @@ import {
   keyResultLost,
   keyReused,
   type Once
-} from "./internal/once/terms.js"
+} from "./internal/idempotency/terms.js"
 
 export { type Failure, KeyClaimed, KeyResultLost, KeyReused, keyClaimed, keyReused, type Once }
 

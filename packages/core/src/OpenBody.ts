@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { type Delivery, inFlight } from "./Delivery.js"
-import { attempt } from "./internal/foreign/attempt.js"
+import { attempt } from "./internal/userCode/attempt.js"
 
 /**
  * Waits until the bodies that are open leave room for another, as the consumer's `maxOpenedBytes` says, or until this

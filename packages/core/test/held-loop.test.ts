@@ -124,7 +124,7 @@ describe("a handler that holds the event loop", () => {
   it("a stretch within another is told of alone, and what follows both of its own time", () => {
     let now = 0
     const told: Array<readonly [what: string, millis: number]> = []
-    const reports = { heldLoop: (_: unknown, what: string, millis: number) => told.push([what, millis]) }
+    const reports = { blockedLoop: (_: unknown, what: string, millis: number) => told.push([what, millis]) }
     // What of a delivery is looked at.
     const held = { source: { clock: { now: () => now }, queue: { leaseMillis: 8000 }, reports } } as unknown as InFlight
     const works = (millis: number) => () => {

@@ -3,7 +3,7 @@ import { assert, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Logger, LogLevel, TestClock } from "effect"
 import { Fault, SqsEmulator } from "../src/emulator/index.js"
 import { SqsClient, SqsError, SqsLeaseQueue } from "../src/index.js"
-import { backOf } from "../src/internal/lambda/back.js"
+import { queueBehind } from "../src/internal/lambda/queueBehind.js"
 
 const arnOf = (queue: string) => `arn:aws:sqs:us-east-1:000000000000:${queue}`
 const emulator = SqsEmulator.layer({ queues: { orders: {}, others: {} } })
@@ -35,7 +35,7 @@ it.scoped("what one queue refuses is asked of another all the same", () =>
   Effect.gen(function* () {
     const sqs = yield* SqsEmulator.SqsEmulator
     const { listen, said } = heard()
-    const back = backOf(Effect.succeed(yield* SqsClient.SqsClient))
+    const back = queueBehind(Effect.succeed(yield* SqsClient.SqsClient))
     const denied = Fault.fail((operation) => new SqsError.AccessDenied({ operation, message: "denied" }))
     yield* sqs.faults.script("DeleteMessageBatch", [denied])
     const [orders, others] = [yield* leased("orders", 1), yield* leased("others", 1)]
@@ -52,7 +52,7 @@ it.scoped("an entry that the queue could not take just now is sent again, by its
   Effect.gen(function* () {
     const sqs = yield* SqsEmulator.SqsEmulator
     const { listen, said } = heard()
-    const back = backOf(Effect.succeed(yield* SqsClient.SqsClient))
+    const back = queueBehind(Effect.succeed(yield* SqsClient.SqsClient))
     const leases = yield* leased("orders", 3)
     yield* sqs.faults.script("DeleteMessageBatch", [Fault.failEntries([0, 2]), Fault.failEntries([2])])
     const deleting = yield* Effect.fork(listen(back.deleteAll(arnOf("orders"), leases, within)))
@@ -72,7 +72,7 @@ it.scoped("entries that are not done in the end are warned of, with what is wron
       [Fault.failEntries([0], { code: "AccessDenied", senderFault: true }), 1]
     ] as const) {
       const { listen, said } = heard()
-      const back = backOf(Effect.succeed(yield* SqsClient.SqsClient))
+      const back = queueBehind(Effect.succeed(yield* SqsClient.SqsClient))
       const before = (yield* sqs.calls).DeleteMessageBatch ?? 0
       const leases = yield* leased("orders", 2)
       yield* sqs.faults.script("DeleteMessageBatch", Array(calls).fill(fault))
@@ -90,7 +90,7 @@ it.scoped("a time that is over before all was done is warned of", () =>
   Effect.gen(function* () {
     const sqs = yield* SqsEmulator.SqsEmulator
     const { listen, said } = heard()
-    const back = backOf(Effect.succeed(yield* SqsClient.SqsClient))
+    const back = queueBehind(Effect.succeed(yield* SqsClient.SqsClient))
     const leases = yield* leased("orders", 1)
     yield* sqs.faults.script("DeleteMessageBatch", [Fault.delay("1 minute")])
     const deleting = yield* Effect.fork(listen(back.deleteAll(arnOf("orders"), leases, Duration.seconds(1))))

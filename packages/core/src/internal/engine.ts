@@ -27,13 +27,13 @@ import type { Fork } from "./effect/fork.js"
 import { OpenedBodies } from "./handOver/openedBodies.js"
 import type { InFlight } from "./lease/inFlight.js"
 import { InFlightTable } from "./lease/inFlightTable.js"
-import { Leases } from "./lease/leases.js"
+import { LeaseLimits } from "./lease/leaseLimits.js"
 import type { Source } from "./lease/source.js"
 import { Steady } from "./lease/steady.js"
+import { BlockedLoop } from "./observe/blockedLoop.js"
 import { CallFailures } from "./observe/callFailures.js"
 import { consumerFigures, consumerStats } from "./observe/consumerFigures.js"
 import { consumerHealth } from "./observe/consumerHealth.js"
-import { HeldLoop } from "./observe/heldLoop.js"
 import { ConsumerMetrics } from "./observe/metrics.js"
 import { Notices } from "./observe/notices.js"
 import { Observer } from "./observe/observer.js"
@@ -107,7 +107,7 @@ export const make = <E, Q>(
   const observer = new Observer()
   const handlerMillis = new Quantiles()
   const notices = new Notices({ runFork, now })
-  const loop = new HeldLoop({ queueName, leaseMillis, now, table, observer, notices })
+  const loop = new BlockedLoop({ queueName, leaseMillis, now, table, observer, notices })
   const reports = new Reports({ queueName, clock, table, metrics, observer, notices, loop, handlerMillis })
   const failures = new CallFailures(
     { queue, runFork, now, metrics, notices, onNoAcks: (error) => intake.fail(error) },
@@ -195,7 +195,7 @@ export const make = <E, Q>(
       concurrency: Math.max(2, Math.ceil(maxInFlight() / batchSize))
     }
   )
-  const leases = new Leases(
+  const leases = new LeaseLimits(
     { queue, clock, keeper, settler, onOver: (delivery) => settlements.lost(delivery) },
     settings.heartbeat
   )

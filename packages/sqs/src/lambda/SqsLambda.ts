@@ -15,8 +15,8 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { Service } from "../internal/client/service.js"
 import { SqsClient } from "../internal/client/tag.js"
-import { backOf } from "../internal/lambda/back.js"
-import * as Function from "../internal/lambda/function.js"
+import * as Invocation from "../internal/lambda/invocation.js"
+import { queueBehind } from "../internal/lambda/queueBehind.js"
 import * as Sigterm from "../internal/lambda/sigterm.js"
 import type * as LambdaEvent from "./LambdaEvent.js"
 
@@ -26,15 +26,15 @@ export {
   MessagesFailed,
   type Options,
   type Pipeline
-} from "../internal/lambda/function.js"
+} from "../internal/lambda/invocation.js"
 
-export interface HandlerOptions<R, E> extends Function.Options {
+export interface HandlerOptions<R, E> extends Invocation.Options {
   /** What the pipeline needs. An `SqsClient` in it is used; else one as of `SqsClient.layerConfig` is made when it is needed. */
   readonly layer: Layer.Layer<R, E>
 }
 
 const handlerChecks: InvalidOptions.Checks<HandlerOptions<never, never>> = {
-  ...Function.checks,
+  ...Invocation.checks,
   layer: { write: "a Layer", fits: Layer.isLayer }
 }
 
@@ -45,15 +45,15 @@ const handlerChecks: InvalidOptions.Checks<HandlerOptions<never, never>> = {
  * Fails with `InvalidOptions` where an option cannot work.
  */
 export const make = <E, R>(
-  pipeline: Function.Pipeline<E, R>,
-  options: Function.Options = {}
+  pipeline: Invocation.Pipeline<E, R>,
+  options: Invocation.Options = {}
 ): Effect.Effect<
-  Function.LambdaFunction<E | InvalidOptions.InvalidOptions>,
+  Invocation.LambdaFunction<E | InvalidOptions.InvalidOptions>,
   InvalidOptions.InvalidOptions,
   SqsClient | Scope.Scope | Exclude<R, Scope.Scope>
 > =>
   Effect.flatMap(Effect.zip(SqsClient, Effect.scope), ([client, scope]) =>
-    Function.build(pipeline, options, backOf(Effect.succeed(client)), scope)
+    Invocation.build(pipeline, options, queueBehind(Effect.succeed(client)), scope)
   )
 
 /** What Lambda calls: `SQSHandler` of `@types/aws-lambda`. It rejects with the error itself. */
@@ -97,9 +97,9 @@ const ownClient = (scope: Scope.Scope) => {
  * )
  */
 export const handler = <E, R, EL = never>(
-  pipeline: Function.Pipeline<E, R>,
+  pipeline: Invocation.Pipeline<E, R>,
   ...[given]: [Exclude<R, Scope.Scope>] extends [never]
-    ? [options?: Function.Options & { readonly layer?: HandlerOptions<never, EL>["layer"] | undefined }]
+    ? [options?: Invocation.Options & { readonly layer?: HandlerOptions<never, EL>["layer"] | undefined }]
     : [options: HandlerOptions<Exclude<R, Scope.Scope>, EL>]
 ): Handler => {
   const { layer: built, ...options } = given ?? {}
@@ -133,15 +133,15 @@ export const handler = <E, R, EL = never>(
 /** What lasts as long as the container does. */
 interface Container<E, EL> {
   readonly fn: Promise<
-    Exit.Exit<Function.LambdaFunction<E | InvalidOptions.InvalidOptions>, EL | InvalidOptions.InvalidOptions>
+    Exit.Exit<Invocation.LambdaFunction<E | InvalidOptions.InvalidOptions>, EL | InvalidOptions.InvalidOptions>
   >
   readonly run: <A, E2>(effect: Effect.Effect<A, E2>) => Promise<Exit.Exit<A, E2 | EL>>
   readonly close: () => Promise<void>
 }
 
 const open = <E, R, EL>(
-  pipeline: Function.Pipeline<E, R>,
-  options: Function.Options,
+  pipeline: Invocation.Pipeline<E, R>,
+  options: Invocation.Options,
   layer: Layer.Layer<Exclude<R, Scope.Scope>, EL>
 ): Container<E, EL> => {
   const runtime = ManagedRuntime.make(layer)
@@ -149,10 +149,10 @@ const open = <E, R, EL>(
   // A client of its own is made after the first event has begun, and is needed until the last one has ended.
   const clientScope = Effect.runSync(Scope.make())
   const fn = Effect.flatMap(Effect.serviceOption(SqsClient), (client) =>
-    Function.build(
+    Invocation.build(
       pipeline,
       options,
-      backOf(Option.isSome(client) ? Effect.succeed(client.value) : ownClient(clientScope)),
+      queueBehind(Option.isSome(client) ? Effect.succeed(client.value) : ownClient(clientScope)),
       scope
     )
   )

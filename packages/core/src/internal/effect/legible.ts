@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
-import { attempt } from "../foreign/attempt.js"
+import { attempt } from "../userCode/attempt.js"
 
 /** Effect asks of what was thrown whether it is one of its own: a Proxy that throws then leaves the fiber without an end. */
 const legible = (thrown: unknown): unknown => {

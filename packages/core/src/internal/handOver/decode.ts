@@ -4,7 +4,7 @@
  */
 import type * as ParseResult from "effect/ParseResult"
 import type * as SchemaAST from "effect/SchemaAST"
-import { attempt } from "../foreign/attempt.js"
+import { attempt } from "../userCode/attempt.js"
 
 /** A failure of its own, in the place of a `DecodeError`: the body is sound, as far as anybody knows. */
 export class Refusal<out F> {

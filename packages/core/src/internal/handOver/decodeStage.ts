@@ -17,8 +17,8 @@ import * as Reason from "../../Reason.js"
 import { isDone } from "../effect/done.js"
 import { runsLegibly } from "../effect/legible.js"
 import { fromPull, toPull } from "../effect/pull.js"
-import { attempt } from "../foreign/attempt.js"
 import { onLoop } from "../observe/loopTime.js"
+import { attempt } from "../userCode/attempt.js"
 import * as decode from "./decode.js"
 
 type Problem<F> = decode.Problem | decode.Refusal<F>

@@ -119,7 +119,7 @@ export interface Reports<in D> {
   /** Its policy threw, or is none: the queue's own timeout decides. */
   readonly undecided: (delivery: D, defect: unknown) => void
   /** The thread was not free for this long, for this delivery's sake. */
-  readonly heldLoop: (delivery: D, what: string, millis: number) => void
+  readonly blockedLoop: (delivery: D, what: string, millis: number) => void
   readonly once: (counter: OnceCounter) => void
   /** It goes back since it is over its key's share. */
   readonly overShare: () => void

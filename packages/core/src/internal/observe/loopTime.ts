@@ -22,6 +22,6 @@ export const onLoop = <A>(held: InFlight, what: string, work: () => A): A => {
     const millis = clock.now() - startedAt
     const own = millis - inside
     inside = outside + millis
-    if (own > longestStretch(queue.leaseMillis)) reports.heldLoop(held, what, own)
+    if (own > longestStretch(queue.leaseMillis)) reports.blockedLoop(held, what, own)
   }
 }

@@ -8,7 +8,7 @@ import type { InFlightTable } from "../lease/inFlightTable.js"
 import type * as Source from "../lease/source.js"
 import type { Steady } from "../lease/steady.js"
 import type { Request } from "../settle/entry.js"
-import type { HeldLoop } from "./heldLoop.js"
+import type { BlockedLoop } from "./blockedLoop.js"
 import type { ConsumerMetrics } from "./metrics.js"
 import { type Notices, placeOf, without } from "./notices.js"
 import type { Observer } from "./observer.js"
@@ -21,7 +21,7 @@ export interface Host {
   readonly metrics: ConsumerMetrics
   readonly observer: Observer
   readonly notices: Notices
-  readonly loop: HeldLoop
+  readonly loop: BlockedLoop
   /** How long the latest handlers took. */
   readonly handlerMillis: Quantiles
 }
@@ -63,7 +63,7 @@ export class Reports implements Source.Reports<InFlight> {
     )
   }
 
-  heldLoop(delivery: InFlight, what: string, millis: number): void {
+  blockedLoop(delivery: InFlight, what: string, millis: number): void {
     this.#host.loop.by(delivery, what, millis)
   }
 

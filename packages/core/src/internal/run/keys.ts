@@ -7,9 +7,9 @@ import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import { type Delivery, inFlight, withBody } from "../../Delivery.js"
 import * as Reason from "../../Reason.js"
-import { noKey } from "../foreign/answer.js"
-import { attempt } from "../foreign/attempt.js"
 import { onLoop } from "../observe/loopTime.js"
+import { noKey } from "../userCode/answer.js"
+import { attempt } from "../userCode/attempt.js"
 
 type Key<in A> = (body: A) => string | undefined
 

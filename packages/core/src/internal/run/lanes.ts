@@ -3,8 +3,9 @@
  * so that a drain gives it back; what is more than a lane's share of the permits, or would be held up for another's sake,
  * goes back at once.
  */
-import * as Sequencer from "../../Sequencer.js"
+
 import type { InFlight } from "../lease/inFlight.js"
+import * as Sequencer from "../lease/order.js"
 import type { Claims } from "./claims.js"
 
 /** What keeps the items of a group in order. */

@@ -9,7 +9,7 @@ import * as InvalidOptions from "../../InvalidOptions.js"
 import type * as Message from "../../Message.js"
 import * as RetryPolicy from "../../RetryPolicy.js"
 import * as Share from "../../Share.js"
-import { effectOf, policyOf } from "../foreign/answer.js"
+import { effectOf, policyOf } from "../userCode/answer.js"
 import { limited } from "./handler.js"
 import { isKey } from "./keys.js"
 

@@ -5,7 +5,7 @@
 import type * as LeaseQueue from "@millrace/core/LeaseQueue"
 import type { MessageAttribute, MessageAttributes, SendFields } from "../../SqsClient.js"
 import type { SqsQueue } from "../../SqsQueue.js"
-import { legible, longestMessage, mostAttributes, sizeOf, toSqs } from "../message/sendable.js"
+import { legible, longestMessage, mostAttributes, sizeOf, toSqs } from "../message/limits.js"
 
 /** The name of the attribute that says why a message was dead-lettered. */
 export const reasonAttribute = "millrace-dead-letter-reason"

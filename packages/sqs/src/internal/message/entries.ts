@@ -3,7 +3,7 @@ import type * as LeaseQueue from "@millrace/core/LeaseQueue"
 import * as Either from "effect/Either"
 import type { BatchResult } from "../../SqsClient.js"
 import { passes, plainName } from "../client/errors.js"
-import { longestMessage } from "./sendable.js"
+import { longestMessage } from "./limits.js"
 
 export const done: LeaseQueue.EntryResult = Either.void
 export const unanswered: LeaseQueue.EntryResult = Either.left({

@@ -15,7 +15,7 @@ import type { BatchResult, SendFields, SendMessageResult, Service } from "../../
 import * as SqsError from "../../SqsError.js"
 import { fromThrown } from "../client/errors.js"
 import { type Steps, steps } from "../effect/steps.js"
-import { mostEntries } from "../message/sendable.js"
+import { mostEntries } from "../message/limits.js"
 import { doubt, type Entry, type Result } from "./entry.js"
 
 /** A call, which counts as one of those under way for as long as it holds a slot. */

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import type { MessageAttribute } from "../../SqsClient.js"
-import { toSqs } from "../message/sendable.js"
+import { toSqs } from "../message/limits.js"
 
 /** Numbers become `Number`, bytes `Binary`, the rest `String`; an attribute of a delivery can be passed on as it is. */
 export type Attributes = Readonly<Record<string, string | number | bigint | Uint8Array | LeaseQueue.Attribute>>

@@ -8,7 +8,7 @@ import type { SqsClaimCheck } from "../../SqsClaimCheck.js"
 import type { Encoding } from "../../SqsEncoding.js"
 import type { SqsError } from "../../SqsError.js"
 import type { SqsQueue } from "../../SqsQueue.js"
-import { longestMessage } from "../message/sendable.js"
+import { longestMessage } from "../message/limits.js"
 import type { Codec } from "./codec.js"
 import { type Attributes, attribute } from "./message.js"
 

@@ -6,7 +6,7 @@
  * A group's messages stay together: a call begins with the lane that has waited longest, and is filled up with lanes that
  * fit into it whole, so that none is spread over more calls than it needs (fact 100).
  */
-import { mostEntries } from "../message/sendable.js"
+import { mostEntries } from "../message/limits.js"
 import type { Entry } from "./entry.js"
 
 interface Lane {

@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders } from "node:http"
 import type { Connections } from "@millrace/core/LeaseQueue"
 import type { Dispatcher, Pool as PoolOfUndici } from "undici"
 import Pool from "undici/lib/dispatcher/pool.js"
-import { Gate } from "./gate.js"
+import { CallLimit } from "./callLimit.js"
 
 /** Ends one call before its answer: an abort signal without its event target. */
 export class Abort {
@@ -52,7 +52,7 @@ const keepAliveTimeout = 60_000
 /** Keeps connections alive, `maxSockets` at most at a time. A call has no time limit here: its caller aborts it. */
 export const make = (maxSockets: number, proxies?: Proxies) => {
   const options: PoolOfUndici.Options = { connections: maxSockets, headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout }
-  const gate = new Gate(maxSockets)
+  const limit = new CallLimit(maxSockets)
   const pools = new Map<string, Dispatcher>()
   /** They take no more calls, and end with those that they have. */
   const closing = new Set<Dispatcher>()
@@ -80,7 +80,7 @@ export const make = (maxSockets: number, proxies?: Proxies) => {
       const end = (): boolean => {
         if (ended) return false
         ended = true
-        gate.leave(begin)
+        limit.leave(begin)
         return true
       }
       const origin = port === undefined ? `${protocol}//${hostname}` : `${protocol}//${hostname}:${port}`
@@ -128,12 +128,12 @@ export const make = (maxSockets: number, proxies?: Proxies) => {
           controller?.abort(aborted())
         }
       }
-      gate.enter(begin)
+      limit.enter(begin)
     })
 
   return {
     /** Those that a call has now, and the calls for which none is free. What is kept alive beside them is free. */
-    connections: (): Connections => ({ max: gate.max, open: gate.taken, waiting: gate.waiting }),
+    connections: (): Connections => ({ max: limit.max, open: limit.taken, waiting: limit.waiting }),
     handle,
     /**
      * Closes the connections that no call has now. A proxy that has lost its state is silent on all that it had open: a

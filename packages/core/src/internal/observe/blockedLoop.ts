@@ -19,7 +19,7 @@ export interface Host {
 /** Messages that a warning names. */
 const mostNamed = 10
 
-export class HeldLoop {
+export class BlockedLoop {
   readonly #host: Host
   /** Whose handler ended last, and when. */
   #lastRun: { readonly messageId: string; readonly at: number } | undefined

@@ -22,9 +22,9 @@ import * as Stream from "effect/Stream"
 import * as LambdaEvent from "../../lambda/LambdaEvent.js"
 import * as SqsEncoding from "../../SqsEncoding.js"
 import type { SqsError } from "../../SqsError.js"
-import type { Back } from "./back.js"
 import * as EventQueue from "./eventQueue.js"
 import * as Mapping from "./mapping.js"
+import type { QueueBehind } from "./queueBehind.js"
 
 export interface Options {
   /** Names the consumer in metrics and logs. Default: the queue's name. */
@@ -114,7 +114,7 @@ const notReported = ({ name }: EventQueue.EventQueue, failed: number, all: numbe
 export const build = Effect.fnUntraced(function* <E, R>(
   pipeline: Pipeline<E, R>,
   options: Options,
-  back: Back,
+  back: QueueBehind,
   scope: Scope.Scope
 ) {
   yield* InvalidOptions.argument("pipeline", pipeline, InvalidOptions.func)

@@ -20,7 +20,7 @@ export interface Host {
 /** The longest lease is not used up to its last minute. */
 const reserve = 60_000
 
-export class Leases implements Source.Leases<InFlight> {
+export class LeaseLimits implements Source.Leases<InFlight> {
   readonly #host: Host
   readonly #heartbeat: boolean
   readonly #longest: number

@@ -19,7 +19,7 @@ import { mostEntries } from "./eventQueue.js"
 
 type Queue = LeaseQueue.LeaseQueue<SqsError>
 
-export interface Back {
+export interface QueueBehind {
   readonly known: (arn: string) => Queue | undefined
   readonly find: (arn: string) => Effect.Effect<Queue | undefined>
   readonly setLeases: (
@@ -72,7 +72,7 @@ const sendAll = <A>(
 const delaysLost =
   "failed messages come again after its visibility timeout, and not after the delays of their retry policy"
 
-export const backOf = (client: Effect.Effect<Service, unknown>): Back => {
+export const queueBehind = (client: Effect.Effect<Service, unknown>): QueueBehind => {
   const found = new Map<string, Queue>()
   const said = new Set<string>()
   /** By queue: what one refuses, another may take. */
