@@ -102,7 +102,7 @@ export const reading = <M extends Message.Any>(
 ): ((
   body: string,
   options: ParseOptions,
-  message: LeaseQueue.Message
+  message: Pick<LeaseQueue.Message, "id" | "attributes">
 ) => Effect.Effect<Message.ValueOf<M>, decode.Problem | decode.Refusal<UnknownMessage>>) => {
   const known = new Map(channel.messages.map((message) => [message.name, message]))
   return (body, options, received) => {

@@ -1,5 +1,6 @@
 export * as AdaptiveConcurrency from "./AdaptiveConcurrency.js"
 export * as Alarm from "./Alarm.js"
+export * as AsyncApi from "./AsyncApi.js"
 export * as Backlog from "./Backlog.js"
 export * as Channel from "./Channel.js"
 export * as Circuit from "./Circuit.js"

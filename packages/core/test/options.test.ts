@@ -8,6 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   AdaptiveConcurrency,
   Alarm,
+  AsyncApi,
   Backlog,
   Channel,
   Circuit,
@@ -92,6 +93,7 @@ const channel = Channel.make("orders", { messages: [Placed] })
 
 /** What may be any text. */
 const free = new Set([
+  ...["title", "version", "description"].map((name) => `AsyncApi.document.${name}`),
   "Channel.make.description",
   "Message.make.description",
   ...["source", "prefix", "subject"].map((name) => `CloudEvents.structured.${name}`),
@@ -150,6 +152,12 @@ const rows: ReadonlyArray<Row> = [
     ["messages", "envelope", "description"],
     { messages: [Placed] },
     (o) => Effect.sync(() => Channel.make("orders", o))
+  ],
+  [
+    "AsyncApi.document",
+    ["title", "version", "description"],
+    { title: "Shop", version: "1.0.0" },
+    (o) => Effect.sync(() => AsyncApi.document([], o))
   ],
   [
     "CloudEvents.structured",
@@ -354,6 +362,7 @@ describe("options", () => {
     const covered = new Map([
       ["Consumer.Options", "Consumer.make"],
       ["Consumer.DrainOptions", "drain"],
+      ["AsyncApi.Options", "AsyncApi.document"],
       ["Channel.Options", "Channel.make"],
       ["CloudEvents.Options", "CloudEvents.structured"],
       ["Envelope.FieldOptions", "Envelope.fields"],

@@ -1,5 +1,6 @@
 export * as ObjectStore from "./ObjectStore.js"
 export * as SendRate from "./SendRate.js"
+export * as SqsAsyncApi from "./SqsAsyncApi.js"
 export * as SqsBacklog from "./SqsBacklog.js"
 export * as SqsClaimCheck from "./SqsClaimCheck.js"
 export * as SqsClient from "./SqsClient.js"

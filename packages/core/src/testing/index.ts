@@ -1,4 +1,5 @@
 export * as Conformance from "./Conformance.js"
+export * as MemoryChannel from "./MemoryChannel.js"
 export * as MemoryIdempotencyStore from "./MemoryIdempotencyStore.js"
 export * as MemoryQueue from "./MemoryQueue.js"
 export * as Simulation from "./Simulation.js"
