@@ -25,9 +25,8 @@ export interface MemoryChannel<M extends Message.Any> {
   /** Where its messages go, in the channel's envelope: for `Consumer.stream`, and for what no producer of it would send. */
   readonly queue: MemoryQueue.MemoryQueue
   /**
-   * Sends one message as a producer of the channel does: it stands where a test's subject wants
-   * `Pick<SqsProducer.SqsProducer<Channel.Value<typeof shop>>, "send">`. What does not fit its Schema dies. Nothing is known
-   * again by its deduplication id.
+   * Sends one message, as a producer of the channel does: it stands where a subject wants one's `send`. What does not fit its
+   * Schema dies. Nothing is known again by its deduplication id.
    */
   readonly send: (message: Message.ValueOf<M>) => Effect.Effect<Receipt>
   /** What was sent by `send`, in order, each as a consumer of the channel reads it: to compare with `OrderPlaced.of({ … })`. */
