@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type * as Backlog from "./Backlog.js"
 import * as InvalidOptions from "./InvalidOptions.js"
+import { median } from "./internal/data/slope.js"
 
 /**
  * What one sample says: `wrong` speaks for firing, `well` for clearing, `between` for neither. `undefined`: the sample
@@ -31,11 +32,19 @@ export type Rule =
   | { readonly _tag: "InFlight"; readonly above: number }
   | { readonly _tag: "NoProgress" }
 
+/** How the backlog of a queue has swayed of late. A backlog that sways is not one that grows. */
+export interface Sway {
+  /** Messages that wait: the median of the last five samples, so that a count that is off does not matter. */
+  readonly lately: number
+  /** The least that this was within an hour. */
+  readonly least: number
+}
+
 /** How an alarm judges, and what it says of a sample. */
 export interface Judge {
   /** `undefined`: only `judge` can tell. */
   readonly rule?: Rule | undefined
-  readonly judge: (sample: Backlog.Fresh) => Verdict
+  readonly judge: (sample: Backlog.Fresh, sway: Sway) => Verdict
   readonly describe: (sample: Backlog.Fresh) => string
 }
 
@@ -178,10 +187,15 @@ export const oldest = (
     })
   )
 
+/** So many times the least of an hour is more than sway, where nobody counts what departs. */
+const grown = 2.5
+
 /**
  * At the present rate the backlog will not be gone in less than `above`, or never. A backlog that neither grows nor shrinks
- * takes what waits by the rate of departures, where the backlog knows that. A backlog of fewer than `atLeast`
- * messages (default 100) is well: there the growth is noise. `clearAt`: by default four fifths of `above`.
+ * takes what waits by the rate of departures, where the backlog knows that. Where it does not, and somebody receives, growth
+ * and shrinking count once two and a half times as many wait as at the least in the last hour; until then it may be sway. A
+ * backlog of fewer than `atLeast` messages (default 100) is well: there the growth is noise. `clearAt`: by default four
+ * fifths of `above`.
  */
 export const timeToDrain = (
   options: {
@@ -209,15 +223,16 @@ export const timeToDrain = (
       const atLeast = options.atLeast ?? 100
       return {
         rule: { _tag: "TimeToDrain", above: Duration.toMillis(above), atLeast },
-        judge: ({ departures, growth, timeToDrain, visible }) => {
+        judge: ({ departures, growth, inFlight, timeToDrain, visible }, { lately, least }) => {
           if (visible < atLeast) return "well"
+          if (timeToDrain === undefined) return growth === undefined ? undefined : "between"
           // What leaves at such a rate is soon gone, however the backlog sways about what it holds.
           const leaving = departures?.perSecond ?? 0
-          const held = leaving <= 0 ? Number.POSITIVE_INFINITY : (visible / leaving) * 1000
-          const growsFor = growth === undefined || growth <= 0 ? 0 : growth * Duration.toSeconds(above)
-          if (level(held) === "well" && growsFor < leaving * Duration.toSeconds(above)) return "well"
-          if (timeToDrain === undefined) return growth === undefined ? undefined : "between"
-          return level(Duration.toMillis(timeToDrain))
+          if (leaving > 0 && (growth ?? 0) < leaving && level((visible / leaving) * 1000) === "well") return "well"
+          const verdict = level(Duration.toMillis(timeToDrain))
+          return verdict === "wrong" && departures === undefined && inFlight > 0 && lately < grown * least
+            ? "between"
+            : verdict
         },
         describe: ({ growth, timeToDrain, visible }) =>
           `${visible} messages wait${growing(growth)}: ${
@@ -309,6 +324,23 @@ export const noProgress = (options: Hold = {}): Alarm =>
     { for: "5 minutes", clearFor: "30 seconds" }
   )
 
+/** What one queue has held within an hour. */
+class Swaying {
+  #waited: ReadonlyArray<readonly [at: number, visible: number]> = []
+  #medians: ReadonlyArray<readonly [at: number, visible: number]> = []
+
+  see({ at, visible }: Backlog.Fresh): Sway {
+    const since = ([then]: readonly [at: number, visible: number]) => then > at - hour
+    this.#waited = [...this.#waited.filter(since).slice(-4), [at, visible]]
+    const lately = median(this.#waited.map(([, waited]) => waited))
+    this.#medians = [...this.#medians.filter(since), [at, lately]]
+    return { lately, least: this.#medians.reduce((least, [, waited]) => Math.min(least, waited), lately) }
+  }
+}
+
+/** In milliseconds. */
+const hour = 3_600_000
+
 /** One alarm on one queue. */
 class Watch {
   fired = false
@@ -328,11 +360,11 @@ class Watch {
   }
 
   /** Whether it changes, or warns that it is blind. What time a failed reading leaves unseen does not count. */
-  see(sample: Backlog.Sample): "changed" | "blind" | undefined {
+  see(sample: Backlog.Sample, sway: Sway | undefined): "changed" | "blind" | undefined {
     const passed = sample.at - (this.#lastAt ?? sample.at)
     this.#lastAt = sample.at
-    if (sample._tag === "Stale") return undefined
-    const verdict = this.ready.judge(sample)
+    if (sample._tag === "Stale" || sway === undefined) return undefined
+    const verdict = this.ready.judge(sample, sway)
     if (verdict === undefined) {
       this.#blind += passed
       if (this.#warned || this.#blind < blindAfter) return undefined
@@ -382,14 +414,18 @@ export const events =
           Effect.forEach(alarms, ({ name, ready }) => Effect.map(ready, (checked) => [name, checked] as const))
         ),
         (checked) => {
-          const queues = new Map<string, ReadonlyArray<Watch>>()
+          const queues = new Map<string, { readonly swaying: Swaying; readonly watches: ReadonlyArray<Watch> }>()
           return Stream.mapConcatChunkEffect(samples, (sample) =>
             Effect.gen(function* () {
-              const watches = queues.get(sample.queue) ?? checked.map(([name, ready]) => new Watch(name, ready))
-              queues.set(sample.queue, watches)
+              const watched = queues.get(sample.queue) ?? {
+                swaying: new Swaying(),
+                watches: checked.map(([name, ready]) => new Watch(name, ready))
+              }
+              queues.set(sample.queue, watched)
+              const sway = sample._tag === "Fresh" ? watched.swaying.see(sample) : undefined
               const happened: Array<Event> = []
-              for (const watch of watches) {
-                const seen = watch.see(sample)
+              for (const watch of watched.watches) {
+                const seen = watch.see(sample, sway)
                 if (seen === "blind") {
                   yield* Effect.logWarning(
                     `the alarm "${watch.name}" on ${sample.queue} has had nothing to judge by for ten minutes: give its backlog what it looks at`

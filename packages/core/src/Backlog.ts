@@ -252,7 +252,8 @@ class History {
       timeToDrain: drainTime(
         visible,
         growth,
-        slopeError(readings),
+        // A few readings are on one line by chance.
+        last.at - first.at < this.#window / 2 ? Number.POSITIVE_INFINITY : slopeError(readings),
         departures,
         readings.every(({ inFlight }) => inFlight === 0)
       )

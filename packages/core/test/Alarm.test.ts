@@ -76,6 +76,107 @@ const heard = (backlog: Backlog.Backlog<never>, alarms: ReadonlyArray<Alarm.Alar
     Effect.map((events) => [...events])
   )
 
+const sixHours = 6 * 3_600
+
+/** Six hours of what waits, minute by minute, swaying within 120 of 400 over one minute to a quarter of an hour. */
+const swaying = Effect.gen(function* () {
+  const minutes = Math.exp(yield* Random.nextRange(0, Math.log(15)))
+  const keeps = Math.exp(-1 / minutes)
+  const inWaves = yield* Random.nextBoolean
+  const waited: Array<number> = []
+  let sway = 0
+  for (let minute = 0; minute <= sixHours / 60; minute++) {
+    sway = keeps * sway + 60 * (yield* Random.nextRange(-1, 1)) * Math.sqrt(3 * (1 - keeps ** 2))
+    const wave = 120 * Math.sin((2 * Math.PI * minute) / Math.max(5, minutes))
+    waited.push(400 + (inWaves ? wave : Math.min(120, Math.max(-120, sway))))
+  }
+  return (at: number) => {
+    const [before = 400, after = 400] = waited.slice(Math.floor(at / 60))
+    return before + (after - before) * ((at % 60) / 60)
+  }
+})
+
+/** What is said in six hours of a queue whose counts are late by up to a minute and off by up to a tenth. */
+const overSixHours = (
+  waits: (at: number) => number,
+  departing: number | undefined,
+  alarms: ReadonlyArray<Alarm.Alarm>
+) =>
+  Effect.gen(function* () {
+    const backlog = yield* Backlog.make(
+      {
+        queue: "orders",
+        counts: Effect.gen(function* () {
+          const late = yield* Random.nextRange(0, 60)
+          const noise = yield* Random.nextRange(0.9, 1.1)
+          const at = Math.max(0, Math.floor((yield* seconds) - late))
+          return { visible: Math.round(waits(at) * noise), inFlight: 50, delayed: 0 }
+        }),
+        errorKind: () => "transient" as const
+      },
+      {
+        every: "20 seconds",
+        window: "3 minutes",
+        departed: departing === undefined ? undefined : Effect.map(seconds, (at) => Math.floor(departing * at))
+      }
+    )
+    const events = yield* backlog.samples.pipe(
+      Stream.take(sixHours / 20),
+      Alarm.events(alarms),
+      Stream.map(({ _tag, alarm, at }) => ({ said: `${_tag} ${alarm}`, at: at / 1000 })),
+      Stream.runCollect
+    )
+    return [...events]
+  })
+
+describe.each([
+  ["departures counted", 2],
+  ["departures counted by nobody", undefined]
+])("six hours of lag and noise, %s", (_, departing) => {
+  it("a healthy queue that holds 400, give or take 120, fires nothing", () =>
+    Simulation.checkInTurns(
+      { seeds: 2 },
+      Effect.gen(function* () {
+        const waits = yield* swaying
+        const alarms = [
+          Alarm.timeToDrain({ above: "10 minutes" }),
+          Alarm.timeToDrain({ above: "1 hour" }),
+          Alarm.backlog({ above: 1_000 })
+        ]
+        assert.deepStrictEqual(yield* overSixHours(waits, departing, alarms), [])
+      })
+    ))
+
+  it("a jump from 50 to 5,000 that stays fires the backlog's alarm once", () =>
+    Simulation.checkInTurns(
+      { seeds: 2 },
+      Effect.gen(function* () {
+        const waits = (at: number) => (at < 3_600 ? 50 : 5_000)
+        const events = yield* overSixHours(waits, departing, [Alarm.backlog({ above: 1_000 })])
+        assert.deepStrictEqual(
+          events.map(({ said }) => said),
+          ["Fired backlog"]
+        )
+        // It must show (a minute at most) and hold for one.
+        assert.isBelow(events[0]?.at ?? 0, 3_600 + 60 + 60 + 60)
+      })
+    ))
+
+  it("a backlog that grows by 3 a second fires time to drain once, within a quarter of an hour", () =>
+    Simulation.checkInTurns(
+      { seeds: 2 },
+      Effect.gen(function* () {
+        const waits = (at: number) => 400 + 3 * Math.max(0, at - 3_600)
+        const events = yield* overSixHours(waits, departing, [Alarm.timeToDrain({ above: "10 minutes" })])
+        assert.deepStrictEqual(
+          events.map(({ said }) => said),
+          ["Fired time to drain"]
+        )
+        assert.isBelow(events[0]?.at ?? 0, 3_600 + 900)
+      })
+    ))
+})
+
 describe("Alarm", () => {
   it("growth of 18 a second and a threshold of 1,000: fires once, clears once, over noise and lag", () =>
     Simulation.check(

@@ -101,6 +101,20 @@ describe("Backlog", () => {
       })
     ))
 
+  it("readings of less than half the window, on one line by chance, are not taken for growth", () =>
+    Simulation.checkInTurns(
+      { seeds: 1 },
+      Effect.gen(function* () {
+        const backlog = yield* Backlog.make(
+          source((at) => Effect.succeed(1_000 + at)),
+          { departed: Effect.map(seconds, (at) => 10 * at) }
+        )
+        const early = yield* after(backlog, 9)
+        assert.deepStrictEqual(early.timeToDrain, Duration.seconds(108))
+        assert.deepStrictEqual((yield* after(backlog, 2)).timeToDrain, Duration.infinity)
+      })
+    ))
+
   it("one reader serves all who listen, and nobody reads while none does", () =>
     Simulation.checkInTurns(
       { seeds: 30 },
