@@ -4,7 +4,7 @@ import { DateTime, Effect } from "effect"
 import * as Signature from "../src/internal/wire/signature.js"
 
 /** What the SDK's own signer writes for the same request, time and credentials. */
-const bySdk = (request: Signature.Signable, credentials: Signature.Credentials, region: string, signingDate: Date) =>
+const bySdk = (request: Signature.Signable, credentials: Signature.Credentials, region: string, millis: number) =>
   Effect.promise(async () => {
     const client = new SQSClient({ region, credentials: { ...credentials }, applyChecksum: false } as object)
     const signer = await client.config.signer()
@@ -20,13 +20,16 @@ const bySdk = (request: Signature.Signable, credentials: Signature.Credentials, 
         body: request.body
       },
       // The SDK signs all headers that it may; SigV4 asks for the host and those of AWS.
-      { signingDate, unsignableHeaders: new Set(["content-length", "x-amzn-query-mode", "x-amz-content-sha256"]) }
+      {
+        signingDate: DateTime.toDateUtc(DateTime.unsafeMake(millis)),
+        unsignableHeaders: new Set(["content-length", "x-amzn-query-mode", "x-amz-content-sha256"])
+      }
     )
     client.destroy()
     return signed.headers
   })
 
-const at = (time: string) => DateTime.toDateUtc(DateTime.unsafeMake(time))
+const at = (time: string) => DateTime.unsafeMake(time).epochMillis
 
 const request = (body: string | Uint8Array, host = "sqs.eu-west-3.amazonaws.com"): Signature.Signable => ({
   headers: {
@@ -46,7 +49,7 @@ describe("signature", () => {
       const sign = Signature.make()
       const day = at("2026-11-22T00:00:00.001Z")
       const key = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY" }
-      const cases: ReadonlyArray<readonly [Signature.Signable, Signature.Credentials, string, Date]> = [
+      const cases: ReadonlyArray<readonly [Signature.Signable, Signature.Credentials, string, number]> = [
         [request("{}"), key, "eu-west-3", day],
         [request('{"MessageBody":"héllo"}'), key, "eu-west-3", day],
         [request(new TextEncoder().encode('{"MessageBody":"héllo"}')), key, "eu-west-3", day],
@@ -56,9 +59,9 @@ describe("signature", () => {
         [request("{}"), key, "us-east-1", at("2026-11-23T23:59:59.999Z")],
         [request("{}"), key, "us-east-1", day]
       ]
-      for (const [one, credentials, region, date] of cases) {
-        const expected = yield* bySdk(one, credentials, region, date)
-        sign(one, credentials, region, date)
+      for (const [one, credentials, region, millis] of cases) {
+        const expected = yield* bySdk(one, credentials, region, millis)
+        sign(one, credentials, region, millis)
         assert.strictEqual(one.headers["authorization"], expected["authorization"])
         assert.strictEqual(one.headers["x-amz-date"], expected["x-amz-date"])
         assert.strictEqual(one.headers["x-amz-security-token"], expected["x-amz-security-token"])

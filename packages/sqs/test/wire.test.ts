@@ -326,12 +326,7 @@ describe("wire", () => {
     const sign = Signature.make()
     const of = (path: string | undefined) => {
       const headers: Record<string, string> = { host: "localhost" }
-      sign(
-        { headers, path },
-        { accessKeyId: "a", secretAccessKey: "b" },
-        "r",
-        DateTime.toDateUtc(DateTime.unsafeMake(0))
-      )
+      sign({ headers, path }, { accessKeyId: "a", secretAccessKey: "b" }, "r", 0)
       return headers["authorization"]
     }
     assert.strictEqual(of(undefined), of("/"))

@@ -105,9 +105,16 @@ export interface Api<E> {
   ): Effect.Effect<{ readonly Results?: ReadonlyArray<Task> | undefined }, E>
 }
 
-/** Not by assignment, as below: a tag may be called `__proto__`. */
+const isWhole = (values: Strings): values is Readonly<Record<string, string>> => {
+  for (const name in values) if (values[name] === undefined) return false
+  return true
+}
+
+/** As they are where nothing is left out, as in every message. Not by assignment, as below: a tag may be called `__proto__`. */
 const strings = (values: Strings = {}): Readonly<Record<string, string>> =>
-  Object.fromEntries(Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined))
+  isWhole(values)
+    ? values
+    : Object.fromEntries(Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined))
 
 /** What every answer of SQS's has: one without it is not SQS's, or not whole. */
 const required = (value: string | undefined, name: string): string => {
@@ -157,7 +164,7 @@ const received = (message: Received, leasedAt: number | undefined): Client.Recei
   Attributes: message.Attributes && strings(message.Attributes),
   MessageAttributes: message.MessageAttributes && attributes(message.MessageAttributes),
   MD5OfMessageAttributes: message.MD5OfMessageAttributes,
-  ...(leasedAt !== undefined && { LeasedAt: leasedAt })
+  LeasedAt: leasedAt
 })
 
 const failure = (entry: Failure): Client.BatchFailure => ({

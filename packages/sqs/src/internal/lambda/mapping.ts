@@ -5,8 +5,8 @@
  * @see https://docs.aws.amazon.com/lambda/latest/api/API_ListEventSourceMappings.html
  */
 import * as Reason from "@millrace/core/Reason"
+import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
-import * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { LambdaContext } from "../../lambda/LambdaEvent.js"
@@ -21,7 +21,7 @@ const endpointOf = (region: string): string =>
   process.env["AWS_ENDPOINT_URL"] ||
   `https://lambda.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`
 
-const get = (region: string, query: string, date: Date) =>
+const get = (region: string, query: string, millis: number) =>
   Effect.gen(function* () {
     const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = process.env
     if (!accessKeyId || !secretAccessKey) {
@@ -36,7 +36,7 @@ const get = (region: string, query: string, date: Date) =>
           { headers, method: "GET", path, query },
           { accessKeyId, secretAccessKey, sessionToken: process.env["AWS_SESSION_TOKEN"] || undefined },
           region,
-          date
+          millis
         )
         return { headers, url }
       },
@@ -75,7 +75,7 @@ const ask = (queueArn: string, functionArn: string) =>
     // arn:aws:lambda:<region>:<account>:function:<name>
     const region = functionArn.split(":")[3] ?? ""
     const query = `EventSourceArn=${encodeURIComponent(queueArn)}&FunctionName=${encodeURIComponent(functionArn)}`
-    const mappings = mappingsIn(yield* get(region, query, yield* DateTime.nowAsDate))
+    const mappings = mappingsIn(yield* get(region, query, yield* Clock.currentTimeMillis))
     if (mappings.length === 0) {
       return yield* new NoAnswer({ message: `Lambda knows of no mapping from it to ${functionArn}`, final: true })
     }

@@ -11,13 +11,20 @@ export class AnswerTimes {
   /** How far this computer's clock is ahead of SQS's, in milliseconds. */
   #least = Number.NEGATIVE_INFINITY
   #most = Number.POSITIVE_INFINITY
+  /** The last `Date`, and what it says: all answers of a second have the same. */
+  #date: unknown
+  #then = Number.NaN
 
   /**
    * The earliest time at which an answer may have been given, where it is surely older than it looks; else when its first
    * bytes were seen. All in milliseconds since the epoch, by this computer's clock.
    */
   givenAt(date: unknown, sentAt: number, seenAt: number): number {
-    const then = typeof date === "string" ? Date.parse(date) : Number.NaN
+    if (date !== this.#date) {
+      this.#date = date
+      this.#then = typeof date === "string" ? Date.parse(date) : Number.NaN
+    }
+    const then = this.#then
     if (Number.isNaN(then)) return seenAt
     const least = sentAt - then - second
     const most = seenAt - then

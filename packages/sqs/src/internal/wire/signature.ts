@@ -4,7 +4,7 @@
  *
  * @see https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
  */
-import { createHmac, hash } from "node:crypto"
+import { createHmac, createSecretKey, hash, type KeyObject } from "node:crypto"
 
 export interface Credentials {
   readonly accessKeyId: string
@@ -26,6 +26,9 @@ export interface Signable {
 
 const hmac = (key: string | Buffer, data: string): Buffer => createHmac("sha256", key).update(data).digest()
 
+/** As in `20260102T030405Z`. */
+const stamp = (millis: number): string => new Date(millis).toISOString().replace(/-|:|\.\d+/g, "")
+
 /** By their code points, as they must stand in the signature; the token only where there is one. */
 const signed = ["content-type", "host", "x-amz-date", "x-amz-security-token", "x-amz-target"]
 
@@ -44,14 +47,18 @@ const check = ({ accessKeyId, secretAccessKey, sessionToken = "" }: Credentials)
   }
 }
 
-/** Writes the headers `x-amz-date`, `x-amz-security-token` and `authorization`. A key of signing is kept for its day. */
+/**
+ * Writes the headers `x-amz-date`, `x-amz-security-token` and `authorization`. A key of signing is kept for its day, and what
+ * was found right of credentials, for as long as they are the same.
+ */
 export const make = (service = "sqs") => {
-  let kept: { readonly secret: string; readonly scope: string; readonly key: Buffer } | undefined
+  let kept: { readonly secret: string; readonly scope: string; readonly key: KeyObject } | undefined
+  let checked: Credentials | undefined
 
-  const keyOf = (secret: string, day: string, region: string, scope: string): Buffer => {
+  const keyOf = (secret: string, day: string, region: string, scope: string): KeyObject => {
     if (kept?.secret !== secret || kept.scope !== scope) {
       const key = hmac(hmac(hmac(hmac(`AWS4${secret}`, day), region), service), "aws4_request")
-      kept = { secret, scope, key }
+      kept = { secret, scope, key: createSecretKey(key) }
     }
     return kept.key
   }
@@ -60,10 +67,13 @@ export const make = (service = "sqs") => {
     { body = "", headers, method = "POST", path = "/", query = "" }: Signable,
     credentials: Credentials,
     region: string,
-    date: Date
+    millis: number
   ): void => {
-    check(credentials)
-    const time = date.toISOString().replace(/-|:|\.\d+/g, "")
+    if (checked !== credentials) {
+      check(credentials)
+      checked = credentials
+    }
+    const time = stamp(millis)
     const day = time.slice(0, 8)
     const scope = `${day}/${region}/${service}/aws4_request`
     headers["x-amz-date"] = time
