@@ -11,7 +11,7 @@ const project = (name: string, root: string, env: Record<string, string> = {}) =
     root,
     env: { NO_PROXY: "localhost,127.0.0.1,[::1]", ...env },
     include: ["test/**/*.test.ts", "*.test.ts"],
-    testTimeout: 30_000
+    testTimeout: 60_000
   }
 })
 

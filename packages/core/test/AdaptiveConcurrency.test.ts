@@ -7,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { AdaptiveConcurrency, Consumer, Pipeline, RetryPolicy, Tunable } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Clock, Data, Duration, Effect, Either, Fiber, Random, Ref, Schedule, type Scope, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 import { numbered } from "./support/index.js"
 
 class Overloaded extends Data.TaggedError("Overloaded") {}
@@ -135,9 +136,9 @@ const running = (
 
 /** Runs over seeds; between them the test runner is given its turn. */
 const overSeeds =
-  <E>(seeds: number, program: (seed: number) => Effect.Effect<unknown, E, Scope.Scope>) =>
+  <E>(count: number, program: (seed: number) => Effect.Effect<unknown, E, Scope.Scope>) =>
   async () => {
-    for (let from = 0; from < seeds; from++) {
+    for (let from = 0; from < seeds({ short: 1, long: count }); from++) {
       Simulation.check({ seeds: 1, from, order: "fifo", maxWakes: 20_000_000 }, program)
       await setImmediate()
     }

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Alarm, Backlog } from "@millrace/core"
 import { Simulation } from "@millrace/core/testing"
 import { Clock, Duration, Effect, Either, Logger, Random, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 
 const seconds = Effect.map(Clock.currentTimeMillis, (now) => now / 1000)
 
@@ -179,8 +180,8 @@ describe.each([
 
 describe("Alarm", () => {
   it("growth of 18 a second and a threshold of 1,000: fires once, clears once, over noise and lag", () =>
-    Simulation.check(
-      { seeds: 60 },
+    Simulation.checkInTurns(
+      { seeds: seeds({ short: 12, long: 60 }) },
       Effect.gen(function* () {
         const events = yield* heard(yield* classic(300), [Alarm.backlog({ above: 1_000 })])
         assert.deepStrictEqual(
@@ -198,16 +199,16 @@ describe("Alarm", () => {
     ))
 
   it("the classic 1,000 orders, of which at most 900 wait, fire nothing", () =>
-    Simulation.check(
-      { seeds: 30 },
+    Simulation.checkInTurns(
+      { seeds: seeds({ short: 6, long: 30 }) },
       Effect.gen(function* () {
         assert.deepStrictEqual(yield* heard(yield* classic(50), [Alarm.backlog({ above: 1_000 })]), [])
       })
     ))
 
   it("a backlog that stays at the threshold fires once at most, though every second count is over it", () =>
-    Simulation.check(
-      { seeds: 30 },
+    Simulation.checkInTurns(
+      { seeds: seeds({ short: 6, long: 30 }) },
       Effect.gen(function* () {
         const backlog = yield* Backlog.make({
           queue: "orders",

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Backlog, Consumer, Pipeline } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Clock, Data, Duration, Effect, Either, Exit, Fiber, Random, Stream, TestClock } from "effect"
+import { seeds } from "../../../test/long.js"
 
 class ReadError extends Data.TaggedError("ReadError")<{ readonly fatal: boolean }> {}
 
@@ -36,7 +37,7 @@ const after = <E>(backlog: Backlog.Backlog<E>, n: number) =>
 describe("Backlog", () => {
   it("growth is near the truth though every count is off by a tenth and late by up to a minute", () =>
     Simulation.checkInTurns(
-      { seeds: 40 },
+      { seeds: seeds({ short: 10, long: 40 }) },
       Effect.gen(function* () {
         const growth = 18
         const backlog = yield* Backlog.make(
@@ -117,7 +118,7 @@ describe("Backlog", () => {
 
   it("one reader serves all who listen, and nobody reads while none does", () =>
     Simulation.checkInTurns(
-      { seeds: 30 },
+      { seeds: seeds({ short: 8, long: 30 }) },
       Effect.gen(function* () {
         const queue = source(() => Effect.succeed(7))
         const backlog = yield* Backlog.make(queue)

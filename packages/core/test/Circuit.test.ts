@@ -21,6 +21,7 @@ import {
   Stream,
   TestClock
 } from "effect"
+import { seeds } from "../../../test/long.js"
 
 class Down extends Data.TaggedError("Down")<{}> {}
 class OutOfStock extends Data.TaggedError("OutOfStock")<{}> {}
@@ -449,7 +450,7 @@ describe("process with a circuit", () => {
 
   it("over many seeds: through any number of outages every message is done once it is up, in its group's order", async () => {
     await Simulation.checkInTurns(
-      { seeds: 60, leaks: "fail" },
+      { seeds: seeds({ short: 15, long: 60 }), leaks: "fail" },
       Effect.gen(function* () {
         const ordered = yield* Random.nextBoolean
         const queue = yield* MemoryQueue.make({ ordered, latency: "8 millis" })

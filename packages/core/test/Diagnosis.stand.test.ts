@@ -4,13 +4,14 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { seeds } from "../../../test/long.js"
 import { healthyRun, treatSingle } from "./stand/Exam.js"
 
 /** A simulation is synchronous: between two, others have their turn. */
 const turn = Effect.sleep(0)
 
 describe("with counts as SQS gives them", () => {
-  for (const name of [
+  const causes = [
     "too few slots from the start",
     "handlers become slow",
     "handlers of batches become slow",
@@ -21,7 +22,8 @@ describe("with counts as SQS gives them", () => {
     "poison that comes again and again",
     "a head that fails",
     "the in-flight limit of a FIFO queue"
-  ]) {
+  ]
+  for (const name of causes.slice(0, seeds({ short: 1, long: causes.length }))) {
     it.live(`${name}: found, and cured by what is advised`, () =>
       Effect.zipRight(
         turn,
@@ -40,7 +42,7 @@ describe("with counts as SQS gives them", () => {
     )
   }
 
-  for (const seed of [0, 1, 2]) {
+  for (let seed = 0; seed < seeds({ short: 1, long: 3 }); seed++) {
     it.live(`a healthy consumer has nothing said of it, seed ${seed}`, () =>
       Effect.zipRight(
         turn,

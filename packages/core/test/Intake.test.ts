@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type LeaseQueue, Pipeline } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Clock, Deferred, Duration, Effect, Fiber, Schedule, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 import { type Calls, deaf, grouped, jostled, numbered, recorded, type Stage, simulated } from "./support/index.js"
 
 const hour = Duration.toMillis("1 hour")
@@ -550,7 +551,7 @@ describe("wake-ups", () => {
             assert.isAtMost(yield* Clock.currentTimeMillis, 10_000)
           })
         ),
-        { seeds: 30, maxElapsed: "1 hour" }
+        { seeds: seeds({ short: 10, long: 30 }), maxElapsed: "1 hour" }
       )
     )
   }

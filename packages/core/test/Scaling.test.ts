@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Backlog, Consumer, Pipeline, Scaling } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Clock, Data, Duration, Effect, Either, FastCheck, Random, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 import { numbered, simulated } from "./support/index.js"
 
 class ReadError extends Data.TaggedError("ReadError")<{ readonly fatal: boolean }> {}
@@ -433,8 +434,8 @@ const led = (
 
 describe("a fleet that follows the advice", () => {
   it("does not flap at a steady load, noise and lag and all, by time to drain", () =>
-    Simulation.check(
-      { seeds: 15 },
+    Simulation.checkInTurns(
+      { seeds: seeds({ short: 3, long: 15 }) },
       Effect.gen(function* () {
         const orders = fleet(() => 11)
         const said = yield* led(orders, Scaling.timeToDrain("5 minutes"))
@@ -449,8 +450,8 @@ describe("a fleet that follows the advice", () => {
     ))
 
   it("keeps near the acceptable backlog at a steady load, by backlog per instance", () =>
-    Simulation.check(
-      { seeds: 15 },
+    Simulation.checkInTurns(
+      { seeds: seeds({ short: 3, long: 15 }) },
       Effect.gen(function* () {
         const orders = fleet(() => 11)
         const said = yield* led(orders, Scaling.backlogPerInstance(120))
@@ -467,8 +468,8 @@ describe("a fleet that follows the advice", () => {
     ))
 
   it("works off a peak in its target time, and comes back to what the load takes", () =>
-    Simulation.check(
-      { seeds: 15 },
+    Simulation.checkInTurns(
+      { seeds: seeds({ short: 3, long: 15 }) },
       Effect.gen(function* () {
         // 4 a second, but 40 for ten minutes.
         const orders = fleet((at) => (at >= 1_800 && at < 2_400 ? 40 : 4))
@@ -484,8 +485,8 @@ describe("a fleet that follows the advice", () => {
     ))
 
   it.each([false, true])("holds while the queue cannot be read (fatal: %s), and goes on after it", (fatal) =>
-    Simulation.check(
-      { seeds: 5 },
+    Simulation.checkInTurns(
+      { seeds: seeds({ short: 2, long: 5 }) },
       Effect.gen(function* () {
         const orders = fleet((at) => (at < 1_800 ? 10 : 30))
         const said = yield* led(orders, Scaling.timeToDrain("5 minutes"))

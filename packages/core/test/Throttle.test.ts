@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Backlog, Throttle } from "@millrace/core"
 import { Simulation } from "@millrace/core/testing"
 import { Clock, Data, Duration, Effect, Either, Random, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 
 class ReadError extends Data.TaggedError("ReadError")<{ readonly fatal: boolean }> {}
 
@@ -51,7 +52,7 @@ describe("Throttle", () => {
     "20 a second against 2: the backlog comes to its target and stays, with noise and lag (%s)",
     (lag) =>
       Simulation.check(
-        { seeds: 20 },
+        { seeds: seeds({ short: 6, long: 20 }) },
         Effect.gen(function* () {
           const { source, step, world } = plant({ most: 20, speed: () => 2, lag })
           const throttle = yield* Throttle.make(
@@ -69,7 +70,7 @@ describe("Throttle", () => {
 
   it("it follows a consumer that becomes three times as fast, then six times as slow", () =>
     Simulation.check(
-      { seeds: 15 },
+      { seeds: seeds({ short: 5, long: 15 }) },
       Effect.gen(function* () {
         const speed = (at: number) => (at < 1_200 ? 2 : at < 2_400 ? 6 : 1)
         const { source, step, world } = plant({ most: 20, speed, lag: "jitter" })

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type Delivery, Pipeline, RetryPolicy, Sequencer } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Clock, type Duration, Effect, Fiber, Random, Schedule, Schema, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 import { grouped, numbered, recorded, type Source, simulated } from "./support/index.js"
 
 describe("Sequencer", () => {
@@ -81,7 +82,7 @@ describe("Sequencer", () => {
 
   it("against a plain model, at random: one of a lane at a time, in the order of arrival", async () => {
     await Simulation.checkInTurns(
-      { seeds: 50 },
+      { seeds: seeds({ short: 12, long: 50 }) },
       Effect.gen(function* () {
         const lanes = new Map<string, Array<number>>()
         const places = new Map<number, ReadonlyArray<string>>()

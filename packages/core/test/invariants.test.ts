@@ -7,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Duration, Effect, Either, Fiber, Logger, LogLevel, Random, Schedule, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 
 /** Watches the port from outside: what was leased to this consumer, and how each lease was ended. */
 const watched = <E>(queue: LeaseQueue.LeaseQueue<E>, maxInFlight: number) => {
@@ -179,11 +180,13 @@ const consume = (scenario: Scenario) =>
   }).pipe(Effect.scoped, Logger.withMinimumLogLevel(LogLevel.None))
 
 describe("invariants", () => {
-  const seeds = 60
   for (const faults of [false, true]) {
     for (const end of ["finish", "drain", "interrupt"] as const) {
       it(`bound, demand, one settlement, no loss: ${faults ? "a queue that fails" : "a sound queue"}, ended by ${end}`, async () => {
-        await Simulation.checkInTurns({ seeds, leaks: "fail" }, consume({ faults, end }))
+        await Simulation.checkInTurns(
+          { seeds: seeds({ short: 15, long: 60 }), leaks: "fail" },
+          consume({ faults, end })
+        )
       }, 60_000)
     }
   }

@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, Idempotency, IdempotencyStore, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryIdempotencyStore, MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Duration, Effect, Fiber, Logger, LogLevel, Random, Schedule, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 
 /** Sometimes a call fails, loses its answer, is late, or never answers. */
 const troubled = (odds: number) => (): Effect.Effect<MemoryIdempotencyStore.Fault | undefined> =>
@@ -87,12 +88,12 @@ const work = (scenario: { readonly consumersEnd: boolean; readonly batches: bool
   }).pipe(Logger.withMinimumLogLevel(LogLevel.None))
 
 describe("each key is worked on once", () => {
-  const options = { seeds: 150, maxElapsed: Duration.hours(4) }
+  const options = { seeds: seeds({ short: 25, long: 150 }), maxElapsed: Duration.hours(4) }
   for (const batches of [false, true]) {
     const what = batches ? "in batches" : "one by one"
     it(`${what}: one success a key, whatever the store does`, () =>
-      Simulation.check(options, work({ consumersEnd: false, batches })))
+      Simulation.checkInTurns(options, work({ consumersEnd: false, batches })))
     it(`${what}: never two at once, never again when it is done, and nothing is lost, whoever ends`, () =>
-      Simulation.check(options, work({ consumersEnd: true, batches })))
+      Simulation.checkInTurns(options, work({ consumersEnd: true, batches })))
   }
 })

@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Effect, Fiber, Logger, LogLevel, Random, Schedule, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 
 const fleet = (scenario: { readonly faults: boolean }) =>
   Effect.gen(function* () {
@@ -92,11 +93,11 @@ const fleet = (scenario: { readonly faults: boolean }) =>
   }).pipe(Effect.scoped, Logger.withMinimumLogLevel(LogLevel.None))
 
 describe("order", () => {
-  it("groups of an ordered queue are worked on in order, whatever fails, drains and dies", () => {
-    Simulation.check({ seeds: 60 }, fleet({ faults: false }))
+  it("groups of an ordered queue are worked on in order, whatever fails, drains and dies", async () => {
+    await Simulation.checkInTurns({ seeds: seeds({ short: 15, long: 60 }) }, fleet({ faults: false }))
   }, 60_000)
 
-  it("the same on a queue that fails calls and entries and loses answers", () => {
-    Simulation.check({ seeds: 60 }, fleet({ faults: true }))
+  it("the same on a queue that fails calls and entries and loses answers", async () => {
+    await Simulation.checkInTurns({ seeds: seeds({ short: 15, long: 60 }) }, fleet({ faults: true }))
   }, 60_000)
 })

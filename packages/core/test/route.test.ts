@@ -16,6 +16,7 @@ import {
 } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { DateTime, Duration, Effect, Fiber, Logger, LogLevel, Random, Schedule, Schema, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 import { simulated } from "./support/index.js"
 
 const date = (millis: number): Date => DateTime.toDateUtc(DateTime.unsafeMake(millis))
@@ -373,7 +374,7 @@ it(
 it("route, maxAge and tap: nothing is lost and each delivery ends once, whatever the queue fails", async () => {
   const shop = shopOf()
   await Simulation.checkInTurns(
-    { seeds: 25, leaks: "fail" },
+    { seeds: seeds({ short: 8, long: 25 }), leaks: "fail" },
     Effect.gen(function* () {
       const total = yield* Random.nextIntBetween(1, 60)
       const maxInFlight = yield* Random.nextIntBetween(2, 30)

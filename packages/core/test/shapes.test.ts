@@ -7,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Effect, Fiber, Logger, LogLevel, Random, Schedule, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 import { jostled, type Stage } from "./support/index.js"
 
 const oneOf = <A>(...all: readonly [A, ...Array<A>]) =>
@@ -160,11 +161,14 @@ const shaped = Effect.gen(function* () {
 }).pipe(Effect.scoped, Logger.withMinimumLogLevel(LogLevel.None))
 
 describe("pipelines of any shape", () => {
-  it("bound, one settlement, no loss and order hold for all of them", () => {
-    Simulation.check({ seeds: 40, leaks: "fail", maxElapsed: "1 day" }, shaped)
+  it("bound, one settlement, no loss and order hold for all of them", async () => {
+    await Simulation.checkInTurns({ seeds: seeds({ short: 12, long: 40 }), leaks: "fail", maxElapsed: "1 day" }, shaped)
   }, 120_000)
 
-  it("and wherever fibers lose their turn", () => {
-    Simulation.check({ seeds: 20, from: 10_000, leaks: "fail", maxElapsed: "1 day" }, jostled(shaped))
+  it("and wherever fibers lose their turn", async () => {
+    await Simulation.checkInTurns(
+      { seeds: seeds({ short: 8, long: 20 }), from: 10_000, leaks: "fail", maxElapsed: "1 day" },
+      jostled(shaped)
+    )
   }, 120_000)
 })

@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type Delivery, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Clock, Effect, Fiber, Logger, LogLevel, Random, Schedule, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 import { recorded, type Source, simulated } from "./support/index.js"
 
 interface Town {
@@ -91,9 +92,9 @@ const soon = 1500
 
 describe("failing groups", () => {
   for (const stage of ["process", "mapEffect", "processBatches"] as const) {
-    it(`a healthy one waits no longer, however many fail: ${stage}`, () => {
-      Simulation.check(
-        { seeds: 12, maxElapsed: "1 day", maxWakes: 20_000_000 },
+    it(`a healthy one waits no longer, however many fail: ${stage}`, async () => {
+      await Simulation.checkInTurns(
+        { seeds: seeds({ short: 4, long: 12 }), maxElapsed: "1 day", maxWakes: 20_000_000 },
         Effect.gen(function* () {
           const failing = yield* Random.nextIntBetween(0, 60)
           const messages = yield* Random.nextIntBetween(1, 15)
@@ -109,9 +110,9 @@ describe("failing groups", () => {
       )
     }, 60_000)
 
-    it(`nor where a key of a standard queue's bodies sets the order: ${stage}`, () => {
-      Simulation.check(
-        { seeds: 4, maxElapsed: "1 day", maxWakes: 20_000_000 },
+    it(`nor where a key of a standard queue's bodies sets the order: ${stage}`, async () => {
+      await Simulation.checkInTurns(
+        { seeds: seeds({ short: 2, long: 4 }), maxElapsed: "1 day", maxWakes: 20_000_000 },
         Effect.gen(function* () {
           const failing = yield* Random.nextIntBetween(10, 40)
           const retry = RetryPolicy.standard

@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Clock, Duration, Effect, Fiber, Random, Schedule, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 import { Steady } from "../src/internal/lease/steady.js"
 import { grouped, numbered, simulated } from "./support/index.js"
 
@@ -58,7 +59,7 @@ describe("a wall clock that is stepped back", () => {
         const { acked, expired, redelivered } = yield* memory.stats
         assert.deepStrictEqual([acked, expired, redelivered], [5, 0, 0])
       }),
-      { seeds: 30 }
+      { seeds: seeds({ short: 8, long: 30 }) }
     )
   )
 
@@ -96,7 +97,7 @@ describe("a wall clock that is stepped back", () => {
         yield* Effect.zipRight(Fiber.interrupt(meddler), Fiber.interrupt(fiber))
         assert.isBelow(yield* Clock.currentTimeMillis, 30_000)
       }),
-      { seeds: 30 }
+      { seeds: seeds({ short: 8, long: 30 }) }
     )
   )
 

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SqsEmulator, SqsHttp } from "@millrace/sqs/emulator"
 import { Effect, Fiber, Layer } from "effect"
+import { long } from "../../../test/long.js"
 import { run } from "./support/Program.js"
 
 const said = (what: string, stdout: string): ReadonlyArray<string> =>
@@ -13,7 +14,7 @@ const queue = Layer.provideMerge(
 
 describe("a killed process", { timeout: 90_000 }, () => {
   // Invariant 4 where no finalizer can help: what it held comes again, to whoever is there.
-  it.scopedLive("what it was at work on is handled by the next", () =>
+  it.scopedLive.runIf(long)("what it was at work on is handled by the next", () =>
     Effect.gen(function* () {
       const sqs = yield* SqsEmulator.SqsEmulator
       const { endpoint } = yield* SqsHttp.SqsHttp

@@ -5,6 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Diagnosis } from "@millrace/core"
 import { Effect } from "effect"
+import { seeds } from "../../../test/long.js"
 import { causes, healthy } from "./support/Cases.js"
 import { type Mixture, mixture, sane } from "./support/Mixtures.js"
 import { type Case, found, run } from "./support/Ward.js"
@@ -26,7 +27,7 @@ const from = (first: number, count: number) => Array.from({ length: count }, (_,
 describe("each cause alone comes first", () => {
   for (const [cause, scenario] of Object.entries<Case>(causes)) {
     it.live(cause, () =>
-      each([1, 2], (seed) => {
+      each(from(1, seeds({ short: 1, long: 2 })), (seed) => {
         const { diagnosis } = run(seed, scenario)
         const [first, ...rest] = diagnosis.findings
         assert.strictEqual(first?._tag, cause as Diagnosis.Cause, `seed ${seed}: ${found(diagnosis)}`)
@@ -46,7 +47,7 @@ describe("where nothing is wrong, nothing is found", () => {
     it.live(name, () => each([1], (seed) => well(seed, scenario)))
   }
   it.live("whatever the rate, the handlers, the groups, the stages, the other consumers, and through a deploy", () =>
-    each(from(0, 6), (seed) => well(seed, sane(seed)))
+    each(from(0, seeds({ short: 2, long: 6 })), (seed) => well(seed, sane(seed)))
   )
 })
 
@@ -93,11 +94,11 @@ describe("of causes that meet, the one that slows most comes first, and no other
   it.live("a pause counts as much as it holds up, beside what else does", () =>
     each([7125, 8127], (seed) => judged(seed, mixture(seed, 2)))
   )
-  for (const [count, seeds] of [
-    [2, from(0, 6)],
-    [3, from(0, 2)]
+  for (const [count, which] of [
+    [2, from(0, seeds({ short: 2, long: 6 }))],
+    [3, from(0, seeds({ short: 1, long: 2 }))]
   ] as const) {
-    for (const seed of seeds) {
+    for (const seed of which) {
       it.live(`${count} at random, seed ${seed}`, () => each([seed], () => judged(seed, mixture(seed, count))))
     }
   }

@@ -4,6 +4,7 @@ import { Simulation } from "@millrace/core/testing"
 import { SqsClient, SqsDeadLetter } from "@millrace/sqs"
 import { SqsEmulator } from "@millrace/sqs/emulator"
 import { Effect, Exit, Random, Schedule, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 
 const count = 30
 const all = Array.from({ length: count }, (_, n) => `m${n}`)
@@ -101,16 +102,16 @@ const sendBack = (fifo: boolean) => {
 }
 
 it("standard queues: send back under faults and deaths", async () => {
-  await Simulation.checkInTurns({ seeds: 60 }, sendBack(false))
+  await Simulation.checkInTurns({ seeds: seeds({ short: 12, long: 60 }) }, sendBack(false))
 })
 
 it("FIFO queues: send back under faults and deaths, without duplicates", async () => {
-  await Simulation.checkInTurns({ seeds: 60 }, sendBack(true))
+  await Simulation.checkInTurns({ seeds: seeds({ short: 12, long: 60 }) }, sendBack(true))
 })
 
 it("moveAll under faults and interruptions: each message is in one queue, once", async () => {
   await Simulation.checkInTurns(
-    { seeds: 40 },
+    { seeds: seeds({ short: 10, long: 40 }) },
     emulated(["dead", "home"], (sqs) =>
       Effect.gen(function* () {
         yield* seed(sqs, "dead", 1)

@@ -9,6 +9,7 @@ import { Simulation } from "@millrace/core/testing"
 import { ObjectStore, SendRate, SqsClaimCheck, SqsConsumer, SqsEncoding, SqsProducer } from "@millrace/sqs"
 import { SqsEmulator } from "@millrace/sqs/emulator"
 import { Effect, Either, Exit, Fiber, Logger, LogLevel, Random, Ref, Schema, Scope, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 
 /** `untold`: a sink ends with the first that fails, and says nothing of any other. */
 type Told = "sent" | "failed" | "interrupted" | "untold"
@@ -271,21 +272,21 @@ const together = (queue: string, closesEarly: boolean) =>
 
 describe("producers over seeds", () => {
   it("q.fifo: several of a group in a call, where SQS fails single ones or answers are lost: in their order", async () => {
-    await Simulation.checkInTurns({ seeds: 60 }, producers("q.fifo", false, true))
+    await Simulation.checkInTurns({ seeds: seeds({ short: 12, long: 60 }) }, producers("q.fifo", false, true))
   }, 60_000)
 
   for (const queue of ["q", "q.fifo"]) {
     it(`${queue}: what is confirmed is there; on FIFO once, and in its group's order`, async () => {
-      await Simulation.checkInTurns({ seeds: 60 }, producers(queue, false))
+      await Simulation.checkInTurns({ seeds: seeds({ short: 12, long: 60 }) }, producers(queue, false))
     }, 60_000)
 
     it(`${queue}: the same where scopes close at any moment, and nobody waits for ever`, async () => {
-      await Simulation.checkInTurns({ seeds: 60, leaks: "fail" }, producers(queue, true))
+      await Simulation.checkInTurns({ seeds: seeds({ short: 12, long: 60 }), leaks: "fail" }, producers(queue, true))
     }, 60_000)
 
     for (const closeEarly of [false, true]) {
       it(`${queue}: producers and consumers together${closeEarly ? ", producers closing at any moment" : ""}`, async () => {
-        await Simulation.checkInTurns({ seeds: 20 }, together(queue, closeEarly))
+        await Simulation.checkInTurns({ seeds: seeds({ short: 5, long: 20 }) }, together(queue, closeEarly))
       }, 60_000)
     }
   }

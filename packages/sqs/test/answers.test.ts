@@ -517,7 +517,7 @@ describe("connections that were silent", () => {
         assert.isTrue(Either.isLeft(yield* purge), "on one that is silent")
         assert.isTrue(Either.isRight(yield* purge), "not on another of them")
         assert.strictEqual(seen.size, 6)
-      }).pipe(Effect.provide(SqsClient.layer({ ...FakeServer.options(server.url), timeout: "200 millis" })))
+      }).pipe(Effect.provide(SqsClient.layer({ ...FakeServer.options(server.url), timeout: "2 seconds" })))
     })
   )
 })

@@ -12,7 +12,7 @@ export const simulated =
     options: Simulation.CheckOptions = {}
   ) =>
   () =>
-    Simulation.check({ seeds: 3, leaks: "fail", maxElapsed: "1 day", ...options }, program)
+    Simulation.checkInTurns({ seeds: 3, leaks: "fail", maxElapsed: "1 day", ...options }, program)
 
 /**
  * Takes the turn from a fiber again and again, after a handful of operations, so that anything may happen in between:

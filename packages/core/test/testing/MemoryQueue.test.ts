@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Clock, Deferred, Duration, Effect, Exit, Fiber, Random, TestClock } from "effect"
+import { seeds } from "../../../../test/long.js"
 
 const now = { max: 10, wait: Duration.zero, attemptId: undefined }
 const longPoll = { ...now, wait: Duration.seconds(20) }
@@ -123,7 +124,7 @@ describe("MemoryQueue", () => {
 
   it("what is leased is answered, in whatever order sends and stops come, also to who cannot be interrupted", () =>
     Simulation.check(
-      { seeds: 200, leaks: "fail" },
+      { seeds: seeds({ short: 50, long: 200 }), leaks: "fail" },
       Effect.gen(function* () {
         const queue = yield* MemoryQueue.make()
         const received: Array<string> = []
@@ -143,7 +144,7 @@ describe("MemoryQueue", () => {
 
   it("a send never slips past a receive that is about to wait", () =>
     Simulation.check(
-      { seeds: 100 },
+      { seeds: seeds({ short: 25, long: 100 }) },
       Effect.gen(function* () {
         const queue = yield* MemoryQueue.make()
         for (let i = 0; i < 50; i++) {

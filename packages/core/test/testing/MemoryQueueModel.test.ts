@@ -3,6 +3,7 @@ import type { LeaseQueue } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Clock, Duration, Effect, Random } from "effect"
 import { describe, expect, it } from "vitest"
+import { seeds } from "../../../../test/long.js"
 
 interface Modelled {
   readonly number: number
@@ -100,6 +101,6 @@ const program = (ordered: boolean) =>
   })
 
 describe("MemoryQueue does what a plain model does", () => {
-  it("standard", () => Simulation.check({ seeds: 40, order: "fifo" }, program(false)))
-  it("ordered", () => Simulation.check({ seeds: 40, order: "fifo" }, program(true)))
+  it("standard", () => Simulation.check({ seeds: seeds({ short: 10, long: 40 }), order: "fifo" }, program(false)))
+  it("ordered", () => Simulation.check({ seeds: seeds({ short: 10, long: 40 }), order: "fifo" }, program(true)))
 })
