@@ -33,7 +33,7 @@ export const make = (
   return Effect.map(checked(name, initial, range), (first) => {
     let value = first
     const subscribers = new Set<() => void>()
-    return {
+    const tunable: Tunable = {
       get: Effect.sync(() => value),
       set: (next) =>
         Effect.map(checked(name, next, range), (fits) => {
@@ -49,18 +49,51 @@ export const make = (
         }
       }
     }
+    ranges.set(tunable, range)
+    return tunable
   })
+}
+
+/** Within which ranges they are. */
+const ranges = new WeakMap<Tunable, Range>()
+
+const isInside = (inner: Range | undefined, { max, min, whole }: Range): boolean =>
+  inner !== undefined &&
+  inner.min >= min &&
+  (max === undefined || (inner.max ?? Number.POSITIVE_INFINITY) <= max) &&
+  (whole !== true || inner.whole === true)
+
+/** The same number, within a range that whoever made it need not know of: what was set outside of it counts as its end. */
+const within = (name: string, tunable: Tunable, range: Range): Tunable => {
+  if (isInside(ranges.get(tunable), range)) return tunable
+  const unsafeGet = () => {
+    const value = Math.min(range.max ?? Number.POSITIVE_INFINITY, Math.max(range.min, tunable.unsafeGet()))
+    return range.whole === true ? Math.floor(value) : value
+  }
+  const view: Tunable = {
+    get: Effect.sync(unsafeGet),
+    set: (next) => Effect.zipRight(checkOf(range)(name, next, range), tunable.set(next)),
+    unsafeGet,
+    unsafeSubscribe: tunable.unsafeSubscribe
+  }
+  ranges.set(view, range)
+  return view
 }
 
 const checkOf = ({ whole }: Range) => (whole === true ? InvalidOptions.wholeNumber : InvalidOptions.number)
 
-/** A number that may be tunable: tunable. Fails with `InvalidOptions` where it is out of range. */
+/**
+ * A number that may be tunable: tunable, and never out of range, whatever a tunable of the user's is set to later. Fails
+ * with `InvalidOptions` where it is out of range now.
+ */
 export const from = (
   name: string,
   value: number | Tunable,
   range: Range
 ): Effect.Effect<Tunable, InvalidOptions.InvalidOptions> =>
-  isTunable(value) ? Effect.as(checkOf(range)(name, value.unsafeGet(), range), value) : make(name, value, range)
+  isTunable(value)
+    ? Effect.as(checkOf(range)(name, value.unsafeGet(), range), within(name, value, range))
+    : make(name, value, range)
 
 const isTunable = (value: number | Tunable): value is Tunable =>
   typeof value === "object" && value !== null && "unsafeSubscribe" in value

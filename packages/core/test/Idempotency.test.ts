@@ -447,6 +447,38 @@ describe("a key that was used for something else", () => {
   )
 
   it(
+    "says nothing of what the handler asks: a circuit that probes stays half open",
+    simulated(
+      Effect.gen(function* () {
+        const { memory, queue, store } = yield* setting()
+        const circuit = yield* Circuit.make({
+          trips: (failure: unknown) => failure === "down",
+          threshold: { minimum: 2 },
+          probeAfter: "10 seconds"
+        })
+        const fiber = yield* Consumer.stream(queue).pipe(
+          Pipeline.decodeJson(Order),
+          Pipeline.process(() => Effect.void, { once: byId, circuit, retry: RetryPolicy.discard }),
+          Stream.runDrain,
+          Effect.provideService(Store, store),
+          Effect.fork
+        )
+        yield* memory.send([order("a", 1)])
+        yield* memory.settled(1)
+        yield* Effect.ignore(circuit.run(Effect.fail("down")))
+        assert.strictEqual((yield* circuit.state)._tag, "Open")
+        yield* memory.send([order("a", 2)])
+        yield* memory.settled(2)
+        assert.strictEqual((yield* circuit.state)._tag, "HalfOpen")
+        yield* memory.send([order("b", 1)])
+        yield* memory.settled(3)
+        assert.strictEqual((yield* circuit.state)._tag, "Closed")
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
+
+  it(
     "is dead-lettered by the standard policy, with a reason that says what to do",
     simulated(
       Effect.gen(function* () {

@@ -1,6 +1,6 @@
 /** Several queues as one stream, with one bound and shared slots: strictly by rank, or by weight. */
 import { assert, describe, it } from "@effect/vitest"
-import { Pipeline, Prioritized, RetryPolicy } from "@millrace/core"
+import { Pipeline, Prioritized, RetryPolicy, Tunable } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Cause, Clock, Data, Effect, Exit, Fiber, Logger, LogLevel, Random, Schedule, Stream } from "effect"
 import { type Line, logged, numbered, recorded, simulated } from "./support/index.js"
@@ -362,6 +362,29 @@ describe("both", () => {
           assert.isAtMost((began.at(-1)?.at ?? Number.POSITIVE_INFINITY) - sentAt, 150)
         }
         assert.strictEqual(began.length, 3)
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
+
+  it(
+    "a bound of the user's own that is lowered below one for each queue counts as that",
+    simulated(
+      Effect.gen(function* () {
+        const [a, b] = [yield* queueOf("a", 0), yield* queueOf("b", 3)]
+        const maxInFlight = yield* Tunable.make("mine", 10)
+        yield* maxInFlight.set(1)
+        const tooFew = yield* Effect.flip(
+          Prioritized.make([{ queue: a }, { queue: b }], { maxInFlight }).pipe(Effect.scoped)
+        )
+        assert.include(tooFew.message, "maxInFlight is 1; write a whole number from 2 to 120000")
+        yield* maxInFlight.set(10)
+        const prioritized = yield* Prioritized.make([{ queue: a }, { queue: b }], { maxInFlight })
+        yield* maxInFlight.set(1)
+        assert.strictEqual(yield* prioritized.maxInFlight.get, 2)
+        const fiber = yield* Effect.fork(Stream.runDrain(Pipeline.process(() => Effect.void)(prioritized.stream)))
+        // Nobody waits for the other's long poll.
+        yield* Effect.timeout(b.settled(3), "5 seconds")
         yield* Fiber.interrupt(fiber)
       })
     )

@@ -2,8 +2,7 @@
  * Every object of options that the package takes, with the names of its options: what TypeScript refuses is refused at run
  * time too, since JavaScript and configurations call it as well. An options interface without a row here fails the test.
  */
-import { readFileSync } from "node:fs"
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import {
   AdaptiveConcurrency,
@@ -20,7 +19,6 @@ import {
   Figures,
   Idempotency,
   IdempotencyStore,
-  InvalidOptions,
   Message,
   Pipeline,
   Prioritized,
@@ -34,11 +32,12 @@ import {
 } from "@millrace/core"
 import { MemoryIdempotencyStore, MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Cause, Context, Effect, Exit, Layer, Logger, Schedule, Schema, type Scope, Stream } from "effect"
+import { type Row, refusalOf, testCoverage, testRows } from "../../../test/support/options.js"
 
 type Use = (options: never) => Effect.Effect<unknown, unknown, Scope.Scope>
 
 /** What it is, its options, what it needs at least, and how it is used. */
-type Row = readonly [what: string, names: ReadonlyArray<string>, least: object, use: Use]
+type Entry = readonly [what: string, names: ReadonlyArray<string>, least: object, use: Use]
 
 const consumer = [
   "name",
@@ -56,6 +55,7 @@ const consumer = [
   "drainWhen",
   "drainDeadline",
   "warnAfter",
+  "maxOpenedBytes",
   "spans"
 ]
 const concurrency = ["concurrency", "sequence", "ackAhead", "share"]
@@ -96,11 +96,12 @@ const free = new Set([
   ...["title", "version", "description"].map((name) => `AsyncApi.document.${name}`),
   "Channel.make.description",
   "Message.make.description",
+  "Idempotency.run.key",
   ...["source", "prefix", "subject"].map((name) => `CloudEvents.structured.${name}`),
   ...["type", "version", "data"].map((name) => `Envelope.fields.${name}`)
 ])
 
-const rows: ReadonlyArray<Row> = [
+const rows: ReadonlyArray<Entry> = [
   ["Consumer.make", consumer, {}, (o) => Effect.flatMap(MemoryQueue.make(), (queue) => Consumer.make(queue, o))],
   [
     "Consumer.stream",
@@ -185,7 +186,7 @@ const rows: ReadonlyArray<Row> = [
   ],
   [
     "Idempotency.run",
-    ["result", "holdFor", "keepFor", "callTimeout"],
+    ["key", "payload", "result", "holdFor", "keepFor", "callTimeout"],
     { key: "key", result: Schema.Void },
     (o: Idempotency.RunOptions<void, void, never>) =>
       Effect.flatMap(MemoryIdempotencyStore.make(), (store) =>
@@ -213,10 +214,15 @@ const rows: ReadonlyArray<Row> = [
   ["Alarm.deadLetters", levels, {}, (o) => alarm(Alarm.deadLetters(o))],
   ["Alarm.inFlight", [...levels, "limit"], {}, (o) => alarm(Alarm.inFlight(o))],
   ["Alarm.noProgress", hold, {}, (o) => alarm(Alarm.noProgress(o))],
-  ["Throttle.stopAbove", ["rate", "resumeAt", "maxAge"], { rate: 1 }, (o) => Throttle.stopAbove(10, o).control],
+  [
+    "Throttle.stopAbove",
+    ["rate", "resumeAt", "maxAge", "producers"],
+    { rate: 1 },
+    (o) => Throttle.stopAbove(10, o).control
+  ],
   [
     "Throttle.targetBacklog",
-    ["max", "min", "initial", "horizon", "window", "maxAge", "lag", "deadband"],
+    ["max", "min", "initial", "horizon", "window", "maxAge", "lag", "deadband", "producers"],
     { max: 10 },
     (o) => Throttle.targetBacklog(10, o).control
   ],
@@ -252,10 +258,15 @@ const rows: ReadonlyArray<Row> = [
         Effect.flatMap(Tunable.make("slots", 5), (slots) => AdaptiveConcurrency.make(slots, made.figures, o))
       )
   ],
-  ["Diagnosis.judge", ["window", "drainWithin", "inFlightLimit"], {}, (o) => Diagnosis.judge({ intervals: [] }, o)],
+  [
+    "Diagnosis.judge",
+    ["window", "drainWithin", "inFlightLimit", "consumers"],
+    {},
+    (o) => Diagnosis.judge({ intervals: [] }, o)
+  ],
   [
     "Diagnosis.of",
-    ["window", "drainWithin", "inFlightLimit", "every", "memory"],
+    ["window", "drainWithin", "inFlightLimit", "consumers", "every", "memory"],
     {},
     (o) => withConsumer((made) => Effect.provide(Diagnosis.of(made, undefined, o), ProcessLoad.layerUnknown))
   ],
@@ -292,120 +303,62 @@ const rows: ReadonlyArray<Row> = [
   ]
 ]
 
-/** As JavaScript gives them: no type says what they are. */
-const asGiven = (options: object): never => options as never
+/** Which row stands for which interface. */
+const covered = [
+  ["Consumer.Options", "Consumer.make"],
+  ["Consumer.DrainOptions", "drain"],
+  ["AsyncApi.Options", "AsyncApi.document"],
+  ["Channel.Options", "Channel.make"],
+  ["CloudEvents.Options", "CloudEvents.structured"],
+  ["Envelope.FieldOptions", "Envelope.fields"],
+  ["Message.Options", "Message.make"],
+  ["Pipeline.RouteOptions", "Pipeline.route"],
+  ["Health.Options", "health"],
+  ["Served.Options", "Served.layer"],
+  ["Pipeline.ConcurrencyOptions", "Pipeline.mapEffect"],
+  ["Pipeline.SettleOptions", "Pipeline.settle"],
+  ["Pipeline.ProcessOptions", "Pipeline.process"],
+  ["Pipeline.BatchOptions", "Pipeline.batch"],
+  ["Pipeline.ProcessBatchesOptions", "Pipeline.processBatches"],
+  ["Prioritized.Options", "Prioritized.stream"],
+  ["Share.Options", "Pipeline.process: share"],
+  ["Pipeline.MergeOptions", "Pipeline.merge"],
+  ["Quota.Options", "Quota.make"],
+  ["Circuit.Options", "Circuit.make"],
+  ["Backlog.Options", "Backlog.make"],
+  ["Throttle.StopOptions", "Throttle.stopAbove"],
+  ["Throttle.TargetOptions", "Throttle.targetBacklog"],
+  ["Throttle.Options", "Throttle.make"],
+  ["Scaling.Options", "Scaling.plan"],
+  ["Scaling.MeasuredOptions", "Scaling.measured"],
+  ["AdaptiveConcurrency.Options", "AdaptiveConcurrency.make"],
+  ["Diagnosis.Options", "Diagnosis.judge"],
+  ["Diagnosis.WatchOptions", "Diagnosis.of"],
+  ["MemoryQueue.Options", "MemoryQueue.make"],
+  ["MemoryIdempotencyStore.Options", "MemoryIdempotencyStore.make"],
+  ["Idempotency.KeyOptions", "Idempotency.by"],
+  ["Idempotency.Options", "Idempotency.by"],
+  ["Idempotency.RunOptions", "Idempotency.run"],
+  ["Pipeline.OnceOptions", "Pipeline.process"],
+  ["Simulation.Options", "Simulation.run"],
+  ["Simulation.CheckOptions", "Simulation.check"]
+] as const
 
-/** The refusal, whether it is a failure or was thrown. */
-const refusalOf = (use: Use, options: object) =>
-  Effect.map(Effect.exit(Effect.scoped(Effect.suspend(() => use(asGiven(options))))), (exit) => {
-    const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
-    return error instanceof InvalidOptions.InvalidOptions ? error : undefined
-  })
+/** Made by consumers alone. */
+const machinery = ["Intake", "LeaseKeeper", "Settler", "order", "batches"].map((name) => `${name}.Options`)
 
-/** Another way to write it, as a slip of the finger would: `maxInflight`, `everi`. */
-const misspelt = (name: string) => {
-  const lower = name.toLowerCase()
-  return lower === name ? `${name}x` : lower
-}
+const table: ReadonlyArray<Row<never>> = rows.map(([what, names, least, use]) => ({
+  what,
+  of: covered.flatMap(([of, row]) => (row === what ? [of] : [])),
+  names,
+  least,
+  free: names.filter((name) => free.has(`${what}.${name}`)),
+  use
+}))
 
 describe("options", () => {
-  for (const [what, names, least, use] of rows) {
-    it.effect(`${what}: is made with what it needs at least`, () =>
-      Effect.map(refusalOf(use, least), (refused) => assert.strictEqual(refused, undefined))
-    )
-    it.effect(`${what}: a name that is not there is refused, and the one that was meant is told`, () =>
-      Effect.gen(function* () {
-        for (const name of names) {
-          const refused = yield* refusalOf(use, { ...least, [misspelt(name)]: undefined })
-          assert.include(refused?.message, `did you mean `, name)
-          assert.include(refused?.message, `${name}?`)
-        }
-        const refused = yield* refusalOf(use, { ...least, somethingElseAltogether: 1 })
-        for (const name of names) assert.include(refused?.message, name)
-      })
-    )
-    it.effect(`${what}: values of no type that it can have are refused, by its name`, () =>
-      Effect.gen(function* () {
-        for (const name of names) {
-          for (const value of [null, Symbol("x"), { nothing: "of this" }, "nothing of this", -1, Number.NaN]) {
-            // Free text may be any text.
-            if (typeof value === "string" && (name === "name" || free.has(`${what}.${name}`))) continue
-            const refused = yield* refusalOf(use, { ...least, [name]: value })
-            assert.include(refused?.option, name, `${name}: ${String(value)}`)
-            assert.match(refused?.message ?? "", / is .*; (write|there are|did you mean) /, `${name}: ${String(value)}`)
-          }
-        }
-      })
-    )
-    it.effect(`${what}: options that are no object are refused`, () =>
-      Effect.gen(function* () {
-        for (const value of [null, 5, "fast", [1], Effect.void, Schedule.forever]) {
-          const refused = yield* refusalOf(use, value as object)
-          assert.match(refused?.message ?? "", /options of .* are |is .*; write /, String(value))
-        }
-      })
-    )
-  }
-
-  it("has a row for each interface of options in the sources", () => {
-    const source = join(import.meta.dirname, "../src")
-    const files = ["index.ts", "testing/index.ts"].flatMap((barrel) =>
-      [...readFileSync(join(source, barrel), "utf8").matchAll(/from "\.\/(\w+)\.js"/g)].map(([, name]) =>
-        join(dirname(barrel), `${name}.ts`)
-      )
-    )
-    const declared = files.flatMap((file) =>
-      [...readFileSync(join(source, file), "utf8").matchAll(/^export interface (\w*Options)\b/gm)].map(
-        ([, name]) => `${file.replace(/\.ts$/, "").replace(/^testing\//, "")}.${name}`
-      )
-    )
-    const covered = new Map([
-      ["Consumer.Options", "Consumer.make"],
-      ["Consumer.DrainOptions", "drain"],
-      ["AsyncApi.Options", "AsyncApi.document"],
-      ["Channel.Options", "Channel.make"],
-      ["CloudEvents.Options", "CloudEvents.structured"],
-      ["Envelope.FieldOptions", "Envelope.fields"],
-      ["Message.Options", "Message.make"],
-      ["Pipeline.RouteOptions", "Pipeline.route"],
-      ["Health.Options", "health"],
-      ["Served.Options", "Served.layer"],
-      ["Pipeline.ConcurrencyOptions", "Pipeline.mapEffect"],
-      ["Pipeline.SettleOptions", "Pipeline.settle"],
-      ["Pipeline.ProcessOptions", "Pipeline.process"],
-      ["Pipeline.BatchOptions", "Pipeline.batch"],
-      ["Pipeline.ProcessBatchesOptions", "Pipeline.processBatches"],
-      ["Prioritized.Options", "Prioritized.stream"],
-      ["Share.Options", "Pipeline.process: share"],
-      ["Pipeline.MergeOptions", "Pipeline.merge"],
-      ["Quota.Options", "Quota.make"],
-      ["Circuit.Options", "Circuit.make"],
-      ["Backlog.Options", "Backlog.make"],
-      ["Throttle.StopOptions", "Throttle.stopAbove"],
-      ["Throttle.TargetOptions", "Throttle.targetBacklog"],
-      ["Throttle.Options", "Throttle.make"],
-      ["Scaling.Options", "Scaling.plan"],
-      ["Scaling.MeasuredOptions", "Scaling.measured"],
-      ["AdaptiveConcurrency.Options", "AdaptiveConcurrency.make"],
-      ["Diagnosis.Options", "Diagnosis.judge"],
-      ["Diagnosis.WatchOptions", "Diagnosis.of"],
-      ["MemoryQueue.Options", "MemoryQueue.make"],
-      ["MemoryIdempotencyStore.Options", "MemoryIdempotencyStore.make"],
-      ["Idempotency.KeyOptions", "Idempotency.by"],
-      ["Idempotency.Options", "Idempotency.by"],
-      ["Idempotency.RunOptions", "Idempotency.run"],
-      ["Pipeline.OnceOptions", "Pipeline.process"],
-      ["Simulation.Options", "Simulation.run"],
-      ["Simulation.CheckOptions", "Simulation.check"]
-    ])
-    /** Made by consumers alone. */
-    const machinery = new Set(["Intake", "LeaseKeeper", "Sequencer", "Settler"].map((name) => `${name}.Options`))
-    const known = new Set(rows.map(([what]) => what))
-    assert.deepStrictEqual(
-      declared.filter((name) => !machinery.has(name) && !known.has(covered.get(name) ?? "")),
-      []
-    )
-  })
+  testRows(table, Layer.empty)
+  testCoverage(join(import.meta.dirname, "../src"), table, machinery)
 })
 
 /** The messages logged at warning and above. */
@@ -485,11 +438,7 @@ describe("options that work, and are most likely not what was meant", () => {
 })
 
 describe("a policy's place", () => {
-  const refused = (retry: unknown) =>
-    Effect.map(
-      refusalOf((o) => stage(Pipeline.process(nothing, o)), { retry }),
-      (error) => error?.message
-    )
+  const refused = (retry: unknown) => refusalOf((o) => stage(Pipeline.process(nothing, o)), { retry })
 
   it.effect("takes no number of attempts and no Schedule, and says what it takes", () =>
     Effect.gen(function* () {

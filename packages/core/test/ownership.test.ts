@@ -224,6 +224,31 @@ describe("a stage owns what it has claimed", () => {
   )
 
   it(
+    "a second drain says nothing of what is interrupted: it goes back as the first one has said",
+    simulated(
+      Effect.gen(function* () {
+        for (const again of ["a drain", "its scope"]) {
+          const memory = yield* MemoryQueue.make()
+          yield* memory.send(["a"])
+          const stats = yield* Effect.scoped(
+            Effect.gen(function* () {
+              const consumer = yield* Consumer.make(memory)
+              yield* Effect.forkDaemon(Stream.runDrain(Pipeline.process(() => Effect.never)(consumer.stream)))
+              yield* Effect.sleep("1 second")
+              yield* Effect.forkDaemon(consumer.drain({ deadline: "10 seconds", interrupted: "leave" }))
+              yield* Effect.sleep("1 second")
+              if (again === "a drain") yield* consumer.drain({ deadline: 0 })
+              return consumer.stats
+            })
+          )
+          const { left, released } = yield* stats
+          assert.deepStrictEqual([left, released], [1, 0], again)
+        }
+      })
+    )
+  )
+
+  it(
     "the scope of a consumer closes: what it still has in flight is released, whoever holds it",
     simulated(
       Effect.gen(function* () {

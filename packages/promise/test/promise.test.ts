@@ -17,11 +17,13 @@ import {
   StoppedError
 } from "@millrace/promise"
 import { type Emulator, type EmulatorOptions, emulator, passTime } from "@millrace/promise/testing"
+import { SqsError } from "@millrace/sqs"
 import { type } from "arktype"
 import { Schema } from "effect"
 import * as v from "valibot"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { z } from "zod"
+import { plain } from "../src/internal/plain.js"
 
 const standard: EmulatorOptions = {
   queues: { orders: { deadLetter: { queue: "dead", maxReceiveCount: 10 } }, "orders.fifo": {} }
@@ -663,5 +665,15 @@ describe("what is wrong is said", () => {
     const refused = passTime(vi, consumer.start())
     await expect(refused).rejects.toBeInstanceOf(SqsCallError)
     await expect(refused).rejects.toMatchObject({ code: "QueueDoesNotExist" })
+  })
+
+  it("AWS's code is told where the library has one class for several", () => {
+    const failed = { operation: "SendMessage", message: "no" }
+    const codes = [
+      new SqsError.KmsError({ ...failed, code: "KmsDisabled" }),
+      new SqsError.UnknownSqsError({ ...failed, code: "Newfangled", status: 400 }),
+      new SqsError.AccessDenied(failed)
+    ].map(plain)
+    expect(codes).toMatchObject([{ code: "KmsDisabled" }, { code: "Newfangled" }, { code: "AccessDenied" }])
   })
 })

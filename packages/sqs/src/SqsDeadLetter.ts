@@ -412,7 +412,7 @@ export const moveAll = (
  */
 export const cancelMove = Effect.fn("SqsDeadLetter.cancelMove")(function* (
   queue: string | SqsQueue.SqsQueue
-): Effect.fn.Return<number | undefined, SqsError.SqsError | SqsQueue.InvalidQueue, SqsClient> {
+): Effect.fn.Return<number | undefined, SqsConsumer.ConsumerError, SqsClient> {
   const [task] = yield* listTasks(yield* SqsQueue.resolve(queue))
   return task?.TaskHandle === undefined ? undefined : yield* cancelTask(task.TaskHandle)
 })

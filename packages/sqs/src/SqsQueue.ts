@@ -3,14 +3,34 @@
  *
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html
  */
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Effect from "effect/Effect"
 import { SqsClient } from "./internal/client/tag.js"
-import type { SqsQueue } from "./internal/queue/resolve.js"
+import type { InvalidQueue } from "./internal/queue/reference.js"
+import type { ResolveOptions, SqsQueue } from "./internal/queue/resolve.js"
+import * as Resolve from "./internal/queue/resolve.js"
 import type { SqsError } from "./SqsError.js"
 
 export { type Difference, type EnsureOptions, ensure, QueueDiffers } from "./internal/queue/ensure.js"
 export { InvalidQueue, parse, type Reference } from "./internal/queue/reference.js"
-export { type DeadLetterTarget, type ResolveOptions, resolve, type SqsQueue } from "./internal/queue/resolve.js"
+export type { DeadLetterTarget, ResolveOptions, SqsQueue } from "./internal/queue/resolve.js"
+
+/**
+ * Finds a queue by name, URL or ARN and reads its attributes once (needs `sqs:GetQueueAttributes`, and
+ * `sqs:GetQueueUrl` for a name or an ARN). A queue that was found already is given back as it is. Fails with
+ * `InvalidOptions` where an option cannot work, with
+ * `InvalidQueue` where the string names no queue, or the queue which answers is of another region or account, and with
+ * `QueueDoesNotExist` where none answers. While SQS throttles or cannot be reached it is asked again, and a warning says
+ * so.
+ */
+export const resolve = (
+  queue: string | SqsQueue,
+  options: ResolveOptions = {}
+): Effect.Effect<SqsQueue, SqsError | InvalidQueue | InvalidOptions.InvalidOptions, SqsClient> =>
+  Effect.zipRight(
+    InvalidOptions.check("SqsQueue.resolve", options, { retry: InvalidOptions.schedule }),
+    Effect.suspend(() => Resolve.resolve(queue, options))
+  )
 
 export interface Counts {
   /** Waiting to be received. */

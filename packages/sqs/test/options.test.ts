@@ -1,10 +1,14 @@
 /**
- * Options of the producer and of CloudWatch's modules, as plain JavaScript and configurations give them: what TypeScript
- * refuses is refused at run time too.
+ * Every object of options that the package takes, and every place where a queue's name belongs, as plain JavaScript and
+ * configurations give them: what TypeScript refuses is refused at run time too.
  */
+import { join } from "node:path"
+import { S3Client } from "@aws-sdk/client-s3"
+import { SQSClient } from "@aws-sdk/client-sqs"
 import { assert, describe, it } from "@effect/vitest"
-import { InvalidOptions } from "@millrace/core"
-import { Cause, Effect, Exit, Layer, Logger, Predicate, Schedule, type Scope, Stream } from "effect"
+import { Channel, type Served as Handle, Message } from "@millrace/core"
+import { Context, Effect, Layer, Logger, Predicate, Schema, type Scope, Stream } from "effect"
+import { type Row, refusalOf, testCoverage, testRows } from "../../../test/support/options.js"
 import {
   CloudWatchAge,
   CloudWatchAlarms,
@@ -12,18 +16,34 @@ import {
   CloudWatchMetrics,
   CloudWatchScaling
 } from "../src/cloudwatch/index.js"
-import { SqsEmulator } from "../src/emulator/index.js"
-import { SqsBacklog, SqsClient, SqsConsumer, SqsEncoding, SqsProducer } from "../src/index.js"
+import { LambdaPoller, SqsEmulator, SqsHttp } from "../src/emulator/index.js"
+import {
+  ObjectStore,
+  SendRate,
+  SqsBacklog,
+  SqsClaimCheck,
+  SqsClient,
+  SqsConsumer,
+  SqsDeadLetter,
+  SqsEncoding,
+  SqsEnvelope,
+  SqsLeaseQueue,
+  SqsProducer,
+  SqsQueue
+} from "../src/index.js"
+import { SqsLambda } from "../src/lambda/index.js"
+import * as S3ObjectStore from "../src/S3ObjectStore.js"
 import * as FakeCloudWatch from "./support/FakeCloudWatch.js"
 
-type Needs = Scope.Scope | SqsClient.SqsClient | CloudWatchClient.CloudWatchClient | CloudWatchMetrics.Sink
+const sdkClient = new SQSClient({ region: "eu-west-1" })
+const s3Client = new S3Client({ region: "eu-west-1" })
 
-/** What it is, its options, and how it is made. */
-type Row = readonly [
-  what: string,
-  names: ReadonlyArray<string>,
-  use: (options: never) => Effect.Effect<unknown, unknown, Needs>
-]
+type Needs =
+  | SqsClient.SqsClient
+  | SqsEmulator.SqsEmulator
+  | CloudWatchClient.CloudWatchClient
+  | CloudWatchMetrics.Sink
+  | ObjectStore.ObjectStore
 
 const producer = [
   "name",
@@ -46,87 +66,408 @@ const producer = [
   "rate",
   "flushTimeout"
 ]
+const ofChannel = producer.filter((name) => !["codec", "group", "deduplicationId"].includes(name))
+
+const leaseQueue = ["visibilityTimeout", "receiveRetry", "encodings"]
+const prioritized = [
+  "maxInFlight",
+  "wait",
+  "linger",
+  "settleRetry",
+  "fatalGrace",
+  "pollGrace",
+  "flushWithin",
+  "heartbeat",
+  "drainWhen",
+  "drainDeadline",
+  "warnAfter",
+  "maxOpenedBytes",
+  "spans",
+  ...leaseQueue
+]
+const consumer = ["name", "rate", "quota", ...prioritized]
+const invocation = ["name", "margin", "reportBatchItemFailures", "encodings", "maxOpenedBytes", "spans"]
+const emulatedQueue = [
+  "visibilityTimeout",
+  "delay",
+  "retention",
+  "receiveWait",
+  "deadLetter",
+  "contentBasedDeduplication",
+  "deduplicationScope",
+  "attributes",
+  "tags"
+]
+const odds = [
+  "fail",
+  "throttle",
+  "dropResponse",
+  "failEntry",
+  "shortReceive",
+  "duplicate",
+  "strand",
+  "delay",
+  "maxDelay"
+]
+
+class Served extends Context.Tag("Served")<Served, Handle.Served>() {}
+
+const Placed = Message.make("Placed", { schema: Schema.String })
+const channel = Channel.make("orders", { messages: [Placed] })
 
 /** Where no region is given, the machine's is looked for. */
 const withRegion = (given: unknown) => (Predicate.isRecord(given) ? { region: "eu-west-1", ...given } : given) as never
 
-const rows: ReadonlyArray<Row> = [
-  ["SqsProducer.make", producer, (o) => SqsProducer.make("q", o)],
-  ["SqsProducer.sink", producer, (o) => Stream.run(Stream.empty, SqsProducer.sink("q", o))],
-  ["SqsProducer.through", producer, (o) => Stream.runDrain(SqsProducer.through("q", o)(Stream.empty))],
-  [
-    "SqsClient.layer",
-    ["region", "endpoint", "credentials", "maxSockets", "timeout"],
-    (o) => Layer.build(SqsClient.layer(withRegion(o)))
-  ],
-  ["SqsEncoding.gzip", ["above", "level", "maxBytes"], (o) => SqsEncoding.gzip(o)],
-  [
-    "SqsBacklog.make",
-    ["every", "window", "oldest", "departed", "arrived", "deadLetters"],
-    (o) => SqsBacklog.make("q", o)
-  ],
-  ["CloudWatchAge.make", ["otherwise"], (o) => CloudWatchAge.make("q", o)],
-  ["CloudWatchAlarms.ensure", ["prefix", "onAlarm", "onClear", "period"], (o) => CloudWatchAlarms.ensure("q", [], o)],
-  [
-    "CloudWatchMetrics.publish",
-    ["namespace", "dimensions", "every", "backlog", "consumers", "keep"],
-    (o) => Effect.flatMap(SqsConsumer.make("q"), ({ figures }) => CloudWatchMetrics.publish(figures, o))
-  ],
-  [
-    "CloudWatchScaling.publish",
-    ["namespace", "dimensions", "every"],
-    (o) => Stream.runDrain(CloudWatchScaling.publish(o)(Stream.empty))
-  ],
-  [
-    "CloudWatchClient.layer",
-    ["region", "endpoint", "credentials", "timeout"],
-    (o) => Layer.build(CloudWatchClient.layer(withRegion(o)))
-  ]
+const faults = Effect.map(SqsEmulator.SqsEmulator, (sqs) => sqs.faults)
+
+const rows: ReadonlyArray<Row<Needs>> = [
+  {
+    what: "SqsProducer.make",
+    of: ["options.Options"],
+    names: producer,
+    free: ["attributes", "group", "deduplicationId"],
+    use: (o) => SqsProducer.make("q", o)
+  },
+  {
+    what: "SqsProducer.sink",
+    names: producer,
+    free: ["attributes", "group", "deduplicationId"],
+    use: (o) => Stream.run(Stream.empty, SqsProducer.sink("q", o))
+  },
+  {
+    what: "SqsProducer.through",
+    names: producer,
+    free: ["attributes", "group", "deduplicationId"],
+    use: (o) => Stream.runDrain(SqsProducer.through("q", o)(Stream.empty))
+  },
+  {
+    what: "SqsProducer.forChannel",
+    of: ["options.ChannelOptions"],
+    names: ofChannel,
+    free: ["attributes"],
+    use: (o) => SqsProducer.forChannel("q", channel, o)
+  },
+  {
+    what: "SendRate.make",
+    of: ["SendRate.Options"],
+    names: ["perSecond", "burst"],
+    least: { perSecond: 1 },
+    use: (o) => SendRate.make(o)
+  },
+  {
+    what: "SqsClient.layer",
+    of: ["SqsClient.Options"],
+    names: ["region", "endpoint", "credentials", "maxSockets", "timeout"],
+    free: ["region"],
+    use: (o) => Layer.build(SqsClient.layer(withRegion(o)))
+  },
+  {
+    what: "SqsClient.layerFrom",
+    of: ["SqsClient.TimeoutOptions"],
+    names: ["timeout"],
+    use: (o) => Layer.build(SqsClient.layerFrom(sdkClient, o))
+  },
+  {
+    what: "SqsEncoding.gzip",
+    of: ["SqsEncoding.GzipOptions"],
+    names: ["above", "level", "maxBytes"],
+    use: (o) => SqsEncoding.gzip(o)
+  },
+  { what: "SqsConsumer.make", of: ["SqsConsumer.Options"], names: consumer, use: (o) => SqsConsumer.make("q", o) },
+  {
+    what: "SqsConsumer.stream",
+    names: consumer,
+    use: (o) => Stream.runDrain(Stream.take(SqsConsumer.stream("full", o), 1))
+  },
+  {
+    what: "SqsConsumer.layer",
+    names: [...consumer, "restart"],
+    use: (o) => Layer.build(SqsConsumer.layer(Served, "q", Stream.take(0), o))
+  },
+  {
+    what: "SqsConsumer.makePrioritized",
+    of: ["SqsConsumer.PrioritizedOptions"],
+    names: [...prioritized, "floor"],
+    use: (o) => SqsConsumer.makePrioritized(["q", "full"], o)
+  },
+  {
+    what: "SqsLeaseQueue.make",
+    of: ["SqsLeaseQueue.Options"],
+    names: leaseQueue,
+    use: (o) => SqsLeaseQueue.make("q", o)
+  },
+  { what: "SqsQueue.resolve", of: ["resolve.ResolveOptions"], names: ["retry"], use: (o) => SqsQueue.resolve("q", o) },
+  {
+    what: "SqsQueue.ensure",
+    of: ["ensure.EnsureOptions"],
+    names: [
+      "fifo",
+      "visibilityTimeout",
+      "retention",
+      "delay",
+      "contentBasedDeduplication",
+      "attributes",
+      "tags",
+      "deadLetter",
+      "update"
+    ],
+    free: ["tags", "attributes"],
+    use: (o) => SqsQueue.ensure("q", o)
+  },
+  {
+    what: "SqsQueue.ensure: deadLetter",
+    names: ["queue", "maxReceiveCount"],
+    least: { maxReceiveCount: 3 },
+    free: ["queue"],
+    use: (o) => SqsQueue.ensure("new", { deadLetter: o })
+  },
+  {
+    what: "SqsDeadLetter.peek",
+    of: ["SqsDeadLetter.PeekOptions"],
+    names: ["max", "encodings"],
+    use: (o) => Effect.timeout(SqsDeadLetter.peek("full", o), 0)
+  },
+  {
+    what: "SqsDeadLetter.stream",
+    names: consumer,
+    use: (o) => Stream.runDrain(Stream.take(SqsDeadLetter.stream("full", o), 1))
+  },
+  {
+    what: "SqsDeadLetter.sendBack",
+    of: ["SqsDeadLetter.SendBackOptions"],
+    names: ["to", "filter", "edit", "encodings", "max", "perSecond", "visibilityTimeout", "retry"],
+    free: ["to"],
+    use: (o) => Effect.timeout(SqsDeadLetter.sendBack("q", o), 0)
+  },
+  {
+    what: "SqsDeadLetter.moveAll",
+    of: ["SqsDeadLetter.MoveOptions", "SqsDeadLetter.WatchOptions"],
+    names: ["to", "perSecond", "poll"],
+    free: ["to"],
+    use: (o) => Stream.runDrain(Stream.take(SqsDeadLetter.moveAll("q", o), 1))
+  },
+  {
+    what: "SqsClaimCheck.make",
+    of: ["SqsClaimCheck.Options"],
+    names: ["bucket", "prefix", "above", "buckets", "accept", "maxBytes", "deleteAfterAck", "retry"],
+    least: { bucket: "bodies" },
+    free: ["bucket"],
+    use: (o) => SqsClaimCheck.make(o)
+  },
+  {
+    what: "SqsClaimCheck.fetch",
+    of: ["SqsClaimCheck.FetchOptions"],
+    names: ["concurrency"],
+    use: (o) =>
+      Effect.flatMap(SqsClaimCheck.make({ bucket: "bodies" }), (claimCheck) =>
+        Stream.runDrain(SqsClaimCheck.fetch(claimCheck, o)(Stream.empty))
+      )
+  },
+  {
+    what: "S3ObjectStore.layer",
+    of: ["S3ObjectStore.Options"],
+    names: ["region", "endpoint", "forcePathStyle", "credentials", "bucketOwner", "timeout"],
+    free: ["region"],
+    use: (o) => Layer.build(S3ObjectStore.layer(withRegion(o)))
+  },
+  {
+    what: "S3ObjectStore.make",
+    names: ["bucketOwner", "timeout"],
+    use: (o) => S3ObjectStore.make(s3Client, o)
+  },
+  {
+    what: "SqsEnvelope.detailType",
+    names: ["source"],
+    least: { source: "shop" },
+    free: ["source"],
+    use: (o) => Effect.sync(() => SqsEnvelope.detailType(o))
+  },
+  {
+    what: "SqsBacklog.make",
+    of: ["SqsBacklog.Options"],
+    names: ["every", "window", "oldest", "departed", "arrived", "deadLetters"],
+    use: (o) => SqsBacklog.make("q", o)
+  },
+  {
+    what: "CloudWatchAge.make",
+    of: ["CloudWatchAge.Options"],
+    names: ["otherwise"],
+    use: (o) => CloudWatchAge.make("q", o)
+  },
+  {
+    what: "CloudWatchAlarms.ensure",
+    of: ["CloudWatchAlarms.Options"],
+    names: ["prefix", "onAlarm", "onClear", "period"],
+    free: ["prefix"],
+    use: (o) => CloudWatchAlarms.ensure("q", [], o)
+  },
+  {
+    what: "CloudWatchMetrics.publish",
+    of: ["CloudWatchMetrics.Options"],
+    names: ["namespace", "dimensions", "every", "backlog", "consumers", "keep"],
+    free: ["namespace", "dimensions"],
+    use: (o) => Effect.flatMap(SqsConsumer.make("q"), ({ figures }) => CloudWatchMetrics.publish(figures, o))
+  },
+  {
+    what: "CloudWatchScaling.publish",
+    of: ["CloudWatchScaling.Options"],
+    names: ["namespace", "dimensions", "every"],
+    free: ["namespace", "dimensions"],
+    use: (o) => Stream.runDrain(CloudWatchScaling.publish(o)(Stream.empty))
+  },
+  {
+    what: "CloudWatchClient.layer",
+    of: ["CloudWatchClient.Options"],
+    names: ["region", "endpoint", "credentials", "timeout"],
+    free: ["region"],
+    use: (o) => Layer.build(CloudWatchClient.layer(withRegion(o)))
+  },
+  {
+    what: "SqsLambda.make",
+    of: ["invocation.Options"],
+    names: invocation,
+    use: (o) => SqsLambda.make(Stream.take(0), o)
+  },
+  {
+    what: "SqsLambda.handler",
+    of: ["SqsLambda.HandlerOptions"],
+    names: [...invocation, "layer"],
+    use: (o) => Effect.sync(() => SqsLambda.handler(Stream.take(0), o))
+  },
+  {
+    what: "SqsEmulator.make",
+    of: ["SqsEmulator.Options"],
+    names: ["queues", "latency", "region", "accountId", "url", "keepDeleted", "inFlightLimit", "waits"],
+    use: (o) => SqsEmulator.make(o)
+  },
+  {
+    what: "SqsEmulator.make: a queue",
+    of: ["SqsEmulator.QueueOptions"],
+    names: emulatedQueue,
+    free: ["attributes", "tags"],
+    use: (o) => SqsEmulator.make({ queues: { orders: o } })
+  },
+  {
+    what: "SqsEmulator.make: deadLetter of a queue",
+    names: ["queue", "maxReceiveCount"],
+    least: { queue: "dead", maxReceiveCount: 3 },
+    free: ["queue"],
+    use: (o) => SqsEmulator.make({ queues: { orders: { deadLetter: o } } })
+  },
+  {
+    what: "SqsHttp.make",
+    of: ["SqsHttp.Options"],
+    names: ["port", "host", "allowedHosts", "maxConnections"],
+    free: ["host"],
+    least: { port: 0 },
+    use: (o) => SqsHttp.make(o)
+  },
+  {
+    what: "LambdaPoller.make",
+    of: ["LambdaPoller.Options"],
+    names: ["batchSize", "window", "maximumConcurrency", "reportBatchItemFailures", "timeout"],
+    use: (o) =>
+      LambdaPoller.make(
+        "q",
+        Effect.succeed(() => Effect.void),
+        o
+      )
+  },
+  {
+    what: "faults.script: a fault",
+    names: ["delay", "fail", "dropResponse", "failEntries", "atMost", "duplicate", "strand"],
+    use: (o) => Effect.flatMap(faults, ({ script }) => script("DeleteMessageBatch", [o]))
+  },
+  {
+    what: "faults.random",
+    names: odds,
+    use: (o) => Effect.flatMap(faults, ({ random }) => random(o))
+  }
 ]
+
+/** Of parts that hold each other's options; nobody writes them. */
+const machinery = ["operations.Options", "sendLanes.Options", "call.Options", "outbox.Options"]
 
 const services = Layer.suspend(() => {
   const cloudWatch = FakeCloudWatch.make().layer
   return Layer.mergeAll(
-    SqsEmulator.layer({ queues: { q: {} } }),
+    SqsEmulator.layer({ queues: { q: {}, full: {} } }),
     cloudWatch,
-    Layer.provide(CloudWatchMetrics.layerPutMetricData, cloudWatch)
+    Layer.provide(CloudWatchMetrics.layerPutMetricData, cloudWatch),
+    Layer.succeed(ObjectStore.ObjectStore, {
+      put: () => Effect.void,
+      get: () => Effect.succeed(""),
+      delete: () => Effect.void
+    })
+  ).pipe(
+    Layer.tap((context) =>
+      Context.get(context, SqsEmulator.SqsEmulator).send("full", Array.from({ length: 100 }, String))
+    )
   )
 })
 
-const refusalOf = (use: Row[2], options: unknown) =>
-  // As JavaScript gives them: no type says what they are.
-  Effect.scoped(use(options as never)).pipe(
-    Effect.provide(services),
-    Effect.exit,
-    Effect.map((exit) => {
-      const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
-      return error instanceof InvalidOptions.InvalidOptions ? error : undefined
-    })
+describe("options", () => {
+  testRows(rows, Layer.orDie(services))
+  testCoverage(join(import.meta.dirname, "../src"), rows, machinery)
+})
+
+describe("a queue", () => {
+  it.scoped("among several: other options than its own are refused", () =>
+    Effect.gen(function* () {
+      const refused = (queue: object) => refusalOf((given) => SqsConsumer.makePrioritized([given]), queue)
+      assert.include(yield* refused({ queue: "q", wieght: 3 }), "did you mean queues[0].weight?")
+      assert.include(yield* refused({ queue: "q", weight: "3" }), 'queues[0].weight is "3"; write ')
+      assert.include(yield* refused({ queue: "q", name: 5 }), "queues[0].name is 5; write ")
+    }).pipe(Effect.provide(services))
   )
 
-describe("options", () => {
-  for (const [what, names, use] of rows) {
-    it.effect(`${what}: a name that is not there is refused, and the one that was meant is told`, () =>
-      Effect.gen(function* () {
-        assert.strictEqual(yield* refusalOf(use, {}), undefined)
-        for (const name of names) {
-          const refused = yield* refusalOf(use, { [`${name}x`]: undefined })
-          assert.include(refused?.message, `did you mean ${name}?`)
-        }
-      })
-    )
+  it.scoped("the faults of an emulator are of operations that there are", () =>
+    Effect.gen(function* () {
+      const script = (operation: unknown) =>
+        refusalOf((given) => Effect.flatMap(faults, ({ script }) => script(given, [])), operation)
+      for (const operation of ["RecieveMessage", undefined, 5]) {
+        assert.include(yield* script(operation), 'write an operation of SQS, such as "ReceiveMessage"')
+      }
+      const random = (operations: unknown) =>
+        refusalOf((given) => Effect.flatMap(faults, ({ random }) => random({}, given)), operations)
+      assert.include(yield* random(["RecieveMessage"]), "operations[0] is ")
+      assert.include(yield* random("ReceiveMessage"), "operations is ")
+    }).pipe(Effect.provide(services))
+  )
 
-    it.effect(`${what}: values of no type that an option can have are refused, by its name`, () =>
+  /** What takes one, and gives it as it was given to. */
+  const takers: Readonly<Record<string, (queue: never) => Effect.Effect<unknown, unknown, Needs | Scope.Scope>>> = {
+    "SqsProducer.make": (queue) => SqsProducer.make(queue),
+    "SqsProducer.forChannel": (queue) => SqsProducer.forChannel(queue, channel),
+    "SqsConsumer.make": (queue) => SqsConsumer.make(queue),
+    "SqsConsumer.stream": (queue) => Stream.runDrain(SqsConsumer.stream(queue)),
+    "SqsConsumer.layer": (queue) => Layer.build(SqsConsumer.layer(Served, queue, Stream.take(0))),
+    "SqsConsumer.prioritized": (queue) => Stream.runDrain(SqsConsumer.prioritized([queue])),
+    "SqsLeaseQueue.make": (queue) => SqsLeaseQueue.make(queue),
+    "SqsQueue.resolve": (queue) => SqsQueue.resolve(queue),
+    "SqsQueue.ensure": (queue) => SqsQueue.ensure(queue),
+    "SqsDeadLetter.peek": (queue) => SqsDeadLetter.peek(queue),
+    "SqsDeadLetter.sendBack": (queue) => SqsDeadLetter.sendBack(queue),
+    "SqsDeadLetter.moveAll": (queue) => Stream.runDrain(SqsDeadLetter.moveAll(queue)),
+    "SqsDeadLetter.cancelMove": (queue) => SqsDeadLetter.cancelMove(queue),
+    "SqsBacklog.make": (queue) => SqsBacklog.make(queue),
+    "CloudWatchAge.make": (queue) => CloudWatchAge.make(queue),
+    "CloudWatchAlarms.ensure": (queue) => CloudWatchAlarms.ensure(queue, []),
+    "LambdaPoller.make": (queue) =>
+      LambdaPoller.make(
+        queue,
+        Effect.succeed(() => Effect.void)
+      )
+  }
+  for (const [what, take] of Object.entries(takers)) {
+    it.scoped(`${what}: refuses what is none, before anything is called`, () =>
       Effect.gen(function* () {
-        for (const name of names) {
-          for (const value of [null, Symbol("x"), -1, Number.NaN, [null], Schedule.forever]) {
-            if (name === "retry" && Schedule.isSchedule(value)) continue
-            const refused = yield* refusalOf(use, { [name]: value })
-            assert.include(refused?.option, name, `${name}: ${String(value)}`)
-          }
+        for (const value of [undefined, null, 5, "", {}, [], Symbol("q"), { name: "q" }]) {
+          const refused = yield* refusalOf(take, value)
+          assert.match(refused ?? "", /[wW]rite /, String(value))
         }
-        for (const value of [null, 5, "fast"]) assert.isDefined(yield* refusalOf(use, value))
-      })
+        assert.deepStrictEqual(yield* Effect.flatMap(SqsEmulator.SqsEmulator, (sqs) => sqs.calls), {})
+      }).pipe(Effect.provide(services))
     )
   }
 })

@@ -40,7 +40,13 @@ export const plain = (error: unknown): unknown => {
   if (error instanceof LeaseLost) return new errors.LeaseLostError(error.message)
   if (error instanceof ConsumerFailed) return plain(error.cause)
   if (isSendError(error)) return new errors.SendError(error._tag, error.message, error.input, error.cause)
-  if (isSqsError(error)) return new errors.SqsCallError(error._tag, error.operation, error.message, error.cause)
+  if (isSqsError(error))
+    return new errors.SqsCallError(
+      "code" in error ? error.code : error._tag,
+      error.operation,
+      error.message,
+      error.cause
+    )
   return isOther(error) ? new errors.MillraceError(error._tag, error.message, { cause: error.cause }) : error
 }
 

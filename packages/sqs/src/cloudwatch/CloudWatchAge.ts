@@ -13,6 +13,7 @@ import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { isFound } from "../internal/queue/resolve.js"
 import * as SqsQueue from "../SqsQueue.js"
 import { CloudWatchClient } from "./CloudWatchClient.js"
 
@@ -58,7 +59,7 @@ export const make = (
     yield* InvalidOptions.check("CloudWatchAge", options, checks)
     const client = yield* CloudWatchClient
     const { otherwise } = options
-    const name = typeof queue === "string" ? (yield* SqsQueue.parse(queue)).name : queue.name
+    const name = isFound(queue) ? queue.name : (yield* SqsQueue.parse(queue)).name
     let read: { readonly at: number; readonly age: number | undefined } | undefined
     let notBefore = Number.NEGATIVE_INFINITY
     let failing = false

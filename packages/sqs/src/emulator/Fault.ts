@@ -6,14 +6,14 @@
  * yield* sqs.faults.script("DeleteMessageBatch", [Fault.throttle, Fault.none, Fault.failEntries([0])])
  * yield* sqs.faults.random({ fail: 0.01, dropResponse: 0.01, failEntry: 0.02 })
  */
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Operations from "../internal/client/operations.js"
 import * as SqsError from "../SqsError.js"
 
-/** The operations of SQS, by AWS's names. */
-/** What the client calls, and the few operations that it has no use for. */
+/** The operations of SQS, by AWS's names: what the client calls, and the few operations that it has no use for. */
 export type Operation =
   | Operations.Operation
   | "AddPermission"
@@ -116,6 +116,43 @@ const batches: ReadonlySet<Operation> = new Set<Operation>([
   "DeleteMessageBatch",
   "ChangeMessageVisibilityBatch"
 ])
+
+const checks: InvalidOptions.Checks<Fault> = {
+  delay: InvalidOptions.time(),
+  fail: InvalidOptions.func,
+  dropResponse: InvalidOptions.flag,
+  failEntries: InvalidOptions.fields<NonNullable<Fault["failEntries"]>>({
+    at: InvalidOptions.required(InvalidOptions.func),
+    code: InvalidOptions.required(InvalidOptions.text),
+    senderFault: InvalidOptions.required(InvalidOptions.flag),
+    message: InvalidOptions.required(InvalidOptions.anyText)
+  }),
+  atMost: InvalidOptions.aNumber({ min: 0 }),
+  duplicate: InvalidOptions.flag,
+  strand: InvalidOptions.flag
+}
+
+const share = InvalidOptions.aNumber({ min: 0, max: 1 })
+
+const oddsChecks: InvalidOptions.Checks<Odds> = {
+  fail: share,
+  throttle: share,
+  dropResponse: share,
+  failEntry: share,
+  shortReceive: share,
+  duplicate: share,
+  strand: share,
+  delay: share,
+  maxDelay: InvalidOptions.time()
+}
+
+/** @internal */
+export const check = (fault: Fault): Effect.Effect<void, InvalidOptions.InvalidOptions> =>
+  InvalidOptions.check("a fault", fault, checks)
+
+/** @internal */
+export const checkOdds = (odds: Odds): Effect.Effect<void, InvalidOptions.InvalidOptions> =>
+  InvalidOptions.check("the odds of faults", odds, oddsChecks)
 
 /** Why the fault cannot happen to the operation. */
 export const misfit = (operation: Operation, fault: Fault): string | undefined => {

@@ -153,6 +153,10 @@ export const make = <E, R>(
   SqsEmulator | Scope.Scope | Exclude<R, Scope.Scope>
 > =>
   Effect.gen(function* () {
+    yield* InvalidOptions.argument("queue", queue, {
+      ...InvalidOptions.text,
+      write: "the name of a queue of the emulator"
+    })
     yield* InvalidOptions.check("LambdaPoller", options, checks)
     const { batchSize = 10, maximumConcurrency = 5, reportBatchItemFailures = false } = options
     const window = Duration.toMillis(options.window ?? 0)

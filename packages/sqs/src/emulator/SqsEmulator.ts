@@ -17,10 +17,12 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Calls from "../internal/emulator/Calls.js"
 import { Engine } from "../internal/emulator/Engine.js"
+import { isOperation } from "../internal/emulator/Operations.js"
 import type { Queue } from "../internal/emulator/Queue.js"
 import type { State, StoredMessage } from "../internal/emulator/StoredMessage.js"
 import type { MessageAttribute, MessageAttributes } from "../SqsClient.js"
@@ -176,10 +178,7 @@ export const layer = (options: Options = {}): Layer.Layer<SqsEmulator | SqsClien
 /** The emulator's handle alone, for a Layer of one's own. Fails where the options cannot be. */
 export const make = (options: Options = {}): Effect.Effect<Service, InvalidEmulatorOptions, Scope.Scope> =>
   Effect.gen(function* () {
-    yield* Effect.mapError(
-      InvalidOptions.check("SqsEmulator", options, checks),
-      ({ message }) => new InvalidEmulatorOptions({ message })
-    )
+    yield* ours(InvalidOptions.check("SqsEmulator", options, checks))
     const latency = Duration.decode(options.latency ?? 0)
     const accountId = options.accountId ?? "000000000000"
     const region = options.region ?? "us-east-1"
@@ -281,30 +280,44 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidEmula
       calls: Effect.sync(() => Object.fromEntries(calls.counts)),
       faults: {
         script: (operation, faults) =>
-          Effect.suspend(() => {
-            for (const fault of faults) {
-              const misfit = Fault.misfit(operation, fault)
-              if (misfit !== undefined) return refuse(misfit)
-            }
-            calls.script(operation, faults)
-            return Effect.void
-          }),
-        random: (odds, operations) =>
-          Effect.suspend(() => {
-            const { maxDelay: _, ...probabilities } = odds
-            for (const [name, odd] of Object.entries(probabilities)) {
-              if (odd !== undefined && !(odd >= 0 && odd <= 1)) {
-                return refuse(`The odds of ${name} must be from 0 to 1, not ${odd}.`)
+          ours(
+            Effect.gen(function* () {
+              yield* InvalidOptions.argument("operation", operation, anOperation)
+              yield* InvalidOptions.argument("faults", faults, InvalidOptions.list(aFault))
+              for (const fault of faults) {
+                yield* Fault.check(fault)
+                const misfit = Fault.misfit(operation, fault)
+                if (misfit !== undefined) return yield* refuse(misfit)
               }
-            }
-            calls.random(odds, operations)
-            return Effect.void
-          }),
+              calls.script(operation, faults)
+            })
+          ),
+        random: (odds, operations) =>
+          ours(
+            Effect.gen(function* () {
+              yield* Fault.checkOdds(odds)
+              if (operations !== undefined) {
+                yield* InvalidOptions.argument("operations", operations, InvalidOptions.list(anOperation))
+              }
+              calls.random(odds, operations)
+            })
+          ),
         clear: Effect.sync(calls.clearFaults)
       }
     }
     return service
   })
+
+const anOperation: InvalidOptions.Check = {
+  write: 'an operation of SQS, such as "ReceiveMessage"',
+  fits: (value) => typeof value === "string" && isOperation(value)
+}
+
+const aFault: InvalidOptions.Check = { write: "a fault, such as Fault.throttle", fits: Predicate.isRecord }
+
+/** A refusal as the emulator's own. */
+const ours = <A, E extends InvalidOptions.InvalidOptions | InvalidEmulatorOptions>(effect: Effect.Effect<A, E>) =>
+  Effect.mapError(effect, ({ message }) => new InvalidEmulatorOptions({ message }))
 
 const refuse = (text: string) => Effect.fail(new InvalidEmulatorOptions({ message: text }))
 

@@ -102,10 +102,11 @@ export const handler = <E, R, EL = never>(
     ? [options?: Invocation.Options & { readonly layer?: HandlerOptions<never, EL>["layer"] | undefined }]
     : [options: HandlerOptions<Exclude<R, Scope.Scope>, EL>]
 ): Handler => {
-  const { layer: built, ...options } = given ?? {}
+  const all = given === undefined ? {} : given
+  InvalidOptions.checkOrThrow("SqsLambda.handler", all, handlerChecks)
+  const { layer: built = Layer.empty, ...options } = all
   // Left out only where it has nothing to give.
-  const layer = (built ?? Layer.empty) as Layer.Layer<Exclude<R, Scope.Scope>, EL>
-  InvalidOptions.checkOrThrow("SqsLambda.handler", { ...options, layer }, handlerChecks)
+  const layer = built as Layer.Layer<Exclude<R, Scope.Scope>, EL>
   let container: Container<E, EL> | undefined
   const close = async () => container?.close()
   return async (event, context) => {

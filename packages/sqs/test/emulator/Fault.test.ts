@@ -101,9 +101,7 @@ describe("by script", () => {
         expect(yield* said("DeleteMessage", Fault.failEntries())).toContain("script the batch operation")
         expect(yield* said("SendMessage", Fault.duplicate)).toContain("happen to ReceiveMessage")
         expect(yield* said("ReceiveMessage", Fault.shortReceive(0))).toContain("1 to 10")
-        expect((yield* Effect.flip(faults.random({ fail: 2 }))).message).toBe(
-          "The odds of fail must be from 0 to 1, not 2."
-        )
+        expect((yield* Effect.flip(faults.random({ fail: 2 }))).message).toBe("fail is 2; write a number from 0 to 1")
       })
     )
   )

@@ -62,12 +62,13 @@ export class Drain implements Source.Draining<InFlight> {
     return this.begun || this.sourceClosed || this.#flushing > 0
   }
 
-  run(deadline: Duration.Duration, interrupted: "release" | "leave" = "release"): Effect.Effect<Report> {
+  /** `interrupted` is how what its deadline stops goes back: as an earlier drain has said, where it says nothing. */
+  run(deadline: Duration.Duration, interrupted?: "release" | "leave"): Effect.Effect<Report> {
     return Effect.suspend(() => {
       const { handBack, metrics, stopReceiving, table } = this.#host
       const before = { ...metrics.counts }
       this.begun = true
-      this.afterStop = interrupted === "leave" ? Settlement.leave : Settlement.release
+      if (interrupted !== undefined) this.afterStop = interrupted === "leave" ? Settlement.leave : Settlement.release
       return stopReceiving.pipe(
         Effect.zipRight(Effect.sync(() => handBack.release(waits))),
         Effect.zipRight(within(table.until(this.#noneClaimed()), deadline)),

@@ -54,11 +54,17 @@ export const processStage = <A, E, B, E2, R2, O, EO, RO, EX, RX>(
         slot.defer()
         return
       }
+      /** The handler has begun: what `once` itself fails with says nothing of what the handler asks. */
+      let began = false
+      const begin = (body: A) => {
+        began = true
+        return plain(body, delivery)
+      }
       const handle = (body: A): Effect.Effect<B | NotRun<B | O>, E2 | EO | HandlerTimeout, R2 | RO> =>
         once === undefined
-          ? plain(body, delivery)
+          ? begin(body)
           : once.around(
-              Effect.suspend(() => plain(body, delivery)),
+              Effect.suspend(() => begin(body)),
               delivery,
               body,
               runFork
@@ -76,7 +82,8 @@ export const processStage = <A, E, B, E2, R2, O, EO, RO, EX, RX>(
           else slot.done(value)
         },
         failed: (cause) => {
-          if (ran) circuit?.exit(ticket, circuit.trips(failureOf(delivery, cause)) ? "tripped" : "well")
+          if (ran)
+            circuit?.exit(ticket, circuit.trips(failureOf(delivery, cause)) ? "tripped" : began ? "well" : "nothing")
           failures.treat(delivery, cause, runFork, {
             ran,
             settled: () => slot.failed(),

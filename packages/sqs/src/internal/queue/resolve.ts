@@ -32,7 +32,7 @@ export interface DeadLetterTarget {
   readonly maxReceiveCount: number
 }
 
-const isFound = (queue: string | SqsQueue): queue is SqsQueue =>
+export const isFound = (queue: string | SqsQueue): queue is SqsQueue =>
   typeof queue === "object" && queue !== null && "arn" in queue && "url" in queue
 
 const seconds = (attributes: Readonly<Record<string, string>>, name: string, otherwise: number) =>
@@ -114,13 +114,7 @@ export interface ResolveOptions {
   readonly retry?: Schedule.Schedule<unknown> | undefined
 }
 
-/**
- * Finds a queue by name, URL or ARN and reads its attributes once (needs `sqs:GetQueueAttributes`, and
- * `sqs:GetQueueUrl` for a name or an ARN). A queue that was found already is given back as it is. Fails with
- * `InvalidQueue` where the string names no queue, or the queue which answers is of another region or account, and with
- * `QueueDoesNotExist` where none answers. While SQS throttles or cannot be reached it is asked again, and a warning says
- * so.
- */
+/** As `SqsQueue.resolve`, of options that are checked. */
 export const resolve = (
   queue: string | SqsQueue,
   options: ResolveOptions = {}
