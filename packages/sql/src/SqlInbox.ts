@@ -6,6 +6,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import type { Delivery } from "@millrace/core/Delivery"
 import * as Idempotency from "@millrace/core/Idempotency"
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -28,6 +29,16 @@ export interface Options<in A, in out B, in out I, R> extends Idempotency.KeyOpt
   readonly result?: Schema.Schema<B, I, R> | undefined
 }
 
+/** `Idempotency.by` looks at the others. */
+const checks: InvalidOptions.Checks<Options<never, unknown, unknown, unknown>> = {
+  key: InvalidOptions.required(InvalidOptions.func),
+  result: InvalidOptions.schema,
+  payload: InvalidOptions.checkedBelow,
+  keepFor: InvalidOptions.checkedBelow,
+  callTimeout: InvalidOptions.checkedBelow,
+  whenStoreFails: InvalidOptions.checkedBelow
+}
+
 export type Failure = SqlError | SqlInboxError | Idempotency.KeyReused | Idempotency.KeyClaimed
 
 /** The transaction is over before its end was heard of: what it came to is found out by the next try. */
@@ -44,6 +55,8 @@ const failed = (error: SqlError): Effect.Effect<never, SqlInboxError> => {
  * transaction, which all that it does by that client is part of. A key that is done already is not worked on again; one
  * whose transaction is under way elsewhere is waited for by the database.
  *
+ * Throws `InvalidOptions` where an option cannot work.
+ *
  * What it does elsewhere (an HTTP call) is not part of the transaction: send a message by `SqlOutbox` instead.
  *
  * @example
@@ -59,8 +72,10 @@ export function transactional<A, B, E, R>(
 ): (body: A, delivery: Delivery<A, unknown>) => Effect.Effect<B | undefined, E | Failure, R | SqlClient.SqlClient>
 export function transactional<A, B, E, R, I, R2>(
   handler: (body: A, delivery: Delivery<A, unknown>) => Effect.Effect<B, E, R>,
-  { key, result, ...options }: Options<A, B, I, R2>
+  given: Options<A, B, I, R2>
 ) {
+  InvalidOptions.checkOrThrow("SqlInbox.transactional", given, checks)
+  const { key, result, ...options } = given
   const plain = Idempotency.by<A>(key, options)
   const keeping = result && Idempotency.by<A, B, I, R2>(key, { ...options, result })
   return (body: A, delivery: Delivery<A, unknown>) =>

@@ -18,6 +18,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -138,12 +139,18 @@ export interface RelayOptions {
 }
 
 const relayChecks: InvalidOptions.Checks<RelayOptions> = {
-  to: InvalidOptions.checkedBelow,
+  to: InvalidOptions.either(
+    { ...InvalidOptions.text, write: "a queue's name, URL or ARN" },
+    InvalidOptions.having("a queue of SqsQueue.resolve", "arn", "url")
+  ),
   shards: InvalidOptions.aWholeNumber({ min: 1, max: shards }),
   buffer: InvalidOptions.aWholeNumber({ min: 20 }),
   pollEvery: InvalidOptions.time({ min: "10 millis" }),
   holdFor: InvalidOptions.time({ min: "1 second" }),
-  producer: InvalidOptions.checkedBelow
+  producer: {
+    write: "an object with options of a producer, without a codec",
+    fits: (value) => Predicate.isRecord(value) && !("codec" in value)
+  }
 }
 
 interface Pending {
@@ -162,6 +169,7 @@ export const makeRelay = (
   options: RelayOptions = {}
 ): Effect.Effect<void, SqsProducer.MakeError, SqlClient.SqlClient | SqsClient | Scope.Scope> =>
   Effect.gen(function* () {
+    yield* InvalidOptions.argument("queue", queue, { ...InvalidOptions.text, write: "the queue that the rows name" })
     yield* InvalidOptions.check("SqlOutbox.relay", options, relayChecks)
     const dialect = yield* Dialect.make
     const table = new Table(dialect)

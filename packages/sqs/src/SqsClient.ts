@@ -183,7 +183,7 @@ export const layerFrom = <E = never, R = never>(
       yield* InvalidOptions.check("SqsClient.layerFrom", options, timeoutChecks)
       const timeout = yield* timeoutOf(options)
       const given = Effect.isEffect(client) ? yield* client : client
-      return service(Operations.api(Calls.make(sdk.transport(given), yield* Deadlines.make, timeout)))
+      return service(Operations.api(Calls.make(sdk.transport(given, yield* Clock.now), yield* Deadlines.make, timeout)))
     })
   )
 

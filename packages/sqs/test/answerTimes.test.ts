@@ -1,11 +1,28 @@
 /** When SQS gave an answer, by its `Date` and this computer's clock. */
+import { SQSClient } from "@aws-sdk/client-sqs"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, DateTime, Effect, Random } from "effect"
 import { SqsClient } from "../src/index.js"
-import { AnswerTimes } from "../src/internal/wire/answerTimes.js"
+import { AnswerTimes } from "../src/internal/client/answerTimes.js"
 import * as FakeServer from "./support/FakeServer.js"
 
 const dateOf = (millis: number) => DateTime.toDateUtc(DateTime.unsafeMake(millis)).toUTCString()
+
+const clients = [
+  ["layer", FakeServer.layer],
+  [
+    "layerFrom",
+    (endpoint: string) =>
+      SqsClient.layerFrom(
+        new SQSClient({
+          region: "us-east-1",
+          endpoint,
+          maxAttempts: 1,
+          credentials: { accessKeyId: "test", secretAccessKey: "test" }
+        })
+      )
+  ]
+] as const
 
 describe("when an answer was given", () => {
   it.effect("is never told later than it was, and exactly as it looks unless it is old, whatever the clocks say", () =>
@@ -48,7 +65,7 @@ describe("when an answer was given", () => {
     for (const date of [undefined, "", "yesterday", ["a"]]) assert.strictEqual(times.givenAt(date, 10, 20), 20)
   })
 
-  it.scoped("goes with the messages of a client over HTTP", () =>
+  it.scoped.each(clients)("goes with the messages of a client over HTTP: %s", ([, layer]) =>
     Effect.gen(function* () {
       const clock = yield* Clock.clockWith(Effect.succeed)
       let passed = 1_700_000_000_000
@@ -79,7 +96,7 @@ describe("when an answer was given", () => {
         const late = yield* age
         assert.isAtLeast(late, 90_000)
         assert.isAtMost(late, 92_000)
-      }).pipe(Effect.provide(FakeServer.layer(server.url)), Effect.withClock(elsewhen))
+      }).pipe(Effect.provide(layer(server.url)), Effect.withClock(elsewhen))
     })
   )
 })

@@ -20,6 +20,7 @@ import { LambdaPoller, SqsEmulator, SqsHttp } from "../src/emulator/index.js"
 import {
   ObjectStore,
   SendRate,
+  SqsAsyncApi,
   SqsBacklog,
   SqsClaimCheck,
   SqsClient,
@@ -274,6 +275,22 @@ const rows: ReadonlyArray<Row<Needs>> = [
     what: "S3ObjectStore.make",
     names: ["bucketOwner", "timeout"],
     use: (o) => S3ObjectStore.make(s3Client, o)
+  },
+  {
+    what: "SqsAsyncApi.bindings",
+    of: ["SqsAsyncApi.Options"],
+    names: [
+      "visibilityTimeout",
+      "retention",
+      "delay",
+      "deadLetter",
+      "tags",
+      "wait",
+      "deduplicationScope",
+      "fifoThroughputLimit"
+    ],
+    free: ["tags"],
+    use: (o) => Effect.sync(() => SqsAsyncApi.bindings("q.fifo", o))
   },
   {
     what: "SqsEnvelope.detailType",

@@ -188,6 +188,8 @@ const transportHints: Readonly<Record<string, string>> = {
   TimeoutError: "The answer took too long.",
   TimeoutException: "The answer took too long.",
   ERR_OSSL_EVP_UNSUPPORTED: noMd5,
+  UND_ERR_HEADERS_OVERFLOW: between,
+  UND_ERR_RES_EXCEEDED_MAX_SIZE: between,
   Unreadable: between
 }
 /** Ours and the SDK's, of a body whose MD5 is not the one that was answered, or of an answer that has none. */

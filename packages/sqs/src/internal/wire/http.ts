@@ -49,9 +49,18 @@ const closed = (): Error => Object.assign(new Error("The client is closed"), { n
 /** In milliseconds. After undici's own 4 seconds a quiet consumer would need a TLS handshake for most of its calls. */
 const keepAliveTimeout = 60_000
 
+/** Ten messages of 1 MiB, with each of their characters written as six: no answer of SQS's is longer. In bytes. */
+const maxResponseSize = 64 * 1_048_576
+
 /** Keeps connections alive, `maxSockets` at most at a time. A call has no time limit here: its caller aborts it. */
 export const make = (maxSockets: number, proxies?: Proxies) => {
-  const options: PoolOfUndici.Options = { connections: maxSockets, headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout }
+  const options: PoolOfUndici.Options = {
+    connections: maxSockets,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    keepAliveTimeout,
+    maxResponseSize
+  }
   const limit = new CallLimit(maxSockets)
   const pools = new Map<string, Dispatcher>()
   /** They take no more calls, and end with those that they have. */

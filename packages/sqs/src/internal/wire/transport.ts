@@ -5,10 +5,10 @@
  */
 import type { SQSClient } from "@aws-sdk/client-sqs"
 import { type Answer, refusalOf, unreadable } from "../client/answer.js"
+import { AnswerTimes } from "../client/answerTimes.js"
 import type { Outgoing, Transport } from "../client/calls.js"
 import type { Input, Operation } from "../client/operations.js"
 import type { ServerClock } from "../client/serverClock.js"
-import { AnswerTimes } from "./answerTimes.js"
 import { Abort, type Handler } from "./http.js"
 import * as Json from "./json.js"
 import type { Route } from "./route.js"
