@@ -105,11 +105,17 @@ export interface Options {
   readonly min?: number | undefined
   /** The most. */
   readonly max: number
+  /**
+   * The fewest once the queue could not be read for a minute: nobody would see a crowd that comes just then. From `min` to
+   * `max`. Default `min`: the number is held.
+   */
+  readonly floor?: number | undefined
   /** After more consumers were advised, how long until still more may be. Default 1 minute. */
   readonly scaleOutCooldown?: Duration.DurationInput | undefined
   /**
    * Fewer are advised only when every reading of this time has called for fewer, and no other number was advised within
-   * it. Default 5 minutes.
+   * it. Default 5 minutes. It is damped: twice as long, and then four times, where those that went were called back within
+   * three times of it; half again once they have stayed away for that long.
    */
   readonly scaleInCooldown?: Duration.DurationInput | undefined
   /**
@@ -129,6 +135,7 @@ export interface Options {
 const checks: InvalidOptions.Checks<Options> = {
   min: InvalidOptions.aWholeNumber({ min: 0 }),
   max: InvalidOptions.required(InvalidOptions.aWholeNumber({ min: 1 })),
+  floor: InvalidOptions.aWholeNumber({ min: 0 }),
   scaleOutCooldown: InvalidOptions.time({ max: "1 day" }),
   scaleInCooldown: InvalidOptions.time({ max: "1 day" }),
   slack: InvalidOptions.aNumber({ min: 0, max: 10 }),
@@ -201,7 +208,10 @@ export interface State {
   /** How long the backlog has been seen, gaps apart, and how long it had been when another number was advised last. */
   readonly seen: number
   readonly changedAtSeen: number
-  /** What the readings of the last `scaleInCooldown` of that time called for, and the most that their groups allowed. */
+  /** How long it had been when fewer were advised last, and how often `scaleInCooldown` must pass before they are again. */
+  readonly inAtSeen: number | undefined
+  readonly damping: number
+  /** What the readings of the last damped `scaleInCooldown` of that time called for, and the most that their groups allowed. */
   readonly recent: ReadonlyArray<{ readonly seen: number; readonly demand: number; readonly most: number }>
 }
 
@@ -220,6 +230,13 @@ export interface Plan {
   readonly next: (state: State, seen: Seen) => readonly [Advice, State]
 }
 
+/** The most that a cooldown is lengthened to, and within how many of them those that went are called back too soon. */
+const mostDamping = 4
+const tooSoon = 3
+
+/** A queue that could not be read for so long has a crowd that nobody sees, for all that is known; in milliseconds. */
+const unseen = 60_000
+
 /** Calls for a consumer, and for no work of it. */
 const least = 1e-9
 const consumers = (n: number) => (n === 0 ? "none" : n <= 1 ? "1 consumer" : `${Number(n.toFixed(1))} consumers`)
@@ -232,6 +249,7 @@ export const plan = (strategy: Strategy, options: Options): Effect.Effect<Plan, 
     const demandOf = yield* strategy.ready
     const { groupsPerConsumer: perConsumer = 1, max, slack = 0.2 } = options
     const min = yield* InvalidOptions.wholeNumber("min", options.min ?? Math.min(1, max), { min: 0, max })
+    const floor = yield* InvalidOptions.wholeNumber("floor", options.floor ?? min, { min, max })
     const outCooldown = Duration.toMillis(options.scaleOutCooldown ?? "1 minute")
     const inCooldown = Duration.toMillis(options.scaleInCooldown ?? "5 minutes")
 
@@ -249,7 +267,14 @@ export const plan = (strategy: Strategy, options: Options): Effect.Effect<Plan, 
         sample: fresh
       })
       const blind: State = { ...state, at }
-      if (sample._tag === "Stale") return [advise("Held", state.wanted, "the queue cannot be read"), blind]
+      if (sample._tag === "Stale") {
+        return state.wanted >= floor || at - (fresh?.at ?? Number.NEGATIVE_INFINITY) < unseen
+          ? [advise("Held", state.wanted, "the queue cannot be read"), blind]
+          : [
+              advise("Out", floor, `the queue cannot be read: no fewer than ${floor} meanwhile`),
+              { ...blind, wanted: floor, outAt: at, changedAtSeen: state.seen }
+            ]
+      }
       const called = demandOf({ sample, running, rate })
       if (typeof called !== "number") {
         // The first consumer is there to be measured.
@@ -265,12 +290,18 @@ export const plan = (strategy: Strategy, options: Options): Effect.Effect<Plan, 
       const allowed = groups === undefined ? Number.POSITIVE_INFINITY : Math.ceil(Math.max(1, groups) / perConsumer)
       const most = Math.max(min, Math.min(max, allowed))
       const seen = state.seen + (at - (state.at ?? at))
-      const recent = [...state.recent.filter((one) => one.seen > seen - inCooldown), { seen, demand, most }]
+      const cooldown = inCooldown * state.damping
+      const reading = { seen, demand, most }
+      const recent = [...state.recent.filter((one) => one.seen > seen - mostDamping * inCooldown), reading]
       const keep: State = { ...state, at, seen, recent }
+      const away = state.inAtSeen === undefined ? undefined : seen - state.inAtSeen
+      const stayed = away !== undefined && away >= tooSoon * cooldown
+      const damping = stayed ? Math.max(1, state.damping / 2) : state.damping
       const up = Math.max(min, Math.min(most, Math.ceil(demand)))
       // What the busiest reading called for, and some more: else they would be called back at once.
-      const busiest = Math.ceil(Math.max(...recent.map((one) => one.demand)) * (1 + slack))
-      const down = Math.max(min, Math.min(Math.max(...recent.map((one) => one.most)), busiest))
+      const judged = recent.filter((one) => one === reading || one.seen > seen - cooldown)
+      const busiest = Math.ceil(Math.max(...judged.map((one) => one.demand)) * (1 + slack))
+      const down = Math.max(min, Math.min(Math.max(...judged.map((one) => one.most)), busiest))
       const why =
         `${sample.visible} messages wait and call for ${consumers(demand)}` +
         (Math.ceil(demand) <= most
@@ -281,10 +312,21 @@ export const plan = (strategy: Strategy, options: Options): Effect.Effect<Plan, 
       if (up > state.wanted) {
         return state.outAt !== undefined && at - state.outAt < outCooldown
           ? [advise("Keep", state.wanted, `${why}; some were added a moment ago`, demand), keep]
-          : [advise("Out", up, why, demand), { ...keep, wanted: up, outAt: at, changedAtSeen: seen }]
+          : [
+              advise("Out", up, why, demand),
+              {
+                ...keep,
+                wanted: up,
+                outAt: at,
+                changedAtSeen: seen,
+                inAtSeen: undefined,
+                // Called back, and too soon.
+                damping: away === undefined || stayed ? damping : Math.min(mostDamping, 2 * damping)
+              }
+            ]
       }
-      return down < state.wanted && seen - state.changedAtSeen >= inCooldown
-        ? [advise("In", down, why, demand), { ...keep, wanted: down, changedAtSeen: seen }]
+      return down < state.wanted && seen - state.changedAtSeen >= cooldown
+        ? [advise("In", down, why, demand), { ...keep, wanted: down, changedAtSeen: seen, inAtSeen: seen, damping }]
         : [advise("Keep", state.wanted, why, demand), keep]
     }
     return {
@@ -294,6 +336,8 @@ export const plan = (strategy: Strategy, options: Options): Effect.Effect<Plan, 
         outAt: undefined,
         seen: 0,
         changedAtSeen: 0,
+        inAtSeen: undefined,
+        damping: 1,
         recent: []
       }),
       next

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Backlog, Consumer, Pipeline, Scaling } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
-import { Clock, Data, Duration, Effect, Either, FastCheck, Random, Stream } from "effect"
+import { Chunk, Clock, Data, Duration, Effect, Either, FastCheck, Random, Stream } from "effect"
 import { seeds } from "../../../test/long.js"
 import { numbered, simulated } from "./support/index.js"
 
@@ -267,6 +267,35 @@ describe("a decision", () => {
     assert.strictEqual(advice.find(({ _tag }) => _tag === "In")?.at, 1_300_000)
   })
 
+  it("a floor is advised once the queue could not be read for a minute, and no fewer are held", () => {
+    const last = sample(0, { visible: 30 })
+    const unread = (at: number): Step => ({
+      sample: { _tag: "Stale", queue: "orders", at: at * 1000, error: "no network", last }
+    })
+    const steps = [{ sample: last }, unread(10), unread(50), unread(60), unread(70)]
+    const advice = advised(perTen({ floor: 8 }), steps)
+    assert.deepStrictEqual(wanted(advice), [3, 3, 3, 8, 8])
+    assert.deepInclude(advice[3], {
+      _tag: "Out",
+      reason: "the queue cannot be read: no fewer than 8 meanwhile",
+      demand: undefined
+    })
+    assert.deepInclude(advice[4], { _tag: "Held", reason: "the queue cannot be read" })
+    assert.deepStrictEqual(wanted(advised(perTen({ floor: 2 }), steps)), [3, 3, 3, 3, 3])
+  })
+
+  it("those that were called back soon go later the next time, and as soon as ever once they stayed away", () => {
+    // Five are called for, then none; from 420 s on five again, and none after it, in turns.
+    const quiet = (readings: number) => Array.from({ length: readings }, () => 0)
+    const values = [50, ...quiet(40), 50, ...quiet(80), 50, ...quiet(130), 50, ...quiet(600), 50, ...quiet(80)]
+    const changes = advised(
+      perTen(),
+      every10(values, (visible) => ({ of: { visible } }))
+    ).filter(({ _tag }) => _tag === "In" || _tag === "Out")
+    const away = changes.flatMap(({ _tag, at }, i) => (_tag === "In" ? [(at - (changes[i - 1]?.at ?? 0)) / 1000] : []))
+    assert.deepStrictEqual(away, [300, 600, 1_200, 1_200, 600])
+  })
+
   it("a rate that is not known holds the number; from none, one is begun with to be measured", () => {
     const plan = planned(Scaling.timeToDrain("1 minute"), { min: 0, max: 9 })
     const full = { sample: sample(0, { visible: 1_000 }) }
@@ -356,6 +385,8 @@ describe("a decision", () => {
     [Scaling.timeToDrain("1 minute"), { min: 3, max: 2 }, "min"],
     [Scaling.timeToDrain("1 minute"), { max: 2, scaleOutCooldown: "2 days" }, "scaleOutCooldown"],
     [Scaling.timeToDrain("1 minute"), { max: 2, scaleInCooldown: "2 days" }, "scaleInCooldown"],
+    [Scaling.timeToDrain("1 minute"), { max: 2, floor: 3 }, "floor"],
+    [Scaling.timeToDrain("1 minute"), { min: 2, max: 4, floor: 1 }, "floor"],
     [Scaling.timeToDrain("1 minute"), { max: 2, slack: -1 }, "slack"],
     [Scaling.timeToDrain("1 minute"), { max: 2, groupsPerConsumer: 0 }, "groupsPerConsumer"]
   ] as const)("refuses what cannot work: %#", (strategy, options, option) => {
@@ -370,7 +401,14 @@ describe("a decision", () => {
  */
 const fleet = (arrivals: (at: number) => number) => {
   const history: Array<number> = [0]
-  const world = { waiting: 0, done: 0, running: 1, broken: undefined as ReadError | undefined, history }
+  const world = {
+    waiting: 0,
+    done: 0,
+    running: 1,
+    consumerSeconds: 0,
+    broken: undefined as ReadError | undefined,
+    history
+  }
   const starting: Array<{ readonly at: number; readonly wanted: number }> = []
   const counts = Effect.gen(function* () {
     if (world.broken !== undefined) return yield* world.broken
@@ -391,6 +429,7 @@ const fleet = (arrivals: (at: number) => number) => {
         const done = Math.min(world.waiting, world.running * 2)
         world.waiting -= done
         world.done += done
+        world.consumerSeconds += world.running
         history.push(world.waiting)
       }
     })
@@ -409,6 +448,51 @@ const fleet = (arrivals: (at: number) => number) => {
   )
   return { world, step, follow, backlog }
 }
+
+/**
+ * AWS's target tracking on the backlog of each: averages of a minute; more as soon as one is over the target, fewer when all
+ * of 15 minutes were a tenth under it, and no other number was set in these.
+ */
+const tracking = ({ backlog, follow, world }: ReturnType<typeof fleet>, target: number, max: number) =>
+  Effect.gen(function* () {
+    const said: Array<number> = []
+    let wanted = world.running
+    let changedAt = 0
+    let minutes: ReadonlyArray<number> = []
+    const set = (at: number, to: number, sample: Backlog.Fresh) => {
+      if (to === wanted) return Effect.void
+      said.push(to - wanted)
+      wanted = to
+      changedAt = at
+      const advice = {
+        _tag: "Keep",
+        queue: "orders",
+        at,
+        wanted,
+        reason: "",
+        demand: undefined,
+        running: 0,
+        sample
+      } as const
+      return follow(advice)
+    }
+    yield* (yield* backlog).samples.pipe(
+      Stream.filter((seen): seen is Backlog.Fresh => seen._tag === "Fresh"),
+      Stream.grouped(6),
+      Stream.runForEach((samples) => {
+        const sample = Chunk.unsafeLast(samples)
+        const each = [...samples].reduce((sum, { visible }) => sum + visible / 6, 0) / world.running
+        minutes = [...minutes.slice(-14), each]
+        const most = Math.max(...minutes)
+        if (each > target) return set(sample.at, Math.min(max, Math.ceil((world.running * each) / target)), sample)
+        return minutes.length === 15 && most < 0.9 * target && sample.at - changedAt >= 900_000
+          ? set(sample.at, Math.max(1, Math.ceil((world.running * most) / target)), sample)
+          : Effect.void
+      }),
+      Effect.forkScoped
+    )
+    return said
+  })
 
 /** What was advised, in the order of time, while the fleet follows. */
 const led = (
@@ -458,12 +542,45 @@ describe("a fleet that follows the advice", () => {
         yield* orders.step(3_600)
         const settled = said.length
         yield* orders.step(3 * 3_600)
-        // It does not know of the load while nothing waits, so it goes down and comes back: no more often than it may.
+        // It does not know of the load while nothing waits, so it goes down and comes back: the seldomer the oftener it did.
         const away = said.slice(settled).filter(({ _tag }) => _tag === "In")
-        assert.isAtMost(away.length, 24)
+        assert.isAtMost(away.length, 10)
         // 11 a second for the minute that the counts lag, the half that a consumer takes to start, and one to see it.
         const most = Math.max(...orders.world.history.slice(3_600))
         assert.isAtMost(most, 11 * 120 + 6 * 120)
+      })
+    ))
+
+  it("turns round no oftener than AWS's target tracking does at the same target, with no more consumers and no longer queue", () =>
+    Simulation.checkInTurns(
+      { seeds: seeds({ short: 1, long: 2 }) },
+      Effect.gen(function* () {
+        const turns = (changes: ReadonlyArray<number>) =>
+          changes.filter((change, i) => i > 0 && Math.sign(change) !== Math.sign(changes[i - 1] ?? change)).length
+        const [ours, theirs] = [fleet(() => 11), fleet(() => 11)]
+        const said = yield* led(ours, Scaling.backlogPerInstance(120))
+        const tracked = yield* tracking(theirs, 120, 30)
+        yield* Effect.all([ours.step(4 * 3_600), theirs.step(4 * 3_600)], { concurrency: "unbounded" })
+        const changes = said
+          .map(({ wanted }, i) => wanted - (said[i - 1]?.wanted ?? 1))
+          .filter((change) => change !== 0)
+        assert.isAtMost(turns(changes), turns(tracked))
+        assert.isAtMost(ours.world.consumerSeconds, theirs.world.consumerSeconds)
+        const longest = ({ history }: { readonly history: ReadonlyArray<number> }) => Math.max(...history.slice(3_600))
+        assert.isAtMost(longest(ours.world), 1.2 * longest(theirs.world))
+      })
+    ))
+
+  it("does not follow a load that sways by a third within twenty minutes, by time to drain", () =>
+    Simulation.checkInTurns(
+      { seeds: seeds({ short: 1, long: 2 }) },
+      Effect.gen(function* () {
+        const orders = fleet((at) => 14 + 5 * Math.sin((2 * Math.PI * at) / 1_200))
+        const said = yield* led(orders, Scaling.timeToDrain("10 minutes"))
+        yield* orders.step(2 * 3_600)
+        const settled = said.length
+        yield* orders.step(4 * 3_600)
+        assert.isAtMost(said.slice(settled).filter(({ _tag }) => _tag === "In").length, 2)
       })
     ))
 

@@ -234,7 +234,7 @@ const rows: ReadonlyArray<Entry> = [
   ],
   [
     "Scaling.plan",
-    ["min", "max", "scaleOutCooldown", "scaleInCooldown", "slack", "groups", "groupsPerConsumer"],
+    ["min", "max", "floor", "scaleOutCooldown", "scaleInCooldown", "slack", "groups", "groupsPerConsumer"],
     { max: 3 },
     (o) => Scaling.plan(Scaling.timeToDrain("1 minute"), o)
   ],
