@@ -1,17 +1,21 @@
 /**
  * npm run diagnose: the diagnosis in scenarios of its stand, and its scores.
  *
- *   npm run diagnose -- --seeds 10 --from 1000 --only singles,mixtures,healthy,hours --name "a burst" --tell --exact
+ *   npm run diagnose -- --seeds 10 --from 1000 --only singles,mixtures,healthy,steady --name "a burst" --tell --exact
+ *   npm run diagnose -- steady         each single cause for an hour in which nobody does anything
+ *   npm run diagnose -- healthy 500    so many consumers that keep up
  */
 import { parseArgs } from "node:util"
 import { heading, healthyRun, hour, line, type Treated, treatMixture, treatSingle } from "./Exam.js"
 import { exact, singles } from "./Scenarios.js"
 
-const { values } = parseArgs({
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
   options: {
     seeds: { type: "string", default: "3" },
     from: { type: "string", default: "0" },
-    only: { type: "string", default: "singles,mixtures,healthy,hours" },
+    /** Default: all of them, or what is said before the options. */
+    only: { type: "string" },
     name: { type: "string" },
     /** Prints the stories of those that went wrong. */
     tell: { type: "boolean", default: false },
@@ -21,7 +25,8 @@ const { values } = parseArgs({
   }
 })
 const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => Number(values.from) + i)
-const parts = new Set(values.only.split(","))
+const [part, runs = 10 * seeds.length] = positionals
+const parts = new Set((values.only ?? part ?? "singles,mixtures,healthy,steady").split(","))
 const counting = values.exact ? exact : undefined
 const names = singles.filter((name) => values.name === undefined || name.includes(values.name))
 const say = (text: string) => process.stdout.write(`${text}\n`)
@@ -61,7 +66,7 @@ if (parts.has("mixtures")) {
 }
 if (parts.has("healthy")) {
   let wrong = 0
-  const count = 10 * seeds.length
+  const count = Number(runs)
   for (let n = 0; n < count; n++) {
     const { seed, words } = healthyRun((seeds[0] ?? 0) * 10 + n, counting)
     if (words.length === 0) continue
@@ -70,7 +75,7 @@ if (parts.has("healthy")) {
   }
   say(`\nHealthy: ${wrong} of ${count} runs with a false word`)
 }
-if (parts.has("hours")) {
+if (parts.has("steady")) {
   say("\nSteady hours: looks after two minutes that were right, that named what is absent")
   let looks = 0
   let right = 0
