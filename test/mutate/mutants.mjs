@@ -95,14 +95,14 @@ const expressionMutants = (node) => {
   return found
 }
 
-/** `text` is the file with all its `mutants` in it: `{ id, kind, line, place, before, after }`. */
-export const mutantsOf = (fileName, source) => {
+/** `text` is the file with all its `mutants` in it, numbered from `first`: `{ id, kind, line, place, before, after }`. */
+export const mutantsOf = (fileName, source, first) => {
   const file = ts.createSourceFile(fileName, source, ts.ScriptTarget.Latest, true)
   const mutants = []
   const add = (node, kind, after) => {
     const line = file.getLineAndCharacterOfPosition(node.getStart()).line + 1
     const oneLine = (text) => text.replaceAll(/\s+/g, " ")
-    const id = mutants.length + 1
+    const id = first + mutants.length
     mutants.push({ id, kind, line, place: placeOf(node), before: oneLine(node.getText()), after: oneLine(after) })
     return id
   }

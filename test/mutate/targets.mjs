@@ -1,54 +1,58 @@
 /**
- * What is mutated, and the tests that concern it, by file name (with its folder where another file has the same), wherever
- * under `packages` the files are. Of these run those that are fast and reach the mutant.
+ * What is mutated: the files that keep an invariant, by package and by name (with its folder where another file has the
+ * same), wherever in it they are; and the tests, of which those run that are fast and reach the mutant.
  */
 export const targets = [
-  ...[
-    "permits.ts",
-    "demand.ts",
-    "Intake.ts",
-    "prefetched.ts",
-    "openPolls.ts",
-    "lostAttempts.ts",
-    "backOff.ts",
-    "fatalGrace.ts",
-    "tokens.ts",
-    "pollers.ts",
-    "receive/arrivals.ts"
-  ].map((file) => ({ file, tests: ["Intake.test.ts", "ownership.test.ts", "refusals.test.ts"] })),
-  ...["Settler.ts", "batches.ts", "noLoss.ts", "settlements.ts", "ends.ts", "handBack.ts"].map((file) => ({
-    file,
-    tests: ["Settler.test.ts", "refusals.test.ts", "stopping.test.ts", "core/test/groups.test.ts"]
-  })),
-  { file: "drain.ts", tests: ["stopping.test.ts", "ownership.test.ts", "between-stages.test.ts"] },
-  { file: "leases.ts", tests: ["LeaseKeeper.test.ts", "retries.test.ts"] },
-  { file: "LeaseKeeper.ts", tests: ["LeaseKeeper.test.ts", "wall-clock.test.ts", "refusals.test.ts"] },
-  { file: "internal/lease/order.ts", tests: ["core/test/groups.test.ts", "batches.test.ts"] },
-  ...["oneSettlement.ts", "inFlight.ts"].map((file) => ({
-    file,
-    tests: ["LeaseKeeper.test.ts", "ownership.test.ts", "retries.test.ts", "refusals.test.ts"]
-  })),
-  ...["stage.ts", "lanes.ts", "claims.ts", "held.ts", "ready.ts", "run/results.ts", "signal.ts"].map((file) => ({
-    file,
-    tests: [
-      "Pipeline.test.ts",
-      "ownership.test.ts",
-      "core/test/groups.test.ts",
-      "batches.test.ts",
-      "retries.test.ts",
-      "Circuit.test.ts",
-      "stopping.test.ts"
-    ]
-  })),
-  { file: "laneTable.ts", tests: ["starvation.test.ts", "core/test/groups.test.ts"] },
-  ...["outbox.ts", "sendLanes.ts", "call.ts"].map((file) => ({
-    file,
-    tests: ["SqsProducer.test.ts", "SqsProducer.simulation.test.ts"]
-  })),
-  { file: "sendBack.ts", tests: ["SqsDeadLetter.test.ts", "SqsDeadLetter.simulation.test.ts"] },
   {
-    file: "SqsLeaseQueue.ts",
-    tests: ["SqsLeaseQueue.test.ts", "SqsLeaseQueue.conformance.test.ts", "SqsConsumer.test.ts"]
+    pkg: "core",
+    files: [
+      ...["permits.ts", "demand.ts", "Intake.ts", "prefetched.ts", "openPolls.ts", "lostAttempts.ts", "backOff.ts"],
+      ...[
+        "fatalGrace.ts",
+        "tokens.ts",
+        "pollers.ts",
+        "receive/arrivals.ts",
+        "allowance.ts",
+        "turns.ts",
+        "sharedPermits.ts"
+      ],
+      ...[
+        "Settler.ts",
+        "batches.ts",
+        "noLoss.ts",
+        "settlements.ts",
+        "ends.ts",
+        "handBack.ts",
+        "oneSettlement.ts",
+        "byReceive.ts"
+      ],
+      ...["drain.ts", "LeaseKeeper.ts", "inFlight.ts", "inFlightTable.ts", "laneTable.ts", "internal/lease/order.ts"],
+      ...["leaseLimits.ts", "tries.ts"],
+      ...["stage.ts", "lanes.ts", "claims.ts", "held.ts", "ready.ts", "run/results.ts", "signal.ts", "slots.ts"],
+      ...["run/shares.ts", "inTurn.ts"]
+    ],
+    /** Not those of what looks on, of types, or of the stand. */
+    tests: (path) =>
+      path.endsWith(".test.ts") &&
+      !/types\.test|stand|Diagnosis|Scaling|Alarm|Backlog|AdaptiveConcurrency|bounds\.test|Conformance|MemoryQueueModel/.test(
+        path
+      )
+  },
+  {
+    pkg: "sqs",
+    files: [
+      "outbox.ts",
+      "sendLanes.ts",
+      "call.ts",
+      "sendBack.ts",
+      "SqsLeaseQueue.ts",
+      "callLimit.ts",
+      "queueBehind.ts"
+    ],
+    tests: (path) =>
+      /(SqsProducer|SqsDeadLetter|SqsLeaseQueue|SqsConsumer|SqsLambda)\.[\w.]*test|callLimit|fifo-calls|deadlines\.test/.test(
+        path
+      )
   }
 ]
 

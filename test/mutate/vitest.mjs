@@ -1,4 +1,4 @@
-/** Stands in for `@effect/vitest`: collects a file's tests, to be run many times over. */
+/** Stands in for `vitest` and `@effect/vitest`: collects a file's tests, to be run many times over. */
 import { JestAsymmetricMatchers, JestChaiExpect } from "@vitest/expect"
 import * as chai from "chai"
 import { Effect, TestContext } from "effect"
@@ -10,22 +10,46 @@ export const { assert, expect } = chai
 export const tests = []
 const names = []
 
+const eachOf = (f) => (cases) => (name, body) => {
+  for (const one of cases) f(`${name} ${[one].flat()[0]}`, () => body(...[one].flat()))
+}
+
 export const describe = (name, body) => {
   names.push(name)
   body()
   names.pop()
 }
+describe.each = eachOf(describe)
 
-export const it = (name, run) => tests.push({ name: [...names, name].join(" > "), run })
-
-const each = (cases) => (name, body) => {
-  for (const one of cases) describe(`${name} ${one}`, () => body(...[one].flat()))
+const kind = (runs) => {
+  const add = (name, ...given) => {
+    const body = given.find((one) => typeof one === "function")
+    tests.push({ name: [...names, name].join(" > "), run: () => runs(body) })
+  }
+  add.each = eachOf(add)
+  add.skipIf = (isSkipped) => (isSkipped ? () => {} : add)
+  return add
 }
-describe.each = each
 
-const inTestContext = (name, body) =>
-  it(name, () => Effect.runPromise(Effect.scoped(body()).pipe(Effect.provide(TestContext.TestContext))))
+const inTestContext = (body) => Effect.runPromise(Effect.scoped(body()).pipe(Effect.provide(TestContext.TestContext)))
+const live = (body) => Effect.runPromise(Effect.scoped(body()))
 
-it.effect = inTestContext
-it.scoped = inTestContext
-it.live = (name, body) => it(name, () => Effect.runPromise(Effect.scoped(body())))
+export const it = Object.assign(
+  kind((body) => body()),
+  { effect: kind(inTestContext), scoped: kind(inTestContext), live: kind(live), scopedLive: kind(live) }
+)
+
+export const beforeAll = (run) => run()
+export const afterAll = () => {}
+
+export const vi = {
+  waitFor: async (holds) => {
+    for (;;) {
+      try {
+        return holds()
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+    }
+  }
+}
