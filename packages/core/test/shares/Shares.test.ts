@@ -15,10 +15,11 @@ interface Item {
 
 const shop = (terms: (key: string) => Partial<Terms> = () => ({}), room = 1000) => {
   const clock = { now: 0 }
+  const bound = { room }
   const shares = new Shares<Item>({
     terms: (key) => ({ ...free, ...terms(key) }),
     now: () => clock.now,
-    room: () => room
+    room: () => bound.room
   })
   let n = 0
   const send = (key: string, count = 1): void => {
@@ -36,7 +37,7 @@ const shop = (terms: (key: string) => Partial<Terms> = () => ({}), room = 1000) 
     }
     return taken
   }
-  return { clock, shares, send, take }
+  return { bound, clock, shares, send, take }
 }
 
 const keysOf = (items: ReadonlyArray<Item>) => items.map(({ key }) => key).join("")
@@ -217,6 +218,225 @@ describe("how much may wait", () => {
     expect(shares.wakeAt).toBe(1000)
     clock.now += 1000
     expect(shares.useful).toBe(1)
+  })
+})
+
+describe("what is counted", () => {
+  it("a key has a turn only while it may begin something: not what runs alone, has left, or has its slots full", () => {
+    const { send, shares, take } = shop((key) => (key === "b" ? { concurrency: 1 } : {}))
+    send("a")
+    send("b", 2)
+    expect(shares.turns).toBe(2)
+    expect(keysOf(take(2))).toBe("ab")
+    expect(shares.turns).toBe(0)
+    const last = { key: "c", n: 100 }
+    shares.add("c", last)
+    shares.push(last)
+    expect(shares.turns).toBe(1)
+    shares.leaves(last)
+    expect(shares.turns).toBe(0)
+    expect(shares.ready).toBe(1)
+  })
+
+  it("a key that waited for its rate has its turn when that time has come, and nothing is to be woken for", () => {
+    const { clock, send, shares, take } = shop(() => ({ rate: { perSecond: 10, burst: 1 } }))
+    send("a", 3)
+    take(1)
+    expect(shares.turns).toBe(0)
+    expect(shares.wakeAt).toBe(100)
+    clock.now = 100
+    expect(shares.wakeAt).toBeUndefined()
+    expect(shares.turns).toBe(1)
+    take(1)
+    clock.now = 200
+    expect(shares.turns).toBe(1)
+  })
+
+  it("a key is forgotten with the last of it, and with one of two that run its next one begins", () => {
+    const { send, shares, take } = shop(() => ({ concurrency: 2 }))
+    send("a", 3)
+    const [first, second] = take(3)
+    if (first === undefined || second === undefined) throw new Error("nothing ran")
+    shares.ends(first)
+    const [third] = take(3)
+    expect(third?.n).toBe(2)
+    for (const item of [second, third]) if (item !== undefined) shares.ends(item)
+    expect(shares.keys).toBe(0)
+  })
+
+  it("a key that has spent its tokens is remembered with nothing here: its rate holds", () => {
+    const { clock, send, shares, take } = shop(() => ({ rate: { perSecond: 1, burst: 1 } }))
+    for (const at of [0, 1000]) {
+      clock.now = at
+      send("a")
+      const ran = take(2)
+      expect(ran).toHaveLength(1)
+      for (const item of ran) shares.ends(item)
+    }
+    clock.now = 1999
+    send("a")
+    expect(take(1)).toHaveLength(0)
+  })
+
+  it("a key that has something here is never forgotten, however many others come", () => {
+    const { send, take } = shop((key) => (key === "a" ? { concurrency: 1 } : {}))
+    send("a", 2)
+    expect(keysOf(take(5))).toBe("a")
+    for (let i = 0; i < 200; i++) send(`key ${i}`)
+    send("a")
+    expect(take(300).filter(({ key }) => key === "a")).toEqual([])
+  })
+
+  it("a key whose messages are away is remembered: the next one stays away for longer", () => {
+    const { clock, send, shares } = shop(() => ({ rate: { perSecond: 10, burst: 1 } }))
+    let last = 0
+    for (let i = 0; i < 50; i++) last = shares.awayFor("a")
+    for (let i = 0; i < 200; i++) send(`key ${i}`)
+    clock.now = 10
+    expect(shares.awayFor("a")).toBe(last - 10 + 100)
+  })
+
+  it("a key waits for its rate once, from when it had its last token, and not if nothing of it is ready", () => {
+    const { clock, send, shares, take } = shop(() => ({ rate: { perSecond: 10, burst: 1 } }))
+    send("a")
+    const [first] = take(1)
+    if (first === undefined) throw new Error("nothing ran")
+    clock.now = 50
+    send("a")
+    expect(shares.wakeAt).toBe(100)
+    send("a")
+    shares.waits(first, false)
+    expect(shares.wakeAt).toBeUndefined()
+    take(1)
+    const [second] = shares
+    if (second === undefined) throw new Error("nothing is ready")
+    expect(shares.wakeAt).toBe(150)
+    shares.leaves(second)
+    expect(shares.wakeAt).toBeUndefined()
+  })
+
+  it("a key that had nothing for a while begins with its whole weight, and no more", () => {
+    const { send, take } = shop((key) => (key === "a" ? { weight: 4 } : {}))
+    send("a")
+    take(1)
+    send("a", 10)
+    send("b", 10)
+    expect(keysOf(take(7))).toBe("aaaabaa")
+  })
+
+  it("twice ready is ready once; what is not known is nobody's", () => {
+    const { send, shares, take } = shop()
+    send("a")
+    const [item] = shares
+    if (item === undefined) throw new Error("nothing is ready")
+    shares.push(item)
+    expect(shares.ready).toBe(1)
+    const stranger = { key: "a", n: -1 }
+    shares.push(stranger)
+    shares.waits(stranger)
+    shares.ends(stranger)
+    shares.leaves(stranger)
+    expect([shares.size, shares.ready]).toEqual([1, 1])
+    expect(take(5)).toEqual([item])
+  })
+
+  it("what runs does not leave before it ends; what waits gives its place away when it leaves", () => {
+    const { send, shares, take } = shop(() => ({ waiting: 2 }))
+    send("a")
+    const [item] = take(1)
+    if (item === undefined) throw new Error("nothing ran")
+    shares.leaves(item)
+    expect(shares.size).toBe(1)
+    shares.ends(item)
+    expect(shares.size).toBe(0)
+    const [other, behind] = [
+      { key: "a", n: 100 },
+      { key: "a", n: 101 }
+    ]
+    shares.add("a", other)
+    shares.add("a", behind)
+    expect(shares.hasRoom("a")).toBe(false)
+    shares.leaves(behind)
+    expect(shares.hasRoom("a")).toBe(true)
+    expect(shares.size).toBe(1)
+    shares.push(other)
+    expect(take(1)).toEqual([other])
+    shares.waits(other)
+    shares.leaves(other)
+    expect(shares.size).toBe(0)
+  })
+
+  it("a bound that is lowered holds for what is ready already", () => {
+    const { bound, send, shares, take } = shop(() => ({}), 100)
+    send("a", 20)
+    take(8)
+    bound.room = 5
+    expect(take(20)).toHaveLength(0)
+    expect([shares.ready, shares.turns]).toEqual([12, 0])
+  })
+
+  it("a key that has nothing waiting has room for one, though all is taken; and one key alone for half, no more", () => {
+    const { send, shares, take } = shop(() => ({}), 10)
+    for (let i = 0; i < 20; i++) if (shares.hasRoom("a")) send("a")
+    expect(shares.size).toBe(5)
+    send("b", 5)
+    expect(shares.hasRoom("a")).toBe(false)
+    take(10)
+    expect(shares.hasRoom("a")).toBe(true)
+  })
+
+  it("a token that comes back is one, and not all that may be saved up", () => {
+    const { send, shares, take } = shop(() => ({ rate: { perSecond: 1, burst: 3 } }))
+    send("a", 10)
+    const [first] = take(3)
+    if (first === undefined) throw new Error("nothing ran")
+    shares.waits(first, false)
+    expect(take(10)).toHaveLength(1)
+  })
+})
+
+describe("how long what goes back stays away", () => {
+  const rate = { perSecond: 100, burst: 1 }
+  /** The time from one to the next, of many, once the first second is full. */
+  const step = (shares: Shares<Item>) => {
+    const away = Array.from({ length: 250 }, () => shares.awayFor("a"))
+    return ((away[249] ?? 0) - (away[149] ?? 0)) / 100
+  }
+
+  it("by its rate, where nothing of it runs", () => {
+    const { shares } = shop(() => ({ rate }))
+    expect(step(shares)).toBeCloseTo(10, 1)
+  })
+
+  it("by its slots, where those are what it waits for; by its rate once it waits for that", () => {
+    const slow = (concurrency: number) => {
+      const { clock, send, shares, take } = shop(() => ({ rate: { perSecond: 100, burst: 2 }, concurrency }))
+      send("a", 10)
+      for (const item of take(1)) {
+        clock.now += 500
+        shares.ends(item)
+      }
+      take(concurrency)
+      return shares
+    }
+    // Half a second each, one at a time, and a quarter sooner.
+    expect(step(slow(1))).toBeCloseTo(400, 0)
+    // Two have begun, and a third waits for its token.
+    expect(step(slow(3))).toBeCloseTo(10, 1)
+  })
+
+  it("that more is looked for ends with the longest time away, and not before", () => {
+    const { clock, send, shares, take } = shop((key) => ({ rate: { perSecond: key === "a" ? 1 : 0.25, burst: 1 } }))
+    send("a", 3)
+    shares.awayFor("a")
+    expect(shares.useful).toBe(1)
+    send("b", 2)
+    take(2)
+    for (let i = 0; i < 500; i++) shares.awayFor("b")
+    // The earlier of the two: a token of the first, or the room of the second.
+    expect(shares.wakeAt).toBe(1000)
+    clock.now = 1000
+    expect(shares.wakeAt).toBe(4000)
   })
 })
 

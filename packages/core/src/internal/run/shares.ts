@@ -240,7 +240,6 @@ export class Shares<A> {
     const { tenant } = entry
     tenant.waiting++
     if (!ran) {
-      this.#fill(tenant)
       tenant.tokens = Math.min(tenant.terms.rate?.burst ?? 0, tenant.tokens + 1)
       // It may have waited for one.
       if (tenant.timed >= 0) this.#timed.removeAt(tenant.timed)
@@ -331,11 +330,11 @@ export class Shares<A> {
     return tenant.tokens >= 1 - 1e-6
   }
 
-  #hasSlot({ key, running, terms }: Tenant<A>): boolean {
+  #hasSlot({ running, terms }: Tenant<A>): boolean {
     if (running >= terms.concurrency) return false
     // Where slots and permits are as many, one key must not take all of them.
     const room = this.#host.room()
-    return key === undefined || running < Math.max(1, room - Math.ceil(room / 10))
+    return running < Math.max(1, room - Math.ceil(room / 10))
   }
 
   #mayBegin(tenant: Tenant<A>): boolean {
