@@ -40,7 +40,7 @@ export class OpenPolls {
 
   /** One has had its answer, and what it brought is taken care of. */
   settled(): void {
-    if (this.stopping && this.#open.size === 0) for (const f of this.#onEmpty.splice(0)) f()
+    if (this.#open.size === 0) for (const f of this.#onEmpty.splice(0)) f()
   }
 
   /** Completes with the stop: a receive that waits for messages may end early then. */
@@ -70,9 +70,7 @@ export class OpenPolls {
         if (Option.isSome(empty)) return Effect.void
         for (const poll of this.#open) interrupt(poll.fiber)
         return this.#empty
-      }),
-      Effect.when(() => this.#open.size > 0),
-      Effect.asVoid
+      })
     )
   }
 }
