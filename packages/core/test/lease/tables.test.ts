@@ -111,9 +111,10 @@ describe("lanes in flight", () => {
     fail("y")
     fail("x")
     for (let i = 0; i < 9998; i++) fail(`n${i}`)
+    let joined = 0
     const isSuspect = (id: string) => {
       const before = table.held
-      table.join(`new ${id}`, new One(id))
+      table.join(`new ${joined++}`, new One(id))
       return table.held > before
     }
     assert.deepStrictEqual(["x", "y"].map(isSuspect), [true, true])
@@ -173,7 +174,12 @@ describe("all that is in flight", () => {
         assert.deepStrictEqual([table.size, table.peak, table.oldest, [...table].length], [2, 2, 10, 2])
         const woken: Array<string> = []
         const wait = (name: string, size: number) =>
-          Effect.fork(Effect.zipRight(table.until(() => table.size <= size), Effect.sync(() => woken.push(name))))
+          Effect.fork(
+            Effect.zipRight(
+              table.until(() => table.size <= size),
+              Effect.sync(() => woken.push(name))
+            )
+          )
         yield* wait("two", 2)
         yield* wait("one", 1)
         yield* wait("none", 0)

@@ -29,16 +29,24 @@ const answering = (...answers: ReadonlyArray<Answer>) =>
       name: "q",
       limits: { batchSize: 2, ordered: false },
       errorKind: (error: string) => error,
-      ack: (leases: ReadonlyArray<LeaseQueue.Lease>) => answer("ack", leases.map(({ messageId }) => messageId)),
+      ack: (leases: ReadonlyArray<LeaseQueue.Lease>) =>
+        answer(
+          "ack",
+          leases.map(({ messageId }) => messageId)
+        ),
       setLease: (entries: ReadonlyArray<LeaseQueue.SetLeaseEntry>) =>
         answer(
           "set",
           entries.map(
-            ({ duration, lease, left }) => `${lease.messageId}${Duration.toSeconds(duration)}${left === true ? "left" : ""}`
+            ({ duration, lease, left }) =>
+              `${lease.messageId}${Duration.toSeconds(duration)}${left === true ? "left" : ""}`
           )
         ),
       deadLetter: (entries: ReadonlyArray<LeaseQueue.DeadLetterEntry>) =>
-        answer("letter", entries.map(({ attempt, message, reason }) => `${message.id}${reason}${attempt}`))
+        answer(
+          "letter",
+          entries.map(({ attempt, message, reason }) => `${message.id}${reason}${attempt}`)
+        )
     } as unknown as LeaseQueue.LeaseQueue<"fatal" | "transient">
     const host = {
       queue,
@@ -53,7 +61,11 @@ const answering = (...answers: ReadonlyArray<Answer>) =>
     const entry = (
       id: string,
       request: Request = { _tag: "Ack" },
-      { deadline = 60_000, refusable = false, over = () => false }: { deadline?: number; refusable?: boolean; over?: () => boolean } = {}
+      {
+        deadline = 60_000,
+        refusable = false,
+        over = () => false
+      }: { deadline?: number; refusable?: boolean; over?: () => boolean } = {}
     ): Entry => {
       const message: Partial<LeaseQueue.Message> = { id, lease: { messageId: id, handle: id } }
       const made: Entry = {
@@ -104,7 +116,11 @@ describe("what the queue answers", () => {
           Effect.succeed([failed("LeaseLost"), failed("Rejected"), failed("Rejected")]),
           Effect.succeed([failed("Rejected")])
         )
-        noLoss.send("SetLease", [entry("a", setLease), entry("b", setLease), entry("c", setLease, { refusable: true })], () => {})
+        noLoss.send(
+          "SetLease",
+          [entry("a", setLease), entry("b", setLease), entry("c", setLease, { refusable: true })],
+          () => {}
+        )
         yield* Effect.sleep("5 seconds")
         assert.deepStrictEqual(events.filter(isWorthIt), ["0 set a3b3c3", "a false", "b false", "c refused"])
         events.length = 0
@@ -150,7 +166,11 @@ describe("what the queue answers", () => {
         const never: Answer = Effect.fail("transient")
         const { entry, events, noLoss, queue } = yield* answering(never, never, never, never, never, never, never)
         let isOver = false
-        noLoss.send("SetLease", [entry("a", setLease, { deadline: 1500 }), entry("b", setLease, { over: () => isOver })], () => {})
+        noLoss.send(
+          "SetLease",
+          [entry("a", setLease, { deadline: 1500 }), entry("b", setLease, { over: () => isOver })],
+          () => {}
+        )
         yield* Effect.sleep("500 millis")
         isOver = true
         yield* Effect.sleep("1 second")
@@ -176,7 +196,11 @@ describe("what the queue answers", () => {
     "a schedule that ends goes on at a second; a defect of the port ends its entries as lost, and who waits is told once",
     simulated(
       Effect.gen(function* () {
-        const { entry, events, host } = yield* answering(Effect.fail("transient"), Effect.fail("transient"), Effect.die("a defect"))
+        const { entry, events, host } = yield* answering(
+          Effect.fail("transient"),
+          Effect.fail("transient"),
+          Effect.die("a defect")
+        )
         const noLoss = new NoLoss(host, Schedule.stop)
         let answers = 0
         const one = entry("a")
@@ -210,9 +234,13 @@ describe("what the queue answers", () => {
     "in order means one call after the other, each with all of its results",
     simulated(
       Effect.gen(function* () {
-        const slow = (results: ReadonlyArray<LeaseQueue.EntryResult>): Answer => Effect.delay(Effect.succeed(results), "100 millis")
+        const slow = (results: ReadonlyArray<LeaseQueue.EntryResult>): Answer =>
+          Effect.delay(Effect.succeed(results), "100 millis")
         const { entry, events, noLoss } = yield* answering(slow([done, failed("Transient")]))
-        noLoss.sendInOrder("SetLease", ["a", "b", "c"].map((id) => entry(id, setLease)))
+        noLoss.sendInOrder(
+          "SetLease",
+          ["a", "b", "c"].map((id) => entry(id, setLease))
+        )
         yield* Effect.sleep("5 seconds")
         assert.deepStrictEqual(events.filter(isWorthIt), [
           "0 set a3b3",
@@ -232,7 +260,11 @@ describe("what the queue answers", () => {
       Effect.gen(function* () {
         const { entry, events, noLoss } = yield* answering(Effect.never, Effect.never)
         let isOver = false
-        noLoss.send("Ack", [entry("a", undefined, { over: () => isOver }), entry("b", undefined, { over: () => true })], () => {})
+        noLoss.send(
+          "Ack",
+          [entry("a", undefined, { over: () => isOver }), entry("b", undefined, { over: () => true })],
+          () => {}
+        )
         assert.isFalse(noLoss.isOver)
         isOver = true
         assert.isTrue(noLoss.isOver)
