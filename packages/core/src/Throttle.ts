@@ -119,7 +119,8 @@ export interface TargetOptions {
   /**
    * Producers that send to the queue under a throttle like this one, itself included. Each sees the whole error and makes
    * good its part of it; if each made good the whole, they would overshoot together. `max`, `min` and `initial` are this
-   * one's. Default 1.
+   * one's. Default: found, where the backlog knows its arrivals (it counts what `departed` or `arrived`), by the part of them
+   * that this producer sends; else 1.
    */
   readonly producers?: number | undefined
   /** Changes by a smaller share than this are not made. Default 0.05. */
@@ -158,12 +159,16 @@ export const targetBacklog = (target: number, options: TargetOptions): Strategy 
     const window = Duration.toSeconds(options.window ?? "3 minutes")
     const lag = Duration.toSeconds(options.lag ?? "30 seconds")
     const maxAge = maxAgeOf(options)
-    const { producers = 1 } = options
+    const { producers } = options
     const within = (rate: number) => Math.min(max, Math.max(min, rate))
-    const initial = yield* InvalidOptions.number("initial", options.initial ?? within(target / horizon / producers), {
-      min,
-      max
-    })
+    const initial = yield* InvalidOptions.number(
+      "initial",
+      options.initial ?? within(target / horizon / (producers ?? 1)),
+      {
+        min,
+        max
+      }
+    )
 
     let seen: Array<{ readonly at: number; readonly sent: number; readonly waiting: number }> = []
     /** What had been sent at an instant, as far as is known. */
@@ -198,7 +203,8 @@ export const targetBacklog = (target: number, options: TargetOptions): Strategy 
         const goal = maxAge === undefined || age === 0 ? room : Math.min(room, (waiting * maxAge) / age)
         // What the queue loses beyond what this one sends, and what is missing, all producers make good together.
         const own = theilSen(recent.map(({ at }) => [at, sentAt(at - lag)]))?.slope ?? rate
-        const steered = own + (leaving - own + (goal - waiting) / horizon) / producers
+        const part = producers === undefined ? partOf(own, sample) : 1 / producers
+        const steered = own + (leaving - own + (goal - waiting) / horizon) * part
         const starved =
           (maxAge === undefined || age <= maxAge) && recent.slice(-3).every((one) => one.waiting <= room / 10)
         const wanted = within(starved ? Math.max(steered, rate * 1.5 ** ((now - (before?.at ?? now)) / 60)) : steered)
@@ -207,6 +213,17 @@ export const targetBacklog = (target: number, options: TargetOptions): Strategy 
     }
   })
 })
+
+/** A producer that has sent next to nothing still makes good so much. */
+const leastPart = 0.02
+
+/** The part of all arrivals that this producer sends, which is its part of the error too: those of all of them make one. */
+const partOf = (own: number, { arrivals, growth }: Backlog.Fresh): number =>
+  growth === undefined
+    ? leastPart
+    : arrivals === undefined || arrivals.perSecond <= 0
+      ? 1
+      : Math.min(1, Math.max(leastPart, own / arrivals.perSecond))
 
 /** Delayed messages wait too. */
 const waitingIn = ({ delayed, visible }: Backlog.Fresh): number => visible + delayed

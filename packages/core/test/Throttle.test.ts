@@ -209,33 +209,47 @@ describe("Throttle", () => {
       })
     ))
 
-  it.each([1, 3, 8])("%i producers together keep the target, none making good the error of all", (producers) =>
-    Simulation.check(
-      { seeds: 3 },
-      Effect.gen(function* () {
-        const { source, world } = plant({ most: 0, speed: () => 0, lag: "jitter" })
-        const of = Throttle.targetBacklog(1_000, { max: 60, producers })
-        const backlog = yield* Backlog.make(source)
-        const sent: Array<number> = Array.from({ length: producers }, () => 0)
-        const throttles = yield* Effect.forEach(sent, (_, i) =>
-          Throttle.make(backlog, of, { sent: Effect.sync(() => sent[i] ?? 0) })
-        )
-        for (let at = 1; at <= 3_600; at++) {
-          yield* Effect.sleep("1 second")
-          throttles.forEach((throttle, i) => {
-            sent[i] = (sent[i] ?? 0) + throttle.rate.unsafeGet()
-            world.waiting += throttle.rate.unsafeGet()
+  it.each([
+    [1, "given"],
+    [3, "given"],
+    [8, "given"],
+    [1, "found"],
+    [3, "found"],
+    [8, "found"]
+  ] as const)(
+    "%i producers together keep the target, none making good the error of all: their number is %s",
+    (producers, how) =>
+      Simulation.check(
+        { seeds: 3 },
+        Effect.gen(function* () {
+          const { source, world } = plant({ most: 0, speed: () => 0, lag: "jitter" })
+          const of = Throttle.targetBacklog(1_000, {
+            max: 60,
+            ...(how === "given" ? { producers } : { initial: 1_000 / 120 / producers })
           })
-          world.waiting = Math.max(0, world.waiting - 20)
-          world.history.push(world.waiting)
-        }
-        const settled = world.history.slice(900)
-        const mean = settled.reduce((a, b) => a + b, 0) / settled.length / 1_000
-        const says = `mean ${mean.toFixed(2)}, peak ${(Math.max(...world.history) / 1_000).toFixed(2)} of the target`
-        assert.isTrue(mean >= 0.9 && mean <= 1.1, says)
-        assert.isAtMost(Math.max(...world.history), 1_600, says)
-      })
-    )
+          let departed = 0
+          const backlog = yield* Backlog.make(source, how === "found" ? { departed: Effect.sync(() => departed) } : {})
+          const sent: Array<number> = Array.from({ length: producers }, () => 0)
+          const throttles = yield* Effect.forEach(sent, (_, i) =>
+            Throttle.make(backlog, of, { sent: Effect.sync(() => sent[i] ?? 0) })
+          )
+          for (let at = 1; at <= 3_600; at++) {
+            yield* Effect.sleep("1 second")
+            throttles.forEach((throttle, i) => {
+              sent[i] = (sent[i] ?? 0) + throttle.rate.unsafeGet()
+              world.waiting += throttle.rate.unsafeGet()
+            })
+            departed += Math.min(20, world.waiting)
+            world.waiting = Math.max(0, world.waiting - 20)
+            world.history.push(world.waiting)
+          }
+          const settled = world.history.slice(900)
+          const mean = settled.reduce((a, b) => a + b, 0) / settled.length / 1_000
+          const says = `mean ${mean.toFixed(2)}, peak ${(Math.max(...world.history) / 1_000).toFixed(2)} of the target`
+          assert.isTrue(mean >= 0.9 && mean <= 1.1, says)
+          assert.isAtMost(Math.max(...world.history), 1_600, says)
+        })
+      )
   )
 
   it("stopAbove stops over its limit, and begins again when half is left", () =>
