@@ -29,7 +29,7 @@ export default defineWorkspace([
   project("sql", "packages/sql"),
   project("redis", "packages/redis"),
   project("dynamodb", "packages/dynamodb"),
-  project("promise", "packages/promise"),
+  project("promise", "packages/promise", withoutNotice),
   project("examples", "packages/examples"),
   { ...project("docs", "test/docs"), plugins: [plugin()] },
   // No alias: what is tested is the tarballs.

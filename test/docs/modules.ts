@@ -66,8 +66,9 @@ const textOf = (code: string, given: Module["given"]): string => {
   return `${imports.join(" ")} ${before}\n${code}\n${after}\n`
 }
 
-const moduleOf = ({ path }: Page, { code, line }: Block, from: ReadonlyMap<string, string>): Module => {
-  const given = givenTo(code, from)
+const moduleOf = ({ path }: Page, { code, language, line }: Block, from: ReadonlyMap<string, string>): Module => {
+  // Blocks of JavaScript are for who knows none of the names that the others are given: they import what they use.
+  const given = language === "js" ? [] : givenTo(code, from)
   return {
     path: join(root, "test/docs", `${path.replaceAll("/", "_")}.${line}.ts`).replaceAll("\\", "/"),
     page: path,
@@ -77,11 +78,13 @@ const moduleOf = ({ path }: Page, { code, line }: Block, from: ReadonlyMap<strin
   }
 }
 
-/** Every block of TypeScript in every page. */
+/** Every block of TypeScript in every page, and of JavaScript: the types of what it uses hold for it too. */
 export const modules = async (): Promise<ReadonlyArray<Module>> => {
   const from = await known()
   return (await pages()).flatMap((page) =>
-    page.blocks.filter(({ language }) => language === "ts").map((block) => moduleOf(page, block, from))
+    page.blocks
+      .filter(({ language }) => language === "ts" || language === "js")
+      .map((block) => moduleOf(page, block, from))
   )
 }
 

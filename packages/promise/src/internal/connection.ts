@@ -13,6 +13,14 @@ import type { ConnectionOptions, Credentials, EmulatedClient, Logger } from "../
 
 const secret: InvalidOptions.Check = { ...InvalidOptions.text, secret: true }
 
+/** What the SDK's credentials may carry too; it writes `$source` into the very object that it was given. */
+interface OfTheSdk {
+  readonly expiration?: unknown
+  readonly accountId?: unknown
+  readonly credentialScope?: unknown
+  readonly $source?: unknown
+}
+
 /** What each option may be. */
 export const checks: InvalidOptions.Checks<ConnectionOptions> = {
   client: InvalidOptions.either(InvalidOptions.having("an SQSClient of @aws-sdk/client-sqs", "send", "config"), {
@@ -21,11 +29,19 @@ export const checks: InvalidOptions.Checks<ConnectionOptions> = {
   }),
   region: InvalidOptions.text,
   endpoint: InvalidOptions.url,
-  credentials: InvalidOptions.fields<Credentials>({
-    accessKeyId: InvalidOptions.required(InvalidOptions.text),
-    secretAccessKey: InvalidOptions.required(secret),
-    sessionToken: secret
-  }),
+  credentials: {
+    ...InvalidOptions.fields<Credentials & OfTheSdk>({
+      accessKeyId: InvalidOptions.required(InvalidOptions.text),
+      secretAccessKey: InvalidOptions.required(secret),
+      sessionToken: secret,
+      expiration: InvalidOptions.checkedBelow,
+      accountId: InvalidOptions.checkedBelow,
+      credentialScope: InvalidOptions.checkedBelow,
+      $source: InvalidOptions.checkedBelow
+    }),
+    write:
+      "an object with accessKeyId, secretAccessKey and, where there is one, sessionToken; for a provider of them client: new SQSClient({ credentials, maxAttempts: 1 })"
+  },
   maxSockets: InvalidOptions.aWholeNumber({ min: 1 }),
   logger: InvalidOptions.either(
     { write: "false", fits: (value) => value === false },
