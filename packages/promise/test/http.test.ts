@@ -92,7 +92,10 @@ describe.each([
       source: { type: "String", value: "shop" },
       seal: { type: "Binary", value: Uint8Array.of(1, 2) }
     })
-    expect(seen.get(2)?.attributes).toMatchObject({ source: { value: "here" }, weight: { type: "Number", value: "1.5" } })
+    expect(seen.get(2)?.attributes).toMatchObject({
+      source: { value: "here" },
+      weight: { type: "Number", value: "1.5" }
+    })
     expect(await holds("orders")).toEqual([0, 0])
 
     const bodies: Array<unknown> = []
