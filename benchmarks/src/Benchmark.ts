@@ -14,7 +14,7 @@ export interface Figures {
   /** CPU time of this process, in microseconds a message; servers run in their own. */
   readonly cpuMicros: number
   /** Calls of the queue for 1,000 messages: the floor is 200, a receive and a delete for each ten. */
-  readonly callsPer1000: number
+  readonly callsPer1000?: number | undefined
   /** CPU time of the server's process, where there is one. */
   readonly serverCpuMicros?: number | undefined
   /** The same while the compiler was still at work: in the first seconds of a process. */
