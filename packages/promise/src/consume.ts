@@ -73,10 +73,13 @@ const awaited = <B>(
 ): Effect.Effect<B, unknown> => {
   let late: HandlerTimeout | undefined
   const ran = Effect.async<B, unknown>((resume) => {
-    new Promise<B>((resolve) => resolve(handle())).then(
-      (value) => resume(Effect.succeed(value)),
-      (error) => resume(Effect.fail(error))
-    )
+    const failed = (error: unknown) => resume(Effect.fail(error))
+    try {
+      // A promise stays the one it is: to follow it with another takes two turns more of each message.
+      Promise.resolve(handle()).then((value) => resume(Effect.succeed(value)), failed)
+    } catch (thrown) {
+      failed(thrown)
+    }
     return Effect.sync(() => abort(late === undefined ? reasonOf(deliveries) : plainError(late)))
   })
   if (timeout === undefined) return ran
@@ -95,11 +98,14 @@ const watch = (emitter: Emitter, delivery: Delivery<unknown, unknown>) =>
     })
   )
 
+/** Who listens is known when it starts. */
 const seen = <A, EX>(emitter: Emitter, deliveries: Decoded<A, EX>): Decoded<A, EX> =>
-  Stream.mapChunks(deliveries, (chunk) => {
-    if (emitter.hears("settled") || emitter.hears("lost")) for (const delivery of chunk) watch(emitter, delivery)
-    return chunk
-  })
+  emitter.hears("settled") || emitter.hears("lost")
+    ? Stream.mapChunks(deliveries, (chunk) => {
+        for (const delivery of chunk) watch(emitter, delivery)
+        return chunk
+      })
+    : deliveries
 
 const hosted = <A>(
   options: SettleOptions<A>,

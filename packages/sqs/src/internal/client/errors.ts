@@ -48,7 +48,7 @@ const badSignature = credentials(
 )
 const expired = credentials("The credentials are out of date: sign in again, or renew the session token.")
 const noCredentials = credentials(
-  "No credentials were sent: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give them to the layer."
+  "No credentials were sent: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give them as `credentials`."
 )
 const invalidParameter: Make = (thrown) => new SqsError.InvalidParameterValue(thrown)
 const missingParameter: Make = (thrown) => new SqsError.MissingParameter(thrown)
