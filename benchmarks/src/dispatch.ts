@@ -136,12 +136,7 @@ const promises: Measured = (messages) =>
     return figuresOf(messages, cpu, wall, snapshot)
   })
 
-const figuresOf = (
-  messages: number,
-  cpu: number,
-  wall: number,
-  { deleted }: { readonly deleted: number }
-): Figures => {
+const figuresOf = (messages: number, cpu: number, wall: number, { deleted }: { readonly deleted: number }): Figures => {
   if (deleted !== messages) throw new Error(`deleted ${deleted} of ${messages}`)
   return { messagesPerSecond: (messages / wall) * 1e6, cpuMicros: cpu / messages }
 }
