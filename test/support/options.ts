@@ -17,6 +17,8 @@ export interface Row<R> {
   readonly least?: object | undefined
   /** Those of `names` that may be any text, or an object of any texts. */
   readonly free?: ReadonlyArray<string> | undefined
+  /** Those that may be anything at all. */
+  readonly anything?: ReadonlyArray<string> | undefined
   readonly use: (options: never) => Effect.Effect<unknown, unknown, R | Scope.Scope>
 }
 
@@ -46,7 +48,7 @@ const wrongValues = [null, Symbol("x"), { nothing: "of this" }, "nothing of this
 
 /** The tests of each row. */
 export const testRows = <R>(rows: ReadonlyArray<Row<R>>, services: Layer.Layer<R>): void => {
-  for (const { free = [], least = {}, names, use, what } of rows) {
+  for (const { anything = [], free = [], least = {}, names, use, what } of rows) {
     const given = (options: unknown) => refusalOf(use, options)
     const test = (says: string, effect: Effect.Effect<void, never, Exclude<R, Scope.Scope>>) =>
       it.effect(`${what}: ${says}`, () => Effect.scoped(Effect.provide(effect, services) as Effect.Effect<void>))
@@ -72,6 +74,7 @@ export const testRows = <R>(rows: ReadonlyArray<Row<R>>, services: Layer.Layer<R
       "values of no type that it can have are refused, by its name",
       Effect.gen(function* () {
         for (const name of names) {
+          if (anything.includes(name)) continue
           for (const value of wrongValues) {
             const texts = typeof value === "string" || (Predicate.isRecord(value) && value["nothing"] !== undefined)
             if (texts && (name === "name" || free.includes(name))) continue

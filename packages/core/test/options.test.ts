@@ -353,6 +353,7 @@ const table: ReadonlyArray<Row<never>> = rows.map(([what, names, least, use]) =>
   names,
   least,
   free: names.filter((name) => free.has(`${what}.${name}`)),
+  anything: what === "Idempotency.run" ? ["payload"] : [],
   use
 }))
 
