@@ -161,8 +161,10 @@ class DeliveryImpl<A, E> implements Delivery<A, E> {
 }
 
 /** @internal */
-export const make = (inFlight: InFlight): Delivery<string> =>
-  new DeliveryImpl(Exit.succeed(inFlight.message.body), inFlight)
+export const of = <A, E>(body: Exit.Exit<A, E>, inFlight: InFlight): Delivery<A, E> => new DeliveryImpl(body, inFlight)
+
+/** @internal */
+export const make = (inFlight: InFlight): Delivery<string> => of(Exit.succeed(inFlight.message.body), inFlight)
 
 const impl = <A, E>(self: Delivery<A, E>): DeliveryImpl<A, E> => {
   if (self instanceof DeliveryImpl) return self

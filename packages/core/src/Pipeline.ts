@@ -28,6 +28,7 @@ import {
 import * as InvalidOptions from "./InvalidOptions.js"
 import { decodeStage } from "./internal/handOver/decodeStage.js"
 import { mergeStage } from "./internal/handOver/merge.js"
+import { splitStage } from "./internal/handOver/splitStage.js"
 import type { Guard } from "./internal/idempotency/protection.js"
 import type { Once } from "./internal/idempotency/terms.js"
 import { onLoop } from "./internal/observe/loopTime.js"
@@ -210,6 +211,27 @@ export const maxAge =
           })
         )
       })
+    )
+
+// ------------------------------------------------------------------------------------------------------------ split
+
+/**
+ * Takes each message apart: its parts go on as deliveries of their own, and the stages behind run them as they run messages,
+ * so many at once. The message is acked when all its parts are; one without parts at once.
+ *
+ * What is asked for one part (a retry, a dead letter) holds for the whole message, as soon as those of its parts that run have
+ * ended; those that have not begun do not run. A message that comes again is taken apart again, and all of it runs.
+ *
+ * On an ordered queue the parts of a message run one after another, and the next message of its group waits for all of them.
+ * The id of a part is its message's and its place, from 0: `id/3`. Parts have the permit and the lease of their message.
+ *
+ * Failed deliveries pass. Where `parts` throws, or answers with no list, the delivery is a failed one.
+ */
+export const split =
+  <A, B, E = never>(parts: (body: A, delivery: Delivery<A, E>) => Iterable<B>) =>
+  <EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E, EX | InvalidOptions.InvalidOptions, RX> =>
+    Stream.unwrap(
+      Effect.map(InvalidOptions.argument("parts", parts, InvalidOptions.func), () => splitStage(self, parts))
     )
 
 // ---------------------------------------------------------------------------------------------------------- process

@@ -193,6 +193,17 @@ describe("stages", () => {
     orders.pipe(Pipeline.processBatches((bodies) => Effect.succeed(bodies.length), { max: 10 }))
   })
 
+  types("split: parts are deliveries, which fail as their message may have failed before", () => {
+    const parts = orders.pipe(Pipeline.split(({ order_id }) => [String(order_id)]))
+    expectTypeOf(parts).toEqualTypeOf<
+      Stream.Stream<Delivery.Delivery<string, Delivery.DecodeError>, HttpError | InvalidOptions.InvalidOptions>
+    >()
+    // @ts-expect-error a number has no parts
+    orders.pipe(Pipeline.split(({ order_id }) => order_id))
+    // @ts-expect-error what is asynchronous goes into mapEffect
+    orders.pipe(Pipeline.split(async ({ order_id }) => [order_id]))
+  })
+
   types("batch gives batches of deliveries", () => {
     expectTypeOf(orders.pipe(Pipeline.batch({ max: 10 }))).toEqualTypeOf<
       Stream.Stream<Pipeline.Batch<Order, Delivery.DecodeError>, HttpError | InvalidOptions.InvalidOptions>

@@ -21,6 +21,8 @@ export interface Owner {
   readonly waits: (delivery: InFlight) => boolean
   /** No longer there to answer: its stage is over. */
   readonly closed: boolean
+  /** What stands for it, where the owner only passes on what becomes of those. */
+  readonly standIns?: Iterable<InFlight>
 }
 
 /** Something elsewhere that lasts as long as a delivery's lease. */
@@ -58,6 +60,8 @@ export class InFlight extends OneSettlement {
   tries: Tries | undefined = undefined
 
   // Its lane.
+  /** Whose permits it has: its own, or those of the delivery that it is a part of. */
+  readonly holder: InFlight = this
   lane: Lane<InFlight> | undefined = undefined
   /** Others wait for its end: its settlement lingers less. */
   urgent = false
@@ -96,6 +100,31 @@ export class InFlight extends OneSettlement {
     this.passedOn = true
     this.awaited = false
     this.handedOverAt = this.source.clock.now()
+  }
+
+  /** Its handler runs since then, or no more. */
+  runs(since: number | undefined): void {
+    this.startedAt = since
+  }
+
+  /** Since when nobody answers for it: it was handed to the stream's reader, and no stage has it or waits to have it. */
+  get unattendedSince(): number | undefined {
+    if (this.phase === Phase.HandedOver || (this.phase === Phase.Claimed && this.passedOn)) {
+      return this.awaited ? undefined : this.handedOverAt
+    }
+    if (this.phase !== Phase.Claimed) return undefined
+    let since: number | undefined
+    for (const { unattendedSince } of this.owner?.standIns ?? []) {
+      if (unattendedSince !== undefined) since = Math.min(since ?? unattendedSince, unattendedSince)
+    }
+    return since
+  }
+
+  /** A stage has it, and has not passed it on. */
+  get isWorkedOn(): boolean {
+    if (this.phase !== Phase.Claimed || this.passedOn) return false
+    const standIns = this.owner?.standIns
+    return standIns === undefined || [...standIns].some((standIn) => standIn.isWorkedOn)
   }
 
   /** Nobody works on it. */

@@ -8,7 +8,6 @@ import type { InFlight } from "../lease/inFlight.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
 import type { Permits } from "../receive/permits.js"
 import type { Ends } from "../settle/ends.js"
-import { Phase } from "../settle/oneSettlement.js"
 
 /** What it needs of its consumer. */
 export interface Host {
@@ -66,7 +65,7 @@ export class Watchdog {
   /** When something has last ended, where no stage works on anything. */
   get idleSince(): number | undefined {
     const { ends, table } = this.#host
-    for (const { passedOn, phase } of table) if (phase === Phase.Claimed && !passedOn) return undefined
+    for (const { isWorkedOn } of table) if (isWorkedOn) return undefined
     return ends.latest
   }
 
@@ -90,11 +89,7 @@ export class Watchdog {
     const { isClosed, queueName, table } = this.#host
     const unsettling = this.#unsettling
     const forgotten = [...table].filter(
-      (delivery) =>
-        !this.#warned.has(delivery) &&
-        !delivery.awaited &&
-        (delivery.phase === Phase.HandedOver || (delivery.phase === Phase.Claimed && delivery.passedOn)) &&
-        delivery.handedOverAt <= overdue
+      (delivery) => !this.#warned.has(delivery) && (delivery.unattendedSince ?? Number.POSITIVE_INFINITY) <= overdue
     )
     for (const delivery of forgotten) {
       this.#warned.add(delivery)

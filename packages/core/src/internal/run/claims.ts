@@ -53,9 +53,10 @@ export class Claims implements Owner {
   runs(delivery: InFlight, fiber: Fiber.RuntimeFiber<unknown, unknown>): void {
     const { receivedAt, source } = delivery
     const { observer } = source
-    delivery.startedAt = source.clock.now()
+    const startedAt = source.clock.now()
+    delivery.runs(startedAt)
     delivery.startedWith = ++observer.running
-    if (delivery.attempt === delivery.message.attempt) observer.waited.add(delivery.startedAt - receivedAt)
+    if (delivery.attempt === delivery.message.attempt) observer.waited.add(startedAt - receivedAt)
     this.#working.set(delivery, fiber)
   }
 
@@ -66,8 +67,10 @@ export class Claims implements Owner {
 
   /** That fiber has ended. */
   rests(delivery: InFlight): void {
-    if (delivery.startedAt !== undefined) delivery.source.observer.running--
-    delivery.startedAt = undefined
+    if (delivery.startedAt !== undefined) {
+      delivery.source.observer.running--
+      delivery.runs(undefined)
+    }
     this.#working.delete(delivery)
   }
 

@@ -41,8 +41,8 @@ export class Lanes<In> {
   readonly #rules: LaneRules<In> | undefined
   readonly #host: Host<In>
   readonly #sequencer: Sequencer.Sequencer<In> | undefined
-  /** Deliveries in flight, by lane. */
-  readonly #perLane = new Map<string, number>()
+  /** By lane, who has permits there, and for how many deliveries: parts of one message have its permit together. */
+  readonly #perLane = new Map<string, Map<InFlight, number>>()
 
   constructor(rules: LaneRules<In> | undefined, host: Host<In>) {
     this.#rules = rules
@@ -92,10 +92,11 @@ export class Lanes<In> {
       if (lane !== undefined) {
         delivery.source.lanes.join(delivery, lane)
         left.set(lane, (left.get(lane) ?? 0) + 1)
-        this.#perLane.set(lane, (this.#perLane.get(lane) ?? 0) + 1)
+        const holders = this.#perLane.get(lane) ?? new Map<InFlight, number>()
+        this.#perLane.set(lane, holders.set(delivery.holder, (holders.get(delivery.holder) ?? 0) + 1))
       }
       delivery.onEnded(() => {
-        const ofLane = lane === undefined ? undefined : this.#ends(lane, left)
+        const ofLane = lane === undefined ? undefined : this.#ends(lane, delivery, left)
         if (--staying === 0) onEnded(item)
         else if (lane !== undefined && ofLane === 0) this.#sequencer?.leave(lane, item)
       })
@@ -135,17 +136,20 @@ export class Lanes<In> {
   }
 
   /** How many of the item are left in the lane. */
-  #ends(lane: string, left: Map<string, number>): number {
-    const all = (this.#perLane.get(lane) ?? 1) - 1
-    if (all === 0) this.#perLane.delete(lane)
-    else this.#perLane.set(lane, all)
+  #ends(lane: string, { holder }: InFlight, left: Map<string, number>): number {
+    const holders = this.#perLane.get(lane)
+    const ofHolder = (holders?.get(holder) ?? 1) - 1
+    if (ofHolder > 0) holders?.set(holder, ofHolder)
+    else holders?.delete(holder)
+    if (holders?.size === 0) this.#perLane.delete(lane)
     const ofItem = (left.get(lane) ?? 1) - 1
     left.set(lane, ofItem)
     return ofItem
   }
 
-  #overflows(lane: string, { source }: InFlight): boolean {
-    return (this.#perLane.get(lane) ?? 0) >= Math.ceil(source.demand.maxInFlight / 2)
+  #overflows(lane: string, { holder, source }: InFlight): boolean {
+    const holders = this.#perLane.get(lane)
+    return holders !== undefined && !holders.has(holder) && holders.size >= Math.ceil(source.demand.maxInFlight / 2)
   }
 }
 

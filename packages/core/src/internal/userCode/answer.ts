@@ -71,3 +71,13 @@ export const saysYes = (answer: unknown, stage: string): boolean => {
     `the predicate of ${stage} answered with ${isPromise(answer) ? "a promise" : kindOf(answer)}, and not with true or false: return one of them, and ask what is asynchronous in \`Pipeline.mapEffect\``
   )
 }
+
+/** What a function took apart. A text is one thing, though JavaScript can go through its characters. */
+export const itemsOf = <A>(answer: Iterable<A>, stage: string): ReadonlyArray<A> => {
+  const given: unknown = answer
+  if (typeof given === "object" && given !== null && Symbol.iterator in given) return Array.from(answer)
+  if (isPromise(given)) given.then(undefined, () => {})
+  throw new TypeError(
+    `the function of ${stage} answered with ${isPromise(given) ? "a promise" : kindOf(given)} and no list: answer with an array or another iterable of parts, and find what is asynchronous in \`Pipeline.mapEffect\` first`
+  )
+}
