@@ -34,6 +34,7 @@ import type { Once } from "./internal/idempotency/terms.js"
 import { onLoop } from "./internal/observe/loopTime.js"
 import { weighted } from "./internal/receive/turns.js"
 import { type Batch, batchStage } from "./internal/run/batchStage.js"
+import { coalesceStage } from "./internal/run/coalesceStage.js"
 import { keyed } from "./internal/run/keys.js"
 import { mapEffectStage } from "./internal/run/mapEffectStage.js"
 import { processBatchesStage } from "./internal/run/processBatchesStage.js"
@@ -525,6 +526,47 @@ export const batch =
       Effect.map(InvalidOptions.check("Pipeline.batch", options, batchChecks), () => {
         const { max, maxBytes = Number.MAX_SAFE_INTEGER, within = "1 second" } = options
         return batchStage(self, { max, maxBytes, within: Duration.toMillis(within) })
+      })
+    )
+
+// --------------------------------------------------------------------------------------------------------- coalesce
+
+export interface CoalesceOptions<A> {
+  /**
+   * What belongs together: a function of the body, or `"group"` for the message group. Without a key, by `undefined`, a
+   * message goes on alone and at once; one on which the function throws, or answers with no text, is a failed one.
+   */
+  readonly key: "group" | ((body: A) => string | undefined)
+  /** How long the first of a key waits for others, at most, where the stage behind takes it then. Default 1 second. */
+  readonly within?: Duration.DurationInput | undefined
+  /** Makes one body of two, in the order in which they came. Default: the last. */
+  readonly fold?: ((before: A, next: A) => A) | undefined
+}
+
+const coalesceChecks: InvalidOptions.Checks<CoalesceOptions<never>> = {
+  key: InvalidOptions.required(InvalidOptions.either(InvalidOptions.oneOf("group"), InvalidOptions.func)),
+  within: InvalidOptions.time(),
+  fold: InvalidOptions.func
+}
+
+/**
+ * Of the messages with one key that come within a time, one goes on: the last, or what `fold` makes of them. What becomes of
+ * it becomes of all of them: acked together, given back together. Its message is the last one's, with
+ * the highest attempt and the ids of all, `a+b+c`.
+ *
+ * What waits is in flight, its lease is kept, and it takes half of `maxInFlight` at most: then the oldest goes on. One of them
+ * that is lost meanwhile is left out; where that happens later, its handler is interrupted and the others are released. A drain
+ * gives back what waits. On an ordered queue only neighbours in their group come together, so that nothing is overtaken.
+ *
+ * Fails with `InvalidOptions` where an option cannot work.
+ */
+export const coalesce =
+  <A>(options: CoalesceOptions<A>) =>
+  <E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<A, E, EX | InvalidOptions.InvalidOptions, RX> =>
+    Stream.unwrap(
+      Effect.map(InvalidOptions.check("Pipeline.coalesce", options, coalesceChecks), () => {
+        const { fold = (_, next) => next, key, within = "1 second" } = options
+        return coalesceStage(keyed(self, { key }), { key, fold, within: Duration.toMillis(within) })
       })
     )
 

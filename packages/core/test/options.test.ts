@@ -175,6 +175,7 @@ const rows: ReadonlyArray<Entry> = [
     { name: "api", limit: 1, otherwise: "wait" },
     (o) => Quota.make({ consume: () => Effect.never }, o)
   ],
+  ["Pipeline.coalesce", ["key", "within", "fold"], { key: "group" }, (o) => stage(Pipeline.coalesce(o))],
   ["Pipeline.batch", batch, { max: 2 }, (o) => stage(Pipeline.batch(o))],
   ["Pipeline.processBatches", [...process, ...batch], { max: 2 }, (o) => stage(Pipeline.processBatches(nothing, o))],
   ["RetryPolicy.redeliver", ["attempts"], {}, (o) => Effect.sync(() => RetryPolicy.redeliver(Schedule.forever, o))],
@@ -319,6 +320,7 @@ const covered = [
   ["Pipeline.SettleOptions", "Pipeline.settle"],
   ["Pipeline.ProcessOptions", "Pipeline.process"],
   ["Pipeline.BatchOptions", "Pipeline.batch"],
+  ["Pipeline.CoalesceOptions", "Pipeline.coalesce"],
   ["Pipeline.ProcessBatchesOptions", "Pipeline.processBatches"],
   ["Prioritized.Options", "Prioritized.stream"],
   ["Share.Options", "Pipeline.process: share"],

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type Delivery, InvalidOptions, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Clock, Effect, Exit, Fiber, Random, Schedule, Schema, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 import { grouped, type Line, logged, recorded, simulated } from "./support/index.js"
 import { named, scenarios, troubled } from "./support/troubled.js"
 
@@ -410,7 +411,7 @@ describe("split, over seeds", () => {
   for (const scenario of scenarios) {
     it(`bound, one settlement, no loss, order, drain: ${named(scenario)}`, async () => {
       await Simulation.checkInTurns(
-        { seeds: 25, leaks: "fail" },
+        { seeds: seeds({ short: 5, long: 25 }), leaks: "fail" },
         troubled(scenario, ({ before, gone }) =>
           Effect.gen(function* () {
             const concurrency = yield* Random.nextIntBetween(1, 12)

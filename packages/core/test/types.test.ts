@@ -204,6 +204,18 @@ describe("stages", () => {
     orders.pipe(Pipeline.split(async ({ order_id }) => [order_id]))
   })
 
+  types("coalesce: deliveries as they were; a fold makes one body of two", () => {
+    expectTypeOf(
+      orders.pipe(Pipeline.coalesce({ key: ({ order_id }) => String(order_id), fold: (_, next) => next }))
+    ).toEqualTypeOf<
+      Stream.Stream<Delivery.Delivery<Order, Delivery.DecodeError>, HttpError | InvalidOptions.InvalidOptions>
+    >()
+    // @ts-expect-error without a key nothing belongs together
+    orders.pipe(Pipeline.coalesce({ within: "1 second" }))
+    // @ts-expect-error a fold gives a body
+    orders.pipe(Pipeline.coalesce({ key: "group", fold: (before: Order) => before.order_id }))
+  })
+
   types("batch gives batches of deliveries", () => {
     expectTypeOf(orders.pipe(Pipeline.batch({ max: 10 }))).toEqualTypeOf<
       Stream.Stream<Pipeline.Batch<Order, Delivery.DecodeError>, HttpError | InvalidOptions.InvalidOptions>

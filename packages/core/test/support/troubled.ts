@@ -37,9 +37,7 @@ export interface World {
 /** Sends bodies `a0`, `a1`, `b0`, …: group and place. `handled` says whether a handler has finished all of that message. */
 export const troubled = (
   { end, faults, ordered }: Scenario,
-  pipeline: (
-    world: World
-  ) => Effect.Effect<
+  pipeline: (world: World) => Effect.Effect<
     {
       readonly run: (self: Deliveries) => Stream.Stream<unknown, unknown>
       readonly handled: (handle: string) => boolean

@@ -11,11 +11,8 @@ import { type Delivery, inFlight, of, withBody } from "../../Delivery.js"
 import * as Settlement from "../../Settlement.js"
 import type { Tunable } from "../../Tunable.js"
 import { fromPull, toPull } from "../effect/pull.js"
-import { together } from "../effect/together.js"
-import type { InFlight } from "../lease/inFlight.js"
-import type { Source } from "../lease/source.js"
-import * as StandInSource from "../lease/standInSource.js"
-import { StandIn, StandIns } from "../lease/standIns.js"
+import { StandInSources } from "../lease/standInSource.js"
+import { StandIn } from "../lease/standIns.js"
 import { onLoop } from "../observe/loopTime.js"
 import { Phase } from "../settle/oneSettlement.js"
 import { itemsOf } from "../userCode/answer.js"
@@ -31,25 +28,15 @@ const unbounded: Tunable = {
 
 class Split<A, E, B> {
   readonly #partsOf: (body: A, delivery: Delivery<A, E>) => Iterable<B>
-  readonly #sources = new Map<Source<InFlight>, Source<InFlight>>()
-  /** Messages whose parts have not all come to their end. */
-  readonly #split = new Set<StandIns>()
+  readonly standIns = new StandInSources((base) => ({
+    bound: unbounded,
+    wants: (parts) => base.demand.wants(Math.ceil(parts * Math.min(1, (this.#messages + 1) / (this.#parts + 1))))
+  }))
   #messages = 0
   #parts = 0
 
   constructor(partsOf: (body: A, delivery: Delivery<A, E>) => Iterable<B>) {
     this.#partsOf = partsOf
-  }
-
-  readonly source = (base: Source<InFlight>): Source<InFlight> => {
-    const known = this.#sources.get(base)
-    if (known !== undefined) return known
-    const source = StandInSource.make(base, {
-      bound: unbounded,
-      wants: (parts) => base.demand.wants(Math.ceil(parts * Math.min(1, (this.#messages + 1) / (this.#parts + 1))))
-    })
-    this.#sources.set(base, source)
-    return source
   }
 
   readonly split = (delivery: Delivery<A, E>): ReadonlyArray<Delivery<B, E>> => {
@@ -70,28 +57,14 @@ class Split<A, E, B> {
     }
     const passedOn = whole.phase === Phase.Claimed
     if (whole.isSettling || whole.source.leases.isOver(whole)) return []
-    const all = new StandIns([whole])
-    const source = this.source(whole.source)
-    this.#split.add(all)
-    whole.onEnded(() => this.#split.delete(all))
+    const all = this.standIns.standFor([whole])
+    const source = this.standIns.of(whole.source)
     return parts.map((part, i) => {
       const standIn = new StandIn(all, source, { ...whole.message, id: `${whole.message.id}/${i}` })
       all.add(standIn, passedOn)
       return of(Exit.succeed(part), standIn)
     })
   }
-
-  /** The reader has gone: what it has not given to a stage goes back, and receives end first. */
-  readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    const all = [...this.#split]
-    if (all.length === 0) return Effect.void
-    const members = all.flatMap(({ members }) => members)
-    const sources = new Set(members.map(({ source }) => source))
-    return together([...sources].map(({ demand }) => demand.stop)).pipe(
-      Effect.zipRight(Effect.sync(() => all.forEach((standIns) => standIns.closeSource()))),
-      Effect.zipRight(Effect.suspend(() => StandInSource.settled(members)))
-    )
-  })
 }
 
 /** @internal */
@@ -102,11 +75,11 @@ export const splitStage = <A, E, B, EX, RX>(
   fromPull(
     Effect.gen(function* () {
       const pull = yield* toPull(self)
-      const { close, source, split } = new Split(partsOf)
-      yield* Effect.addFinalizer(() => close)
+      const { split, standIns } = new Split(partsOf)
+      yield* Effect.addFinalizer(() => standIns.close)
       return downstream.locallyWith(
         Effect.map(pull, (chunk) => Chunk.unsafeFromArray(Chunk.toReadonlyArray(chunk).flatMap(split))),
-        (further) => ({ ...further, onStart: (base) => further.onStart(source(base)) })
+        (further) => ({ ...further, onStart: (base) => further.onStart(standIns.of(base)) })
       )
     })
   )

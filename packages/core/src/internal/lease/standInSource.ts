@@ -1,9 +1,12 @@
-/** The consumer of what stand-ins stand for, as the stand-ins know it: what is asked for one is asked for all of these. */
+/**
+ * The consumer of what stand-ins stand for, as the stand-ins know it: what is asked for one is asked for all of these. And
+ * what a stage that makes stand-ins keeps of them: a source for each consumer, and those whose members have not ended.
+ */
 import * as Effect from "effect/Effect"
 import { together } from "../effect/together.js"
 import type { InFlight } from "./inFlight.js"
-import type { Draining, Source } from "./source.js"
-import { StandIn, type StandIns } from "./standIns.js"
+import type { Demand, Draining, Source } from "./source.js"
+import { StandIn, StandIns } from "./standIns.js"
 
 const allOf = (delivery: InFlight): StandIns => {
   if (delivery instanceof StandIn) return delivery.all
@@ -13,7 +16,7 @@ const allOf = (delivery: InFlight): StandIns => {
 const forEach = (delivery: InFlight, f: (member: InFlight) => void): void => allOf(delivery).members.forEach(f)
 
 /** Waits until these have ended, each as its own consumer has it; what is not being settled is not waited for. */
-export const settled = (deliveries: Iterable<InFlight>): Effect.Effect<void> => {
+const settled = (deliveries: Iterable<InFlight>): Effect.Effect<void> => {
   const bySource = new Map<Source<InFlight>, Array<InFlight>>()
   for (const delivery of deliveries) {
     if (!delivery.isSettling) continue
@@ -22,6 +25,45 @@ export const settled = (deliveries: Iterable<InFlight>): Effect.Effect<void> => 
     else ofSource.push(delivery)
   }
   return Effect.asVoid(together([...bySource].map(([{ draining }, own]) => draining.settled(own))))
+}
+
+/** Of one run of a stage. */
+export class StandInSources {
+  readonly #demand: (base: Source<InFlight>) => Pick<Demand, "bound" | "wants">
+  readonly #sources = new Map<Source<InFlight>, Source<InFlight>>()
+  readonly #open = new Set<StandIns>()
+
+  constructor(demand: (base: Source<InFlight>) => Pick<Demand, "bound" | "wants">) {
+    this.#demand = demand
+  }
+
+  /** The same one each time: stages keep what they know by it. */
+  readonly of = (base: Source<InFlight>): Source<InFlight> => {
+    const known = this.#sources.get(base)
+    if (known !== undefined) return known
+    const source = make(base, this.#demand(base))
+    this.#sources.set(base, source)
+    return source
+  }
+
+  /** What is to stand for these, which must not be over. */
+  standFor(members: ReadonlyArray<InFlight>): StandIns {
+    const all = new StandIns(members, () => this.#open.delete(all))
+    this.#open.add(all)
+    return all
+  }
+
+  /** The reader has gone: what it has not given to a stage goes back, and receives end first. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    const all = [...this.#open]
+    if (all.length === 0) return Effect.void
+    const members = all.flatMap(({ members }) => members)
+    const sources = new Set(members.map(({ source }) => source))
+    return together([...sources].map(({ demand }) => demand.stop)).pipe(
+      Effect.zipRight(Effect.sync(() => all.forEach((standIns) => standIns.closeSource()))),
+      Effect.zipRight(Effect.suspend(() => settled(members)))
+    )
+  })
 }
 
 const draining = (base: Draining<InFlight>): Draining<InFlight> => ({
@@ -38,11 +80,8 @@ const draining = (base: Draining<InFlight>): Draining<InFlight> => ({
   abandon: (delivery) => forEach(delivery, (member) => member.source.draining.abandon(member))
 })
 
-/** `demand` is for what stage takes them; of members of several consumers `base` is the first one's. */
-export const make = (
-  base: Source<InFlight>,
-  demand: Pick<Source<InFlight>["demand"], "bound" | "wants">
-): Source<InFlight> => ({
+/** Of members of several consumers `base` is the first one's. */
+const make = (base: Source<InFlight>, demand: Pick<Demand, "bound" | "wants">): Source<InFlight> => ({
   queue: base.queue,
   clock: base.clock,
   opened: base.opened,

@@ -44,16 +44,20 @@ export class StandIns implements Owner, Follower {
   #total = 0
   #succeeded = 0
   #running = 0
+  /** A stage in front has had them. */
+  #passedOn = false
   /** What becomes of the members, where not all succeed. */
   #decision: Settlement.Settlement | undefined
   #urgent = false
   /** Of the members, how many have not ended, and have not been claimed one by one. */
   #ours: number
   #outcome: Settlement.Outcome | undefined
+  readonly #onEnd: () => void
 
-  /** It claims the members, which must not be over. */
-  constructor(members: ReadonlyArray<InFlight>) {
+  /** It claims the members, which must not be over; `onEnd` is told when all of them have ended. */
+  constructor(members: ReadonlyArray<InFlight>, onEnd: () => void) {
     this.members = members
+    this.#onEnd = onEnd
     this.#ours = members.length
     for (const member of members) {
       member.claim(this)
@@ -65,6 +69,7 @@ export class StandIns implements Owner, Follower {
   add(standIn: StandIn, passedOn: boolean): void {
     this.#open.add(standIn)
     this.#total++
+    this.#passedOn = passedOn
     standIn.phase = passedOn ? Phase.Claimed : Phase.HandedOver
     standIn.passedOn = passedOn
     standIn.handedOverAt = standIn.source.clock.now()
@@ -132,7 +137,7 @@ export class StandIns implements Owner, Follower {
   }
 
   get #hasBegun(): boolean {
-    return this.#succeeded > 0 || this.#done.length > 0 || [...this.#open].some(isBegun)
+    return this.#passedOn || this.#succeeded > 0 || this.#done.length > 0 || [...this.#open].some(isBegun)
   }
 
   /** How the members end; what has not begun does not begin. */
@@ -162,6 +167,7 @@ export class StandIns implements Owner, Follower {
   }
 
   #end(): void {
+    this.#onEnd()
     for (const standIn of [...this.#open, ...this.#done]) standIn.end(this.#outcome ?? "released")
     this.#open.clear()
   }

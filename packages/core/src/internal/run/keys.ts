@@ -1,5 +1,5 @@
 /**
- * The keys that the user's functions make of a body: of `sequence` and of `share`. A function that throws, or answers with
+ * The keys that the user's functions make of a body: of `sequence`, of `share` and of `coalesce`. A function that throws, or answers with
  * what is no key, has failed on its message: without a key that would have no place, and nobody would know.
  */
 import * as Cause from "effect/Cause"
@@ -15,6 +15,7 @@ type Key<in A> = (body: A) => string | undefined
 
 /** As `Pipeline.ConcurrencyOptions` have them. */
 interface Keys<in A> {
+  readonly key?: string | Key<A> | undefined
   readonly sequence?: string | Key<A> | undefined
   readonly share?: { readonly key?: string | Key<A> | undefined } | undefined
 }
@@ -43,10 +44,10 @@ const wrong = <A>(option: string, key: Key<A>, body: A): Error | undefined => {
 /** Makes failed deliveries of those whose keys cannot be told. */
 export const keyed = <A, E, EX, RX>(
   self: Stream.Stream<Delivery<A, E>, EX, RX>,
-  { sequence, share }: Keys<A>
+  { key, sequence, share }: Keys<A>
 ): Stream.Stream<Delivery<A, E>, EX, RX> => {
   const of = <K>(option: string, key: K | Key<A>) => (typeof key === "function" ? [{ option, key: key as Key<A> }] : [])
-  const keys = [...of("sequence", sequence), ...of("share.key", share?.key)]
+  const keys = [...of("key", key), ...of("sequence", sequence), ...of("share.key", share?.key)]
   if (keys.length === 0) return self
   return Stream.map(self, (delivery) => {
     const { body } = delivery

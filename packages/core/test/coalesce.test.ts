@@ -1,0 +1,288 @@
+/** `coalesce`: of several messages with one key one is handled, and all are settled with it. */
+import { assert, describe, it } from "@effect/vitest"
+import { Consumer, type Delivery, Pipeline, RetryPolicy } from "@millrace/core"
+import { MemoryQueue, Simulation } from "@millrace/core/testing"
+import { Clock, Effect, Fiber, Random, Schedule, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
+import { grouped, recorded, simulated } from "./support/index.js"
+import { named, scenarios, troubled } from "./support/troubled.js"
+
+const firstLetter = (body: string) => (body.startsWith("-") ? undefined : body.charAt(0))
+const joined = (before: string, next: string) => `${before}+${next}`
+
+const track = () => {
+  const ran: Array<string> = []
+  const begins = (body: string) =>
+    Effect.map(Clock.currentTimeMillis, (now) => {
+      ran.push(`${Math.round(now / 1000)} ${body}`)
+    })
+  return { ran, begins }
+}
+
+describe("messages with one key", () => {
+  it(
+    "are handled as the last of them after the time, and acked together; without a key one goes on at once",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        const { calls, queue } = recorded(memory)
+        yield* memory.send(["a1", "a2", "-"])
+        yield* Effect.fork(Effect.delay(memory.send(["a3", "b1"]), "3 seconds"))
+        const { begins, ran } = track()
+        const ids: Array<string> = []
+        yield* Consumer.stream(queue, { drainWhen: Effect.delay(memory.idle, "4 seconds") }).pipe(
+          Pipeline.coalesce({ key: firstLetter, within: "5 seconds" }),
+          Pipeline.process((body, { message }) => {
+            ids.push(message.id)
+            return begins(body)
+          }),
+          Stream.runDrain
+        )
+        assert.deepStrictEqual(ran, ["0 -", "5 a3", "8 b1"])
+        assert.deepStrictEqual(ids, ["memory-3", "memory-1+memory-2+memory-4", "memory-5"])
+        assert.deepStrictEqual(
+          calls.of("ack").map(({ ids }) => [...ids].sort().join(" ")),
+          ["memory-3", "memory-1 memory-2 memory-4", "memory-5"]
+        )
+      })
+    )
+  )
+
+  it(
+    "are folded in their order; a fold that throws fails all of them, and what its policy says holds for all",
+    simulated(
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make()
+        yield* queue.send(["a1", "b1", "a2", "b2", "a3"])
+        const { begins, ran } = track()
+        yield* Consumer.stream(queue, { drainWhen: queue.idle }).pipe(
+          Pipeline.coalesce({
+            key: firstLetter,
+            fold: (before, next) => {
+              if (before === "b1") throw new Error("no fold")
+              return joined(before, next)
+            }
+          }),
+          Pipeline.process(begins, { retry: RetryPolicy.deadLetter }),
+          Stream.runDrain
+        )
+        assert.deepStrictEqual(ran, ["1 a1+a2+a3"])
+        assert.deepStrictEqual((yield* queue.deadLetters).map(({ message }) => message.body).sort(), ["b1", "b2"])
+      })
+    )
+  )
+
+  it(
+    "come again together where the handler fails, with the highest attempt of them",
+    simulated(
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make()
+        yield* queue.send(["a1", "a2"])
+        const seen: Array<string> = []
+        yield* Consumer.stream(queue, { drainWhen: queue.idle }).pipe(
+          Pipeline.coalesce({ key: firstLetter, fold: joined }),
+          Pipeline.process(
+            (body, { attempt }) => {
+              seen.push(`${body.split("+").sort()} ${attempt}`)
+              return attempt === 1 ? Effect.fail("not now") : Effect.void
+            },
+            { retry: RetryPolicy.redeliver(Schedule.spaced("3 seconds")) }
+          ),
+          Stream.runDrain
+        )
+        assert.deepStrictEqual(seen, ["a1,a2 1", "a1,a2 2"])
+        assert.strictEqual((yield* queue.stats).acked, 2)
+      })
+    )
+  )
+
+  it(
+    "take half of the permits while they wait: then the oldest goes on; and while nobody takes it, it takes in more",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        const { calls, queue } = recorded(memory)
+        const { begins, ran } = track()
+        const fiber = yield* Effect.fork(
+          Consumer.stream(queue, { maxInFlight: 8 }).pipe(
+            Pipeline.coalesce({ key: firstLetter, within: "1 hour", fold: joined }),
+            Pipeline.process((body) => Effect.zipRight(begins(body), Effect.sleep("1 minute")), { concurrency: 1 }),
+            Stream.runDrain
+          )
+        )
+        for (const [i, body] of ["a1", "b1", "a2", "c1", "d1", "c2", "e1", "e2", "f1"].entries()) {
+          yield* memory.send([body])
+          yield* Effect.sleep(i < 4 ? "1 second" : "10 seconds")
+        }
+        assert.strictEqual(ran[0], "3 a1+a2")
+        yield* Effect.sleep("10 minutes")
+        assert.isTrue(
+          ran.every((line) => /a1\+a2|b1|c1\+c2|d1|e1\+e2/.test(line)),
+          ran.join()
+        )
+        assert.isAtMost(Math.max(...calls.of("receive").map(({ max }) => max)), 8)
+        yield* Fiber.interrupt(fiber)
+        const { acked, visible } = yield* memory.stats
+        assert.strictEqual(acked + visible, 9)
+      })
+    )
+  )
+
+  it(
+    "go back in a drain where they wait, and are worked on to their end where their handler runs",
+    simulated(
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make()
+        yield* queue.send(["a1", "a2"])
+        const { begins, ran } = track()
+        const consumer = yield* Consumer.make(queue)
+        const fiber = yield* Effect.fork(
+          consumer.stream.pipe(
+            Pipeline.coalesce({ key: firstLetter, within: "2 seconds", fold: joined }),
+            Pipeline.process((body) => Effect.zipRight(begins(body), Effect.sleep("10 seconds"))),
+            Stream.runDrain
+          )
+        )
+        yield* Effect.sleep("3 seconds")
+        yield* queue.send(["b1", "b2"])
+        yield* Effect.sleep("1 second")
+        const report = yield* consumer.drain({ deadline: "1 minute" })
+        yield* Fiber.join(fiber)
+        assert.strictEqual(ran.length, 1)
+        assert.deepInclude(report, { finished: 2, released: 2, lost: 0 })
+      })
+    )
+  )
+
+  it(
+    "are kept while they wait and run; one that is lost interrupts the handler, and the others are released",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ leaseDuration: "30 seconds" })
+        yield* memory.send(["a1", "a2"])
+        let lose = false
+        const { begins, ran } = track()
+        const fiber = yield* Effect.fork(
+          Consumer.stream({
+            ...memory,
+            setLease: (entries) =>
+              lose && entries.some(({ lease }) => lease.messageId === "memory-1")
+                ? Effect.never
+                : memory.setLease(entries)
+          }).pipe(
+            Pipeline.coalesce({ key: firstLetter, within: "1 minute", fold: joined }),
+            Pipeline.process((body) =>
+              Effect.zipRight(begins(body), Effect.sleep("10 minutes")).pipe(
+                Effect.onInterrupt(() => begins(`interrupted ${body}`))
+              )
+            ),
+            Stream.runDrain
+          )
+        )
+        yield* Effect.sleep("3 minutes")
+        assert.match(ran.join(), /^60 a[12]\+a[12]$/)
+        assert.strictEqual((yield* memory.stats).redelivered, 0)
+        lose = true
+        yield* Effect.sleep("40 seconds")
+        assert.match(ran[1] ?? "", /interrupted/)
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  )
+
+  it(
+    "on an ordered queue come together as neighbours in their group, and nothing is overtaken",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ ordered: true })
+        const group = (bodies: ReadonlyArray<string>) => bodies.map((body) => ({ body, group: "g" }))
+        yield* memory.send([...group(["a1", "a2", "b1", "a3", "-", "a4", "a5"]), ...grouped("z1")])
+        const { begins, ran } = track()
+        yield* Consumer.stream(memory, { drainWhen: memory.idle }).pipe(
+          Pipeline.coalesce({ key: firstLetter, within: "2 seconds", fold: joined }),
+          Pipeline.process((body) => Effect.zipRight(begins(body), Effect.sleep("1 second"))),
+          Stream.runDrain
+        )
+        assert.deepStrictEqual(
+          ran.map((line) => line.split(" ")[1]).filter((body) => body !== "z1"),
+          ["a1+a2", "b1", "a3", "-", "a4+a5"]
+        )
+      })
+    )
+  )
+})
+
+describe("coalesce, over seeds", () => {
+  for (const scenario of scenarios) {
+    it(`bound, one settlement, no loss, order, drain: ${named(scenario)}`, async () => {
+      await Simulation.checkInTurns(
+        { seeds: seeds({ short: 5, long: 25 }), leaks: "fail" },
+        troubled(scenario, ({ before }) =>
+          Effect.gen(function* () {
+            const concurrency = yield* Random.nextIntBetween(1, 12)
+            const within = yield* Random.nextIntBetween(0, 4000)
+            const keys = yield* Random.nextIntBetween(1, 4)
+            const settleLater = yield* Random.nextBoolean
+            const done = new Set<string>()
+            const running = new Map<string, number>()
+            const retry = RetryPolicy.redeliver(Schedule.spaced("2 seconds"))
+            interface Item {
+              readonly body: string
+              readonly handle: string
+            }
+            const handler = (items: ReadonlyArray<Item>, delivery: Delivery.Delivery<ReadonlyArray<Item>>) =>
+              Effect.gen(function* () {
+                const group = delivery.message.body.charAt(0)
+                running.set(group, (running.get(group) ?? 0) + 1)
+                const bodies = items.map(({ body }) => body)
+                if (scenario.ordered && !scenario.faults) {
+                  assert.strictEqual(running.get(group), 1, `${bodies} run beside another of their group`)
+                  const [first = ""] = bodies
+                  const places = bodies.map((body) => Number(body.slice(1)))
+                  assert.deepStrictEqual(before(first), [], `${bodies} run too early`)
+                  assert.deepStrictEqual(
+                    places,
+                    places.map((_, i) => (places[0] ?? 0) + i),
+                    "neighbours"
+                  )
+                }
+                yield* Effect.sleep(Math.floor((yield* Random.next) ** 4 * 5000))
+                const fate = yield* Random.nextIntBetween(0, 10)
+                if (fate === 0) return yield* Effect.fail("a failure")
+                if (fate === 1) return yield* Effect.dieMessage("a defect")
+                for (const { handle } of items) done.add(handle)
+              }).pipe(
+                Effect.ensuring(
+                  Effect.sync(() => {
+                    const group = delivery.message.body.charAt(0)
+                    running.set(group, (running.get(group) ?? 0) - 1)
+                  })
+                )
+              )
+            return {
+              handled: (handle) => done.has(handle),
+              run: (self) => {
+                const together = self.pipe(
+                  Pipeline.mapEffect((body, { message }) =>
+                    Effect.succeed([{ body, handle: message.lease.handle }] as ReadonlyArray<Item>)
+                  ),
+                  Pipeline.coalesce({
+                    key: ([item]) =>
+                      item === undefined
+                        ? undefined
+                        : `${item.body.charAt(0)}${Math.floor(Number(item.body.slice(1)) / keys)}`,
+                    within,
+                    fold: (before, next) => [...before, ...next]
+                  })
+                )
+                return settleLater
+                  ? together.pipe(Pipeline.mapEffect(handler, { concurrency }), Pipeline.settle({ retry }))
+                  : together.pipe(Pipeline.process(handler, { concurrency, retry }))
+              }
+            }
+          })
+        )
+      )
+    }, 60_000)
+  }
+})
