@@ -192,6 +192,7 @@ describe("a rate", () => {
         allowance.await(2.5, () => at.push(now()))
         yield* Effect.sleep("10 seconds")
         assert.deepStrictEqual(at, [1501])
+        assert.strictEqual(allowance.available(), 4)
         allowance.take(4)
         allowance.await(2, () => at.push(-4))
         allowance.forget()
