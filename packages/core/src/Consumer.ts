@@ -12,6 +12,7 @@ import type * as Figures from "./Figures.js"
 import type * as Health from "./Health.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { join } from "./internal/drain/companions.js"
+import { Idle } from "./internal/drain/idle.js"
 import { fork } from "./internal/effect/fork.js"
 import { fromPull } from "./internal/effect/pull.js"
 import * as Engine from "./internal/engine.js"
@@ -69,6 +70,13 @@ export interface Options<out Q = never> {
   readonly heartbeat?: boolean | undefined
   /** Ends the stream by a drain when this completes: no new receives, running handlers finish, the rest is released. */
   readonly drainWhen?: Effect.Effect<unknown> | undefined
+  /**
+   * Ends the stream once the queue has been empty for so long: nothing in flight here, nothing to come of what was given back
+   * with a delay, and receives that bring nothing. It looks as a receive comes back empty, which is every `wait`. What others
+   * have in flight, or have sent with a delay, is not seen: make it longer than that takes. Zero: at the first receive that
+   * brings nothing. Default: it does not end by itself.
+   */
+  readonly drainWhenIdle?: Duration.DurationInput | undefined
   /** How long handlers may go on in a drain by `drainWhen`. Default 20 seconds. */
   readonly drainDeadline?: Duration.DurationInput | undefined
   /** A delivery that no stage has claimed for so long is warned about, by its id: from 1 second. Default 1 minute. */
@@ -101,6 +109,7 @@ export const checks: InvalidOptions.Checks<Options> = {
   flushWithin: InvalidOptions.time(),
   heartbeat: InvalidOptions.flag,
   drainWhen: InvalidOptions.effect,
+  drainWhenIdle: InvalidOptions.time(),
   drainDeadline: InvalidOptions.time(),
   warnAfter: InvalidOptions.time({ min: "1 second" }),
   maxOpenedBytes: InvalidOptions.aWholeNumber({ min: 1 }),
@@ -182,9 +191,9 @@ const settingsOf = <Q>(
 ) =>
   Effect.gen(function* () {
     yield* InvalidOptions.check("a consumer", options, checks)
-    const { drainDeadline, fatalGrace, flushWithin, pollGrace } = options
-    yield* InvalidOptions.warnOfBareNumbers({ drainDeadline, fatalGrace, flushWithin, pollGrace })
-    const settings: Omit<Engine.Settings<Q>, "permits"> = {
+    const { drainDeadline, drainWhenIdle, fatalGrace, flushWithin, pollGrace } = options
+    yield* InvalidOptions.warnOfBareNumbers({ drainDeadline, drainWhenIdle, fatalGrace, flushWithin, pollGrace })
+    const settings: Omit<Engine.Settings<Q>, "permits" | "idle"> = {
       ...(yield* tunables(options)),
       name: options.name ?? queue.name,
       wait: yield* InvalidOptions.duration("wait", options.wait ?? queue.limits.maxWait, {
@@ -234,17 +243,34 @@ export interface Made<E, Q> {
   readonly stream: (joins: boolean) => Stream.Stream<Delivery.Delivery<string>, E | Q>
 }
 
-/** @internal `permits` where it shares them with other queues. */
+/** @internal What ends consumers that are idle, where they are to end so. */
+export const idleOf = ({ drainWhenIdle }: Options<unknown>): Idle | undefined =>
+  drainWhenIdle === undefined ? undefined : new Idle(Duration.toMillis(drainWhenIdle))
+
+/** @internal `shared`: what it shares with other queues. */
 export const makeOne = <E, Q = never>(
   queue: LeaseQueue.LeaseQueue<E>,
   options: Options<Q>,
-  permits?: OwnPermits
+  shared?: { readonly permits: OwnPermits | undefined; readonly idle: Idle | undefined }
 ): Effect.Effect<Made<E, Q>, InvalidOptions.InvalidOptions> =>
   Effect.gen(function* () {
-    const settings = { ...(yield* settingsOf(queue, options)), permits }
-    const engine = Engine.make(queue, settings, yield* Effect.clock, yield* fork())
+    const checked = yield* settingsOf(queue, options)
+    const idle = (shared === undefined ? idleOf(options) : shared.idle)?.part()
+    const settings = { ...checked, permits: shared?.permits, idle }
+    const forked = yield* fork()
+    const engine = Engine.make(queue, settings, yield* Effect.clock, forked)
     const { drain } = engine
     const drainDeadline = Duration.decode(options.drainDeadline ?? "20 seconds")
+    if (idle !== undefined) {
+      idle.member = {
+        now: () => engine.source.clock.now(),
+        rests: engine.rests,
+        drain: () => {
+          forked(Effect.logInfo(`${queue.name} is empty: its consumer ends, as \`drainWhenIdle\` says`))
+          drain.start(drainDeadline)
+        }
+      }
+    }
     let slots: ReadonlyArray<Tunable.Tunable> = []
     let runs = 0
     const pull = (joins: boolean) =>
@@ -259,6 +285,7 @@ export const makeOne = <E, Q = never>(
         const further = yield* downstream.get
         slots = further.slots
         if (!further.onStart(engine.source)) return Effect.fail(Option.none())
+        idle?.busyUntil(engine.source.clock.now())
         if (options.drainWhen !== undefined) {
           // The drain outlives the source, which it ends: its deadline is for the stages after it.
           yield* Effect.forkScoped(

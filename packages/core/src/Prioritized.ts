@@ -29,7 +29,7 @@ export interface Queue<E> {
   readonly name?: string | undefined
 }
 
-/** `maxInFlight` is of all queues together; the rest holds for each. */
+/** `maxInFlight` and `drainWhenIdle` are of all queues together; the rest holds for each. */
 export interface Options extends Omit<Consumer.Options, "name" | "quota" | "rate"> {
   /**
    * Without weights: which part of what the queues before it have handed over each later one is owed, so that none starves, from
@@ -146,8 +146,9 @@ const makeAll = <E>(queues: ReadonlyArray<Queue<E>>, options: Options) =>
       now: () => clock.now(),
       fork: yield* fork()
     })
+    const idle = Consumer.idleOf(common)
     const consumers = yield* Effect.forEach(queues, ({ name, queue }, rank) =>
-      Consumer.makeOne(queue, { ...common, maxInFlight, name }, permits.all[rank])
+      Consumer.makeOne(queue, { ...common, maxInFlight, name }, { permits: permits.all[rank], idle })
     )
     /** While something of an earlier one waits here a later one does not go before it. */
     const mayGo = (rank: number) =>

@@ -72,6 +72,11 @@ export interface Served {
   readonly drain: (options?: {
     readonly deadline?: Duration.DurationInput | undefined
   }) => Effect.Effect<Consumer.DrainReport>
+  /**
+   * Completes when the pipeline has ended: drained, by `drainWhen` and `drainWhenIdle` too, or of itself. Fails with what it
+   * failed of at last.
+   */
+  readonly ended: Effect.Effect<void, ConsumerFailed>
   /** Fails with what the pipeline failed of at last, which no restart has mended; never succeeds. */
   readonly failure: Effect.Effect<never, ConsumerFailed>
 }
@@ -220,6 +225,9 @@ const run = <E, E2, R>(
       rate: tunables.rate.perSecond,
       concurrency: Effect.suspend(() => current.concurrency),
       drain: (drainOptions) => Effect.flatMap(Consumer.deadlineOf(drainOptions, drainDeadline), drain),
+      ended: Effect.flatMap(Fiber.await(fiber), (exit) =>
+        Exit.isFailure(exit) && exit.cause._tag === "Fail" ? Effect.fail(exit.cause.error) : Effect.void
+      ),
       failure: Deferred.await(failed)
     }
     return served

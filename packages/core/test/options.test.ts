@@ -53,6 +53,7 @@ const consumer = [
   "flushWithin",
   "heartbeat",
   "drainWhen",
+  "drainWhenIdle",
   "drainDeadline",
   "warnAfter",
   "maxOpenedBytes",

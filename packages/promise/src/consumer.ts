@@ -10,6 +10,11 @@ export interface Consumer {
    * back what is left. A consumer that was stopped is not started again.
    */
   readonly stop: (options?: { readonly timeout?: Time | undefined }) => Promise<StopReport>
+  /**
+   * Starts it where it is not started, and resolves when it has stopped: by `stop`, or by `stopWhenIdle`. Rejects with what it
+   * failed of, or could not start for.
+   */
+  readonly ended: () => Promise<void>
   /** Receives no more until `resume`; what is in flight goes on. */
   readonly pause: () => void
   readonly resume: () => void

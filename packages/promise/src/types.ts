@@ -138,6 +138,11 @@ export interface ReceiveOptions extends ConnectionOptions {
   readonly perSecond?: number | undefined
   /** How long a receive that is open is awaited on a stop. Default 2 seconds. */
   readonly pollGrace?: Time | undefined
+  /**
+   * It stops (a loop ends) once the queue has been empty for so long, for jobs and scripts: nothing in flight here, and receives
+   * that bring nothing, which it sees every `wait`. What others have in flight, or sent with a delay, is not seen. Default: it goes on.
+   */
+  readonly stopWhenIdle?: Time | undefined
 }
 
 /** What all that settles by itself shares. */

@@ -23,6 +23,7 @@ import * as Settler from "../Settler.js"
 import type { Tunable } from "../Tunable.js"
 import { Quantiles } from "./data/quantiles.js"
 import { Drain } from "./drain/drain.js"
+import type { IdlePart } from "./drain/idle.js"
 import type { Fork } from "./effect/fork.js"
 import { OpenedBodies } from "./handOver/openedBodies.js"
 import type { InFlight } from "./lease/inFlight.js"
@@ -56,6 +57,8 @@ export interface Settings<out Q> {
   readonly quota: Quota<Q> | undefined
   /** Where it shares them with other queues. */
   readonly permits: OwnPermits | undefined
+  /** Where it ends by itself once its queue is empty. */
+  readonly idle: IdlePart | undefined
   readonly wait: Duration.Duration
   readonly linger: Duration.Duration
   readonly receiveRetry: Schedule.Schedule<unknown> | undefined
@@ -75,6 +78,8 @@ export interface Engine<E> {
   /** The next deliveries. */
   readonly pull: Effect.Effect<Chunk.Chunk<Delivery.Delivery<string>>, Option.Option<E>>
   readonly drain: Drain
+  /** It receives, and nothing is in flight. */
+  readonly rests: () => boolean
   readonly pause: () => void
   readonly resume: () => void
   readonly stats: () => Figures.Stats
@@ -98,6 +103,7 @@ export const make = <E, Q>(
   const now = () => clock.now()
   const startedAt = now()
   const table = new InFlightTable()
+  const { idle } = settings
   const maxInFlight = () => settings.maxInFlight.unsafeGet()
   const permits: Permits = settings.permits ?? new UnsharedPermits(settings.maxInFlight)
 
@@ -131,6 +137,7 @@ export const make = <E, Q>(
         const deliveries = arrivals.take(messages)
         failures.received()
         watchdog.start()
+        if (deliveries.length === 0) idle?.cameEmpty(now())
         return deliveries
       },
       onStarved: () => {
@@ -138,7 +145,11 @@ export const make = <E, Q>(
         handBack.makeRoom()
       },
       onPoll: () => metrics.add("polls"),
-      onError: (error, kind, again) => failures.ofReceive(error, kind, again),
+      onError: (error, kind, again) => {
+        failures.ofReceive(error, kind, again)
+        // The queue may have leased what it did not tell of.
+        if (kind === "transient") idle?.busyUntil(now() + leaseMillis)
+      },
       onFailure: (cause) => notices.always(`the stream of ${queueName} ends: ${Reason.of(Cause.squash(cause))}`),
       onStranded: (messages) => metrics.add("stranded", messages)
     },
@@ -203,7 +214,10 @@ export const make = <E, Q>(
     deadLetters,
     leaseDuration: queue.leaseDuration,
     cut: (delivery, duration) => leases.cut(delivery, duration),
-    onResult: (delivery, request, outcome, confirmed) => settlements.onResult(delivery, request, outcome, confirmed),
+    onResult: (delivery, request, outcome, confirmed) => {
+      if (request._tag === "SetLease") idle?.busyUntil(now() + Duration.toMillis(request.duration))
+      settlements.onResult(delivery, request, outcome, confirmed)
+    },
     onRefused: (delivery, request) => settlements.onRefused(delivery, request)
   })
   const handBack = new HandBack({ ordered, batchSize, table, requests, keeper, settler, now, permits })
@@ -215,7 +229,10 @@ export const make = <E, Q>(
     metrics,
     observer,
     onLostHead: (head) => handBack.tailOf(head),
-    onEnd: () => drain.rest()
+    onEnd: () => {
+      idle?.busyUntil(now())
+      drain.rest()
+    }
   })
   const settlements: Settlements = new Settlements({
     ordered,
@@ -377,8 +394,12 @@ export const make = <E, Q>(
       })
     ),
     drain,
+    rests: () => table.size === 0 && intake.receives,
     pause: () => intake.pause(),
-    resume: () => intake.resume(),
+    resume: () => {
+      idle?.busyUntil(now())
+      intake.resume()
+    },
     stats: () => consumerStats(figuresHost),
     figures: consumerFigures(figuresHost),
     health: (options) => consumerHealth(healthHost, options)

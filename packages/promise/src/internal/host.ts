@@ -130,6 +130,9 @@ export class HostedConsumer implements Consumer {
         if (Exit.isFailure(exit) && exit.cause._tag === "Fail") emitter.emit("error", plainError(exit.cause.error))
       })
       emitter.emit("started")
+      connection.runFork(served.ended).addObserver((exit) => {
+        if (Exit.isSuccess(exit)) this.stop().catch((error) => emitter.emit("error", plainError(error)))
+      })
       return started
     } catch (error) {
       this.#starting = undefined
@@ -159,6 +162,17 @@ export class HostedConsumer implements Consumer {
   #use<A>(use: (served: Served.Served) => Effect.Effect<A, unknown>): void {
     if (this.#started === undefined) throw new MillraceError("NotStarted", "call start() and await it first")
     runSync(use(this.#started.served))
+  }
+
+  readonly ended = async (): Promise<void> => {
+    if (this.#stopping === undefined) await this.start()
+    try {
+      if (this.#stopping === undefined && this.#started !== undefined) {
+        await run(this.#started.connection, this.#started.served.ended)
+      }
+    } finally {
+      await this.stop()
+    }
   }
 
   readonly pause = (): void => {

@@ -18,7 +18,8 @@ export const receiveChecks: InvalidOptions.Checks<ReceiveOptions> = {
   heartbeat: InvalidOptions.flag,
   wait: InvalidOptions.time({ min: "1 second", max: "20 seconds" }),
   perSecond: InvalidOptions.aNumber({ min: 0.001 }),
-  pollGrace: InvalidOptions.time()
+  pollGrace: InvalidOptions.time(),
+  stopWhenIdle: InvalidOptions.time()
 }
 
 const isStore = (store: unknown): store is Layer.Layer<IdempotencyStore.IdempotencyStore, unknown> =>
@@ -59,7 +60,8 @@ export const received = (options: ReceiveOptions) => ({
   heartbeat: options.heartbeat,
   wait: options.wait,
   rate: options.perSecond === undefined ? undefined : { perSecond: options.perSecond },
-  pollGrace: options.pollGrace
+  pollGrace: options.pollGrace,
+  drainWhenIdle: options.stopWhenIdle
 })
 
 export const onceOf = <A>(once: OnceOptions<A> | undefined) => {
