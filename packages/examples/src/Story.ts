@@ -8,13 +8,16 @@ import * as Cli from "./Cli.js"
 
 export class CannotWrite extends Data.TaggedError("CannotWrite")<{ readonly message: string }> {}
 
-/** Writes the page and says where it is. */
-export const writePage = (file: string, html: string) =>
+/** Writes a file and says where it is. */
+export const write = (what: string, file: string, text: string) =>
   Effect.tryPromise({
-    try: () => writeFile(file, html),
+    try: () => writeFile(file, text),
     catch: (cause) =>
-      new CannotWrite({ message: `The page cannot be written: ${cause instanceof Error ? cause.message : cause}` })
-  }).pipe(Effect.zipRight(Console.log(`The charts: ${file}`)))
+      new CannotWrite({ message: `${file} cannot be written: ${cause instanceof Error ? cause.message : cause}` })
+  }).pipe(Effect.zipRight(Console.log(`${what}: ${file}`)))
+
+/** Writes the page and says where it is. */
+export const writePage = (file: string, html: string) => write("The charts", file, html)
 
 /** The same each time. */
 export const simulated = <A, E>(play: Effect.Effect<A, E, Scope.Scope>) =>
