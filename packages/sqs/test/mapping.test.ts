@@ -12,15 +12,35 @@ const context = {
 }
 const within = Duration.seconds(5)
 
-/** Lambda's API, where only the mapping of the queue `reporting` takes notice. */
+const marker = (page: number): string => `a+b/c== ${page}`
+const reporting = { FunctionResponseTypes: ["ReportBatchItemFailures"] }
+const silent = { FunctionResponseTypes: [] }
+
+/** What Lambda answers for a queue, page by page; one mapping that does not report, where nothing is said. */
+const answers: Readonly<Record<string, ReadonlyArray<string>>> = {
+  reporting: [JSON.stringify({ EventSourceMappings: [reporting] })],
+  "empty-first": [{ EventSourceMappings: [], NextMarker: marker(1) }, { EventSourceMappings: [reporting] }].map(
+    (page) => JSON.stringify(page)
+  ),
+  "silent-last": [
+    { EventSourceMappings: [reporting], NextMarker: marker(1) },
+    { EventSourceMappings: [reporting], NextMarker: marker(2) },
+    { EventSourceMappings: [silent], NextMarker: null }
+  ].map((page) => JSON.stringify(page)),
+  "broken-last": [JSON.stringify({ EventSourceMappings: [reporting], NextMarker: marker(1) }), "<html>"]
+}
+
+/** Lambda's API. */
 const lambda = Effect.acquireRelease(
   Effect.async<{ readonly url: string; readonly asked: Array<string>; readonly server: Http.Server }>((resume) => {
     const asked: Array<string> = []
     const server = Http.createServer((request, response) => {
-      const queue = new URL(request.url ?? "", "http://lambda").searchParams.get("EventSourceArn") ?? ""
+      const { searchParams } = new URL(request.url ?? "", "http://lambda")
+      const queue = searchParams.get("EventSourceArn") ?? ""
       asked.push(queue)
-      const FunctionResponseTypes = queue === arnOf("reporting") ? ["ReportBatchItemFailures"] : []
-      response.end(JSON.stringify({ EventSourceMappings: [{ FunctionResponseTypes }] }))
+      const pages = answers[queue.split(":").at(-1) ?? ""] ?? [JSON.stringify({ EventSourceMappings: [silent] })]
+      const after = searchParams.get("Marker")
+      response.end(pages[after === null ? 0 : pages.findIndex((_, i) => marker(i) === after)] ?? "{}")
     })
     server.listen(0, "127.0.0.1", () => {
       const address = server.address()
@@ -68,6 +88,22 @@ it.scopedLive("each queue has an answer of its own: what one mapping takes notic
       said.map((text) => /mapping from \S*:(\w+) /.exec(text)?.[1]),
       ["silent", "deaf"]
     )
+  })
+)
+
+it.scopedLive("all pages are read: none of its mappings is taken for one that reports by what the others say", () =>
+  Effect.gen(function* () {
+    const { asked, url } = yield* lambda
+    yield* environment({ AWS_ENDPOINT_URL_LAMBDA: url })
+    const { layer, said } = heard()
+    const reports = Mapping.make(undefined)
+    const answers: Array<boolean> = []
+    for (const queue of ["empty-first", "silent-last", "broken-last"]) {
+      answers.push(yield* Effect.provide(reports(arnOf(queue), context, within), layer))
+    }
+    assert.deepStrictEqual(answers, [true, false, false])
+    assert.lengthOf(asked, 7)
+    assert.match(said[1] ?? "", /is no list of mappings/)
   })
 )
 

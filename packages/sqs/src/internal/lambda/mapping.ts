@@ -56,14 +56,36 @@ const get = (region: string, query: string, millis: number) =>
     })
   })
 
-const mappingsIn = (text: string): ReadonlyArray<unknown> => {
+interface Page {
+  readonly mappings: ReadonlyArray<unknown>
+  /** Where the next page begins; a page may be empty and have one. */
+  readonly next: string | undefined
+}
+
+const pageIn = (text: string): Page | undefined => {
   try {
-    const { EventSourceMappings: mappings }: { readonly EventSourceMappings?: unknown } = JSON.parse(text)
-    return Array.isArray(mappings) ? mappings : []
+    const answer: unknown = JSON.parse(text)
+    const mappings: unknown = Reflect.get(Object(answer), "EventSourceMappings")
+    const next: unknown = Reflect.get(Object(answer), "NextMarker")
+    return Array.isArray(mappings) ? { mappings, next: typeof next === "string" && next ? next : undefined } : undefined
   } catch {
-    return []
+    return undefined
   }
 }
+
+const pages = (
+  region: string,
+  query: string,
+  marker: string | undefined
+): Effect.Effect<ReadonlyArray<unknown>, NoAnswer> =>
+  Effect.gen(function* () {
+    const at = marker === undefined ? query : `${query}&Marker=${encodeURIComponent(marker)}`
+    const page = pageIn(yield* get(region, at, yield* Clock.currentTimeMillis))
+    if (page === undefined) {
+      return yield* new NoAnswer({ message: "what Lambda answered is no list of mappings", final: true })
+    }
+    return page.next === undefined ? page.mappings : [...page.mappings, ...(yield* pages(region, query, page.next))]
+  })
 
 const reportsOf = (mapping: unknown): boolean => {
   const types: unknown = Reflect.get(Object(mapping), "FunctionResponseTypes")
@@ -75,7 +97,7 @@ const ask = (queueArn: string, functionArn: string) =>
     // arn:aws:lambda:<region>:<account>:function:<name>
     const region = functionArn.split(":")[3] ?? ""
     const query = `EventSourceArn=${encodeURIComponent(queueArn)}&FunctionName=${encodeURIComponent(functionArn)}`
-    const mappings = mappingsIn(yield* get(region, query, yield* Clock.currentTimeMillis))
+    const mappings = yield* pages(region, query, undefined)
     if (mappings.length === 0) {
       return yield* new NoAnswer({ message: `Lambda knows of no mapping from it to ${functionArn}`, final: true })
     }
