@@ -125,13 +125,16 @@ export interface DrainOptions {
    * where it has had all the time that it may have.
    */
   readonly interrupted?: "release" | "leave" | undefined
+  /** How long its last settlements may take, where that is not what the consumer's `flushWithin` says. */
+  readonly flushWithin?: Duration.DurationInput | undefined
 }
 
 const deadlineChecks: InvalidOptions.Checks<Pick<DrainOptions, "deadline">> = { deadline: InvalidOptions.time() }
 
 const drainChecks: InvalidOptions.Checks<DrainOptions> = {
   ...deadlineChecks,
-  interrupted: InvalidOptions.oneOf("release", "leave")
+  interrupted: InvalidOptions.oneOf("release", "leave"),
+  flushWithin: InvalidOptions.time()
 }
 
 /** How a drain ended. */
@@ -325,7 +328,11 @@ export const handleOf = <E, Q>({
       stream: stream(false),
       drain: (drainOptions = {}) =>
         Effect.flatMap(deadlineBy(drainOptions, drainChecks, "20 seconds"), (deadline) =>
-          engine.drain.run(deadline, drainOptions.interrupted)
+          engine.drain.run(
+            deadline,
+            drainOptions.interrupted,
+            drainOptions.flushWithin === undefined ? undefined : Duration.decode(drainOptions.flushWithin)
+          )
         ),
       stats: Effect.sync(engine.stats),
       figures: engine.figures,

@@ -126,7 +126,7 @@ const rows: ReadonlyArray<Entry> = [
         yield* Stream.runDrain(Stream.take(Prioritized.stream([{ queue }], o), 1))
       })
   ],
-  ["drain", ["deadline", "interrupted"], {}, (o) => withConsumer((made) => made.drain(o))],
+  ["drain", ["deadline", "interrupted", "flushWithin"], {}, (o) => withConsumer((made) => made.drain(o))],
   ["health", ["stuckFactor", "stuckAfter", "staleAfter"], {}, (o) => withConsumer((made) => made.health(o))],
   [
     "Served.layer",

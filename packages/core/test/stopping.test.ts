@@ -33,6 +33,23 @@ const stubborn = () => Effect.uninterruptible(Effect.sleep("10 minutes"))
 /** What a stop leaves running here is no fault of its own. */
 const lets = { leaks: "interrupt" } as const
 
+it(
+  "a drain's own flushWithin stands in the place of its consumer's",
+  simulated(
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make({ name: "orders" })
+      yield* queue.send(["a"])
+      const consumer = yield* Consumer.make(queue, { flushWithin: "1 minute" })
+      yield* Effect.fork(Stream.runDrain(Pipeline.process(stubborn)(consumer.stream)))
+      yield* Effect.sleep("2 seconds")
+      const since = yield* seconds
+      const { lost } = yield* consumer.drain({ deadline: 0, flushWithin: "3 seconds" })
+      assert.deepStrictEqual([(yield* seconds) - since, lost], [3, 1])
+    }),
+    lets
+  )
+)
+
 describe("closing a Layer", () => {
   const pipelines: Record<string, Pipe> = {
     process: Pipeline.process(stubborn),

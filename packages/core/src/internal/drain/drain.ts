@@ -40,7 +40,7 @@ export interface Host {
 
 export class Drain implements Source.Draining<InFlight> {
   readonly #host: Host
-  readonly flushWithin: Duration.Duration
+  flushWithin: Duration.Duration
   begun = false
   afterStop: Settlement.Settlement = Settlement.release
   /** Nobody takes from the stream any more. */
@@ -62,13 +62,21 @@ export class Drain implements Source.Draining<InFlight> {
     return this.begun || this.sourceClosed || this.#flushing > 0
   }
 
-  /** `interrupted` is how what its deadline stops goes back: as an earlier drain has said, where it says nothing. */
-  run(deadline: Duration.Duration, interrupted?: "release" | "leave"): Effect.Effect<Report> {
+  /**
+   * `interrupted` is how what its deadline stops goes back, and `flushWithin` what its last settlements may take: as an
+   * earlier drain or the consumer has said, where it says nothing.
+   */
+  run(
+    deadline: Duration.Duration,
+    interrupted?: "release" | "leave",
+    flushWithin?: Duration.Duration
+  ): Effect.Effect<Report> {
     return Effect.suspend(() => {
       const { handBack, metrics, stopReceiving, table } = this.#host
       const before = { ...metrics.counts }
       this.begun = true
       if (interrupted !== undefined) this.afterStop = interrupted === "leave" ? Settlement.leave : Settlement.release
+      if (flushWithin !== undefined) this.flushWithin = flushWithin
       return stopReceiving.pipe(
         Effect.zipRight(Effect.sync(() => handBack.release(waits))),
         Effect.zipRight(within(table.until(this.#noneClaimed()), deadline)),

@@ -153,8 +153,11 @@ export const build = Effect.fnUntraced(function* <E, R>(
         // Nothing that could share a call is worth the function's time.
         linger: Duration.zero,
         pollGrace: Duration.zero,
-        flushWithin: quarter
+        // A dead letter may have to find its queue first.
+        flushWithin: Duration.millis(millis)
       })
+      // However it ends, what is not settled then is not waited for as long.
+      yield* Effect.addFinalizer(() => consumer.drain({ deadline: 0, flushWithin: quarter }))
       // Where the event is interrupted, so is what works on it.
       const fiber = yield* Effect.acquireRelease(
         pipeline(Stream.take(consumer.stream, records)).pipe(
@@ -171,7 +174,11 @@ export const build = Effect.fnUntraced(function* <E, R>(
         Effect.raceFirst(Effect.as(Effect.sleep(millis), "time"), Effect.as(Deferred.await(closing), "closing"))
       )
       if (stopped !== undefined) {
-        yield* consumer.drain({ deadline: 0, interrupted: stopped === "time" ? "leave" : "release" })
+        yield* consumer.drain({
+          deadline: 0,
+          interrupted: stopped === "time" ? "leave" : "release",
+          flushWithin: quarter
+        })
         if (stopped === "time") yield* Effect.logWarning(outOfTime(queue))
       }
       // It has nothing left to work on: what does not end now is not waited for.
