@@ -7,7 +7,6 @@ import {
 } from "@aws-lambda-powertools/batch"
 import { assert, describe, it } from "@effect/vitest"
 import { Pipeline, RetryPolicy } from "@millrace/core"
-import { Simulation } from "@millrace/core/testing"
 import { SqsError } from "@millrace/sqs"
 import { Fault, LambdaPoller, SqsEmulator } from "@millrace/sqs/emulator"
 import { type LambdaEvent, SqsLambda } from "@millrace/sqs/lambda"
@@ -21,7 +20,6 @@ import {
   Layer,
   Logger,
   LogLevel,
-  Random,
   Schedule,
   Schema,
   Stream,
@@ -435,74 +433,4 @@ describe("LambdaPoller", () => {
       assert.lengthOf(yield* poller.invocations, 1)
     }).pipe(quiet, Effect.provide(emulator))
   )
-})
-
-/**
- * No message is lost, whatever fails: the polls, the deletes, the delays, the handlers, the container's time, SIGTERM. On a
- * FIFO queue nothing of a group runs before what was sent before it has succeeded.
- */
-const trial = (name: "orders" | "orders.fifo") =>
-  Effect.gen(function* () {
-    const sqs = yield* SqsEmulator.SqsEmulator
-    const fifo = name === "orders.fifo"
-    const odd = Effect.map(Random.next, (x) => x * 0.1)
-    const succeeded = new Set<string>()
-    const disorders: Array<string> = []
-    const pipeline = Pipeline.process(
-      (body: string) =>
-        Effect.gen(function* () {
-          const [group, place] = body.split("/")
-          for (let i = 0; fifo && i < Number(place); i++) {
-            if (!succeeded.has(`${group}/${i}`)) disorders.push(`${body} before ${group}/${i}`)
-          }
-          yield* Effect.sleep(yield* Random.nextIntBetween(0, 2000))
-          const fate = yield* Random.next
-          if (fate < 0.1) return yield* Effect.fail("no" as const)
-          if (fate < 0.12) return yield* Effect.never
-          if (fate < 0.14) return yield* Effect.die("bug")
-          succeeded.add(body)
-        }),
-      { concurrency: yield* Random.nextIntBetween(1, 12), retry: soon }
-    )
-    const told = yield* Random.nextBoolean
-    const poller = yield* LambdaPoller.make(
-      name,
-      SqsLambda.make(pipeline, { reportBatchItemFailures: told, margin: "500 millis" }),
-      {
-        reportBatchItemFailures: told || (yield* Random.nextBoolean),
-        maximumConcurrency: yield* Random.nextIntBetween(1, 6),
-        timeout: `${yield* Random.nextIntBetween(3, 20)} seconds`,
-        ...(!fifo && { window: "2 seconds", batchSize: yield* Random.nextIntBetween(1, 25) })
-      }
-    )
-    yield* sqs.faults.random({ fail: yield* odd, dropResponse: yield* odd, failEntry: yield* odd, delay: yield* odd })
-    const groups = yield* Random.nextIntBetween(1, 6)
-    const count = yield* Random.nextIntBetween(1, 60)
-    const bodies = Array.from({ length: count }, (_, i) => `g${i % groups}/${Math.floor(i / groups)}`)
-    yield* sqs.send(
-      name,
-      bodies.map((body) => SqsEmulator.message(body, fifo ? { group: body.split("/")[0] ?? "" } : {}))
-    )
-    for (let i = yield* Random.nextIntBetween(0, 3); i > 0; i--) {
-      yield* Effect.sleep(yield* Random.nextIntBetween(0, 20_000))
-      yield* poller.shutdown
-    }
-    yield* sqs.idle(name)
-    assert.deepStrictEqual(disorders, [])
-    const dead = (yield* sqs.messages(fifo ? "dead.fifo" : "dead")).map(({ body }) => body)
-    assert.deepStrictEqual(
-      bodies.filter((body) => !succeeded.has(body) && !dead.includes(body)),
-      []
-    )
-  }).pipe(quiet, Effect.scoped, Effect.provide(emulator))
-
-describe("whatever fails, over many seeds", () => {
-  for (const [name, from] of [
-    ["orders", 0],
-    ["orders.fifo", 1000]
-  ] as const) {
-    it(`nothing of ${name} is lost`, { timeout: 120_000 }, () =>
-      Simulation.checkInTurns({ seeds: 20, from }, trial(name))
-    )
-  }
 })
