@@ -96,7 +96,11 @@ beforeAll(async () => {
   await install(consumer, packages, await peersOf(packages, "all"))
   bare = join(temporary, "bare")
   await cp(join(root, "test/packaging/consumer"), bare, { recursive: true })
-  await install(bare, ["core", "sqs"], await peersOf(["core", "sqs"], "required"))
+  const { version } = await manifest(join(root, "node_modules/@types/aws-lambda"))
+  await install(bare, ["core", "sqs"], {
+    ...(await peersOf(["core", "sqs"], "required")),
+    "@types/aws-lambda": version
+  })
 })
 
 afterAll(() => rm(temporary, { recursive: true, force: true }))
@@ -203,6 +207,43 @@ describe("a project that only consumes and produces", () => {
     expect(await run(bare, "npm", "exec", "--no", "--", "@millrace/sqs", "--help")).toContain("millrace-sqs emulator")
   })
 
+  it("type-checks and runs as a Lambda function, by the types of @types/aws-lambda", async () => {
+    await writeFile(
+      join(bare, "lambda.ts"),
+      `import { Pipeline, RetryPolicy } from "@millrace/core"
+      import { LambdaEvent, SqsLambda } from "@millrace/sqs/lambda"
+      import type { Context, SQSBatchResponse, SQSEvent, SQSHandler } from "aws-lambda"
+      import { Effect, Layer } from "effect"
+
+      export const handler = SqsLambda.handler(
+        (deliveries) =>
+          deliveries.pipe(
+            Pipeline.process((body) => (body === "bad" ? Effect.fail("no") : Effect.void), { retry: RetryPolicy.leave })
+          ),
+        { layer: Layer.empty, reportBatchItemFailures: true }
+      )
+      export const typed: SQSHandler = handler
+      export const answer: (event: SQSEvent, context: Context) => Promise<SQSBatchResponse> = handler
+      export const records = (event: SQSEvent) => LambdaEvent.parse(event)`
+    )
+    const compilerOptions = { skipLibCheck: true }
+    await writeFile(
+      join(bare, "tsconfig.lambda.json"),
+      JSON.stringify({ extends: "./tsconfig.json", compilerOptions, files: ["lambda.ts"] })
+    )
+    await tool(bare, tsc, "-p", "tsconfig.lambda.json")
+    const program = `import { handler } from "./lambda.js"
+      const record = (body) => ({
+        messageId: "id of " + body, receiptHandle: body, body, md5OfBody: "", attributes: {}, messageAttributes: {},
+        eventSource: "aws:sqs", eventSourceARN: "arn:aws:sqs:us-east-1:000000000000:orders", awsRegion: "us-east-1"
+      })
+      const Records = ["good", "bad"].map(record)
+      console.log(JSON.stringify(await handler({ Records }, { getRemainingTimeInMillis: () => 5000 })))`
+    const output = await run(bare, process.execPath, "--input-type=module", "--eval", program)
+    // It logs the failure, beside what the program prints.
+    expect(output.trim().split("\n").at(-1)).toBe('{"batchItemFailures":[{"itemIdentifier":"id of bad"}]}')
+  })
+
   it("bundles nothing that it does not use", async () => {
     const { metafile } = await build({
       stdin: {
@@ -272,7 +313,15 @@ describe("a project with the tarballs", () => {
   })
 
   it("finds the types of all paths by the older resolution of Node's modules too", async () => {
-    const paths = ["core/Pipeline", "core/testing", "sqs", "sqs/SqsConsumer", "sqs/emulator", "dashboard/Dashboard"]
+    const paths = [
+      "core/Pipeline",
+      "core/testing",
+      "sqs",
+      "sqs/SqsConsumer",
+      "sqs/emulator",
+      "sqs/lambda",
+      "dashboard/Dashboard"
+    ]
     const lines = paths.map((path, i) => `import * as m${i} from "@millrace/${path}"\nconsole.log(m${i})`)
     await writeFile(join(consumer, "older.ts"), lines.join("\n"))
     const compilerOptions = {
