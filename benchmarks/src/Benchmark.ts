@@ -179,7 +179,11 @@ const titles: Readonly<Record<string, string>> = {
   groupsPerSend: "groups a send",
   deletesPer1000: "deletes/1,000",
   receivesPerDelete: "receives a delete",
-  importMillis: "ms CPU to import"
+  importMillis: "ms CPU to import",
+  wallMillis: "ms",
+  cpuMillis: "ms CPU",
+  bundleKiB: "KiB, with the SDK",
+  withoutSdkKiB: "KiB, without"
 }
 
 const shown = (key: string, value: number): string => {

@@ -11,6 +11,7 @@ const names = [
   "sdk",
   "sdk-tls",
   "cold-start",
+  "lambda-cold-start",
   "tail",
   "memory",
   "emulator",
@@ -30,6 +31,8 @@ const load = async (name: (typeof names)[number]): Promise<Benchmark> => {
       return (await import("./sdk.js")).overTls
     case "cold-start":
       return (await import("./coldStart.js")).benchmark
+    case "lambda-cold-start":
+      return (await import("./lambdaColdStart.js")).benchmark
     case "tail":
       return (await import("./tail.js")).benchmark
     case "memory":
@@ -46,7 +49,7 @@ const load = async (name: (typeof names)[number]): Promise<Benchmark> => {
 }
 
 const usage = async () => {
-  const lines = await Promise.all(names.map(async (name) => `  ${name.padEnd(10)}${(await load(name)).about}`))
+  const lines = await Promise.all(names.map(async (name) => `  ${name.padEnd(18)}${(await load(name)).about}`))
   return `Usage: npm run bench -- <name> [--quick] [--all] [--json]
 
 ${lines.join("\n")}
