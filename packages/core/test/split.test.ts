@@ -164,7 +164,7 @@ describe("a message that is split", () => {
                 yield* Effect.sleep("1 second")
                 if (part !== "a2" || !first) return
                 first = false
-                yield* Effect.fail("not now")
+                return yield* Effect.fail("not now")
               }),
             { retry: fromTime(5) }
           ),
@@ -193,7 +193,7 @@ describe("a message that is split", () => {
                 yield* begins(part)
                 if (part !== "a2" || !first) return
                 first = false
-                yield* Effect.fail("not now")
+                return yield* Effect.fail("not now")
               }),
             { retry: fromTime(60), holdLimit: "10 seconds" }
           ),

@@ -5,6 +5,7 @@
  * @see https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
  */
 import { createHmac, createSecretKey, hash, type KeyObject } from "node:crypto"
+import * as DateTime from "effect/DateTime"
 
 export interface Credentials {
   readonly accessKeyId: string
@@ -27,7 +28,7 @@ export interface Signable {
 const hmac = (key: string | Buffer, data: string): Buffer => createHmac("sha256", key).update(data).digest()
 
 /** As in `20260102T030405Z`. */
-const stamp = (millis: number): string => new Date(millis).toISOString().replace(/-|:|\.\d+/g, "")
+const stamp = (millis: number): string => DateTime.formatIso(DateTime.unsafeMake(millis)).replace(/-|:|\.\d+/g, "")
 
 /** By their code points, as they must stand in the signature; the token only where there is one. */
 const signed = ["content-type", "host", "x-amz-date", "x-amz-security-token", "x-amz-target"]
