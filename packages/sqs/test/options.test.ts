@@ -80,6 +80,7 @@ const prioritized = [
   "flushWithin",
   "heartbeat",
   "drainWhen",
+  "drainWhenIdle",
   "drainDeadline",
   "warnAfter",
   "maxOpenedBytes",
