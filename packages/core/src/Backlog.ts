@@ -45,6 +45,15 @@ export interface AgeSource {
   readonly age: Effect.Effect<Duration.Duration | Age | undefined>
 }
 
+/** What a queue that shares fairly tells of its groups: how many it takes for noisy, and what is there of all others. */
+export interface FairGroups {
+  readonly noisy: number
+  /** Messages of quiet groups, those without a group among them; `undefined` where the queue does not tell. */
+  readonly quiet: Counts | undefined
+  /** The age of their oldest message. */
+  readonly quietOldest: Duration.Duration | undefined
+}
+
 export interface Options {
   /** Time between readings: from 1 second. Default 10 seconds. Each reading is one call, two with dead letters. */
   readonly every?: Duration.DurationInput | undefined
@@ -55,6 +64,8 @@ export interface Options {
   readonly window?: Duration.DurationInput | undefined
   /** Default: the age is not known. `ageEstimate` estimates it from what a consumer receives. */
   readonly oldest?: AgeSource | undefined
+  /** Default: not known. `CloudWatchGroups` of `@millrace/sqs/cloudwatch` reads it for SQS's fair queues. */
+  readonly groups?: Effect.Effect<FairGroups | undefined> | undefined
   /**
    * How many messages have left the queue for good so far, and how many have been sent: any numbers that only grow, such
    * as the `acked` of all consumers' stats. With one of them both rates are known; what others do beside is in the
@@ -69,6 +80,7 @@ export const checks: InvalidOptions.Checks<Options> = {
   every: InvalidOptions.time({ min: "1 second" }),
   window: InvalidOptions.time(),
   oldest: InvalidOptions.having("a source of ages, such as Backlog.ageEstimate", "kind", "age"),
+  groups: InvalidOptions.effect,
   departed: InvalidOptions.effect,
   arrived: InvalidOptions.effect
 }
@@ -94,6 +106,8 @@ export interface Fresh extends Counts {
   readonly deadLetters: Counts | undefined
   /** The age of the oldest message that waits; `undefined` where nobody knows. */
   readonly oldest: Age | undefined
+  /** What the queue tells of noisy groups, where the option `groups` is given and it is known. */
+  readonly groups?: FairGroups | undefined
   /**
    * By how many messages a second `visible` grows: the median of the slopes between all readings of the window.
    * `undefined` until there are four readings over a quarter of the window.
@@ -292,6 +306,7 @@ export const make = <E>(
       const departed = yield* orUndefined(options.departed)
       const arrived = yield* orUndefined(options.arrived)
       const age = yield* orUndefined(options.oldest?.age)
+      const groups = yield* orUndefined(options.groups)
       const at = yield* Clock.currentTimeMillis
       history.add({ ...counts, at, departed, arrived })
       const fresh: Fresh = {
@@ -301,6 +316,7 @@ export const make = <E>(
         ...counts,
         deadLetters,
         oldest: options.oldest === undefined ? undefined : history.age(at, options.oldest.kind, age),
+        groups,
         ...history.figures()
       }
       last = fresh

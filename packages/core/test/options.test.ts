@@ -205,7 +205,7 @@ const rows: ReadonlyArray<Entry> = [
   ["Circuit.make: threshold", ["rate", "minimum", "window"], {}, (o) => Circuit.make({ trips: [], threshold: o })],
   [
     "Backlog.make",
-    ["every", "window", "oldest", "departed", "arrived"],
+    ["every", "window", "oldest", "groups", "departed", "arrived"],
     {},
     (o) => Backlog.make({ queue: "q", counts: Effect.never, errorKind: () => "transient" }, o)
   ],

@@ -383,25 +383,37 @@ const showBody = async (consumer, message) => {
   write(at, answer === undefined ? "The server does not answer." : await answer.text())
 }
 
-/** @param {Snapshot} now */
+/** What the queue itself says of its groups. @param {Snapshot["backlog"]} backlog */
+const noisy = (backlog) => {
+  if (backlog === null || backlog.noisyGroups === null) return ""
+  const quiet = backlog.quietWaiting === null ? "" : `, ${count(backlog.quietWaiting)} messages of quiet ones wait`
+  return `The queue takes ${backlog.noisyGroups === 0 ? "none" : count(backlog.noisyGroups)} for noisy${quiet}.`
+}
+
+/** Of an ordered queue those whose heads hold up the most; of another those that have most of the slots. @param {Snapshot} now */
 const showGroups = (now) => {
-  const oldest = [...now.groups].sort((a, b) => b.headAge - a.headAge).slice(0, 10)
-  find("#no-groups").hidden = oldest.length > 0
-  find("#groups").hidden = oldest.length === 0
+  const [title, rank] = now.ordered
+    ? ["Groups with the oldest heads", (/** @type {Snapshot["groups"][number]} */ { headAge }) => headAge]
+    : ["Groups with most of the slots' time", (/** @type {Snapshot["groups"][number]} */ { time }) => time]
+  const first = [...now.groups].sort((a, b) => rank(b) - rank(a)).slice(0, 10)
+  find("#no-groups").hidden = first.length > 0
+  find("#groups").hidden = first.length === 0
   write(
     find("#groups-h"),
-    now.groupsInFlight > oldest.length
-      ? `Groups with the oldest heads (${count(now.groupsInFlight)} in flight)`
-      : "Groups with the oldest heads"
+    now.groupsInFlight > first.length ? `${title} (${count(now.groupsInFlight)} in flight)` : title
   )
+  const said = noisy(now.backlog)
+  find("#noisy-groups").hidden = said === ""
+  write(find("#noisy-groups"), said)
   fill(
     "groups",
-    oldest.map(({ attempt, group, headAge, inFlight, running, share }) => [
+    first.map(({ attempt, group, headAge, inFlight, running, share, time: busy }) => [
       group,
       `${time(headAge)}${running ? "" : ", waits"}`,
       count(attempt),
       count(inFlight),
-      percent(share)
+      percent(share),
+      percent(busy)
     ])
   )
 }

@@ -84,6 +84,8 @@ describe.skipIf(executable === undefined)("the page", { timeout: 120_000 }, () =
       yield* until(page, `/^\\d+ ms$/.test(${text("#tile-handler .figure")})`)
       yield* until(page, `/CardDeclined \\d/.test(${text("#failure-tags")})`)
       yield* until(page, `/<i>customer-\\d<\\/i>/.test(${text("#groups tbody")})`)
+      yield* until(page, `${text("#groups-h")}.startsWith("Groups with the oldest heads")`)
+      assert.isFalse(yield* run(() => page.locator("#noisy-groups").isVisible()))
       yield* until(page, `${text("#calls tbody tr")}.startsWith("receive")`)
       yield* until(page, `${text("#connection")} === "live"`)
       // It goes on by itself.
@@ -334,11 +336,14 @@ describe.skipIf(executable === undefined)("the page", { timeout: 120_000 }, () =
   it.scopedLive("shows one of several consumers at a time, by a link of its own", () =>
     Effect.gen(function* () {
       const orders = yield* working("orders")
-      const bills = yield* working("bills")
+      const bills = yield* working("bills", { ordered: false })
       const dashboard = yield* Dashboard.make({
         port: 0,
         every: "200 millis",
-        consumers: Effect.succeed({ orders: orders.consumer, "bills & <b>more</b>": bills.consumer })
+        consumers: Effect.succeed({
+          orders: orders.consumer,
+          "bills & <b>more</b>": { consumer: bills.consumer, backlog: bills.backlog }
+        })
       })
       const { errors, page } = yield* newPage()
       yield* run(() => page.goto(dashboard.url))
@@ -348,6 +353,11 @@ describe.skipIf(executable === undefined)("the page", { timeout: 120_000 }, () =
       yield* run(() => link.click())
       yield* until(page, `${text("#name")} === "bills & <b>more</b>"`)
       assert.strictEqual(yield* run(() => link.getAttribute("aria-current")), "page")
+      // A standard queue: its groups are tenants.
+      yield* until(page, `${text("#groups-h")}.startsWith("Groups with most of the slots' time")`)
+      yield* until(page, `/\\d %$/.test(${text("#groups tbody tr")})`)
+      const noisy = "The queue takes 1 for noisy, 12 messages of quiet ones wait."
+      yield* until(page, `${text("#noisy-groups")} === ${JSON.stringify(noisy)}`)
       yield* run(() => page.reload())
       yield* until(page, `${text("#name")} === "bills & <b>more</b>"`)
       assert.include(yield* run(() => page.locator("#about").textContent()), "queue bills")

@@ -6,7 +6,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Alarm, type Backlog, Figures, Histogram, Pipeline } from "@millrace/core"
 import { Simulation } from "@millrace/core/testing"
 import { Clock, Console, Duration, Effect, Either, Exit, Layer, Logger, Redacted, Scope, Stream } from "effect"
-import { CloudWatchAge, CloudWatchAlarms, CloudWatchClient, CloudWatchMetrics } from "../src/cloudwatch/index.js"
+import {
+  CloudWatchAge,
+  CloudWatchAlarms,
+  CloudWatchClient,
+  CloudWatchGroups,
+  CloudWatchMetrics
+} from "../src/cloudwatch/index.js"
 import { SqsEmulator } from "../src/emulator/index.js"
 import { SqsBacklog, type SqsClient, SqsConsumer } from "../src/index.js"
 import * as FakeCloudWatch from "./support/FakeCloudWatch.js"
@@ -445,6 +451,64 @@ describe("the age of the oldest message", () => {
           assert.include(lines[0], "estimated")
           assert.isUndefined(yield* without.age)
           assert.include(lines[1], "not known")
+        })
+      )
+    )
+  )
+})
+
+describe("the groups of a fair queue", () => {
+  const report = (fake: Fake, at: number, values: Readonly<Record<string, number>>) => {
+    for (const [metric, maximum] of Object.entries(values)) fake.maximums.push({ metric, at, maximum })
+  }
+
+  it(
+    "are CloudWatch's, read once a minute while the backlog is, and not known where it has none",
+    emulated((fake) =>
+      Effect.gen(function* () {
+        const backlog = yield* SqsBacklog.make(queue, { groups: yield* CloudWatchGroups.make(queue) })
+        const seen = Effect.map(backlog.sample, (sample) => (sample._tag === "Fresh" ? sample.groups : sample))
+        assert.isUndefined(yield* seen)
+        yield* Effect.sleep("10 minutes")
+        report(fake, 8 * 60_000, { ApproximateNumberOfNoisyGroups: 9 })
+        report(fake, 9 * 60_000, {
+          ApproximateNumberOfNoisyGroups: 2,
+          ApproximateNumberOfMessagesVisibleInQuietGroups: 30,
+          ApproximateNumberOfMessagesNotVisibleInQuietGroups: 4,
+          ApproximateNumberOfMessagesDelayedInQuietGroups: 1,
+          ApproximateAgeOfOldestMessageInQuietGroups: 15
+        })
+        const groups = { noisy: 2, quiet: { visible: 30, inFlight: 4, delayed: 1 }, quietOldest: Duration.seconds(15) }
+        assert.deepStrictEqual(yield* seen, groups)
+        const calls = fake.calls.length
+        yield* Effect.sleep("30 seconds")
+        assert.deepStrictEqual(yield* seen, groups)
+        assert.strictEqual(fake.calls.length, calls)
+        // What is old says nothing any more.
+        yield* Effect.sleep("10 minutes")
+        assert.isUndefined(yield* seen)
+        report(fake, 21 * 60_000, { ApproximateNumberOfNoisyGroups: 0 })
+        yield* Effect.sleep("1 minute")
+        assert.deepStrictEqual(yield* seen, { noisy: 0, quiet: undefined, quietOldest: undefined })
+      })
+    )
+  )
+
+  it(
+    "without permission are not known, with one warning; a FIFO queue has none",
+    emulated((fake) =>
+      warnings((lines) =>
+        Effect.gen(function* () {
+          fake.failing.set("getMaximums", "fatal")
+          const groups = yield* CloudWatchGroups.make(queue)
+          for (let i = 0; i < 30; i++) {
+            assert.isUndefined(yield* groups)
+            yield* Effect.sleep("1 minute")
+          }
+          assert.strictEqual(lines.length, 1)
+          assert.include(lines[0], "noisy groups")
+          const refused = yield* Effect.flip(CloudWatchGroups.make("orders.fifo"))
+          assert.include(refused.message, "leave CloudWatchGroups out")
         })
       )
     )

@@ -13,6 +13,7 @@ import {
   CloudWatchAge,
   CloudWatchAlarms,
   CloudWatchClient,
+  CloudWatchGroups,
   CloudWatchMetrics,
   CloudWatchScaling
 } from "../src/cloudwatch/index.js"
@@ -303,7 +304,7 @@ const rows: ReadonlyArray<Row<Needs>> = [
   {
     what: "SqsBacklog.make",
     of: ["SqsBacklog.Options"],
-    names: ["every", "window", "oldest", "departed", "arrived", "deadLetters"],
+    names: ["every", "window", "oldest", "groups", "departed", "arrived", "deadLetters"],
     use: (o) => SqsBacklog.make("q", o)
   },
   {
@@ -470,6 +471,7 @@ describe("a queue", () => {
     "SqsDeadLetter.cancelMove": (queue) => SqsDeadLetter.cancelMove(queue),
     "SqsBacklog.make": (queue) => SqsBacklog.make(queue),
     "CloudWatchAge.make": (queue) => CloudWatchAge.make(queue),
+    "CloudWatchGroups.make": (queue) => CloudWatchGroups.make(queue),
     "CloudWatchAlarms.ensure": (queue) => CloudWatchAlarms.ensure(queue, []),
     "LambdaPoller.make": (queue) =>
       LambdaPoller.make(

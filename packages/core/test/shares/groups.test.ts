@@ -6,15 +6,18 @@ import { Effect, Stream } from "effect"
 import { simulated } from "../support/index.js"
 
 /** One of eleven groups has most of the messages, and more come than are done: what is seen after a minute. */
-const observed = (share: Share.Options<unknown> | undefined) =>
+const observed = (share: Share.Options<unknown> | undefined, told?: Backlog.FairGroups) =>
   Effect.gen(function* () {
     const queue = yield* MemoryQueue.make({ latency: "20 millis" })
     const consumer = yield* Consumer.make(queue, { maxInFlight: 100 })
-    const backlog = yield* Backlog.make({
-      queue: "memory",
-      counts: Effect.map(queue.stats, ({ inFlight, visible }) => ({ visible, inFlight, delayed: 0 })),
-      errorKind: () => "transient"
-    })
+    const backlog = yield* Backlog.make(
+      {
+        queue: "memory",
+        counts: Effect.map(queue.stats, ({ inFlight, visible }) => ({ visible, inFlight, delayed: 0 })),
+        errorKind: () => "transient"
+      },
+      { groups: Effect.succeed(told) }
+    )
     const watched = yield* Diagnosis.of(consumer, backlog)
     yield* consumer.stream.pipe(
       Pipeline.process(() => Effect.sleep("100 millis"), { concurrency: 10, share }),
@@ -58,6 +61,15 @@ describe("groups of a standard queue", () => {
         assert.match(
           finding?.evidence ?? "",
           /^Group noisy has 8\d % of the slots' time and 8\d % of what was received/
+        )
+        assert.notInclude(finding?.evidence ?? "", "The queue takes")
+        const quiet = { visible: 12, inFlight: 3, delayed: 0 }
+        const told = yield* observed(undefined, { noisy: 1, quiet, quietOldest: undefined })
+        const knowing = told.diagnosis?.findings.find(({ _tag }) => _tag === "NoisyTenant")
+        assert.deepInclude(knowing?.figures, { noisy: 1, quietWaiting: 12 })
+        assert.include(
+          knowing?.evidence ?? "",
+          "The queue takes 1 for noisy, and 12 messages of quiet groups wait in it."
         )
         const shared = yield* observed({})
         assert.isUndefined(shared.diagnosis?.findings.find(({ _tag }) => _tag === "NoisyTenant"))

@@ -33,6 +33,8 @@ export const backlog = (sample: Backlog.Sample | undefined, problem: string | un
     delayed: fresh.delayed,
     deadLetters: fresh.deadLetters?.visible ?? null,
     oldest: millis(fresh.oldest?.duration),
+    noisyGroups: known(fresh.groups?.noisy),
+    quietWaiting: known(fresh.groups?.quiet?.visible),
     growth: known(fresh.growth),
     arrivals: known(fresh.arrivals?.perSecond),
     departures: known(fresh.departures?.perSecond),
@@ -120,15 +122,17 @@ export const snapshot = (given: {
       perSecond: callsOf(interval, operation) / interval.seconds
     })),
     failedCalls: interval.failedCalls,
-    groups: figures.groups.map(({ group, head, inFlight, share }) => ({
+    groups: figures.groups.map(({ group, head, inFlight, share, time }) => ({
       group,
       inFlight,
       share,
+      time,
       headAge: Math.max(0, figures.at - head.receivedAt),
       attempt: head.attempt,
       running: head.running
     })),
     groupsInFlight: figures.groupsInFlight,
+    ordered: figures.settings.ordered,
     failures: Object.entries(figures.failures)
       .map(([error, count]) => ({ error, count }))
       .sort((a, b) => b.count - a.count)

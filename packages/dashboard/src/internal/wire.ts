@@ -61,11 +61,15 @@ export interface Snapshot {
     readonly group: string
     readonly inFlight: number
     readonly share: number
+    /** Its part of the slots' time, of the last minute or two. */
+    readonly time: number
     readonly headAge: number
     readonly attempt: number
     readonly running: boolean
   }>
   readonly groupsInFlight: number
+  /** Whether its messages have an order within their groups. */
+  readonly ordered: boolean
   /** From the start, by the error's tag. */
   readonly failures: ReadonlyArray<{ readonly error: string; readonly count: number }>
   /** The newest first. */
@@ -103,6 +107,9 @@ export interface Backlog {
   readonly delayed: number
   readonly deadLetters: number | null
   readonly oldest: number | null
+  /** Groups that a fair queue takes for noisy, and what waits of all others. */
+  readonly noisyGroups: number | null
+  readonly quietWaiting: number | null
   readonly growth: number | null
   readonly arrivals: number | null
   readonly departures: number | null

@@ -7,9 +7,9 @@ import { Data, Effect, Schedule, Stream } from "effect"
 export class CardDeclined extends Data.TaggedError("CardDeclined") {}
 
 /** Handles messages for as long as the scope is open, and more are sent meanwhile; every fifth run fails. */
-export const working = (name: string) =>
+export const working = (name: string, { ordered = true }: { readonly ordered?: boolean } = {}) =>
   Effect.gen(function* () {
-    const memory = yield* MemoryQueue.make({ name, latency: "5 millis", ordered: true })
+    const memory = yield* MemoryQueue.make({ name, latency: "5 millis", ordered })
     let sent = 0
     const send = Effect.suspend(() =>
       memory.send(
@@ -41,7 +41,12 @@ export const working = (name: string) =>
         deadLetters: Effect.succeed({ visible: 7, inFlight: 0, delayed: 0 }),
         errorKind: () => "transient"
       },
-      { every: "1 second" }
+      {
+        every: "1 second",
+        groups: Effect.succeed(
+          ordered ? undefined : { noisy: 1, quiet: { visible: 12, inFlight: 3, delayed: 0 }, quietOldest: undefined }
+        )
+      }
     )
     return { memory, consumer, concurrency, bodies, backlog }
   })

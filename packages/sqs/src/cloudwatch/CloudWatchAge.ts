@@ -13,6 +13,7 @@ import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Reported from "../internal/cloudwatch/reported.js"
 import { isFound } from "../internal/queue/resolve.js"
 import * as SqsQueue from "../SqsQueue.js"
 import { CloudWatchClient } from "./CloudWatchClient.js"
@@ -26,11 +27,7 @@ const checks: InvalidOptions.Checks<Options> = {
   otherwise: InvalidOptions.having("an age, such as Backlog.ageEstimate gives", "kind", "age")
 }
 
-/** The metric comes once a minute, and a minute or two late. */
-const freshFor = 60_000
-const lookBack = 5 * 60_000
-/** Where permission is missing, it is asked for again after this. */
-const deniedFor = 10 * 60_000
+const metric = "ApproximateAgeOfOldestMessage"
 
 /**
  * The age as CloudWatch reports it, read at most once a minute; by `otherwise` where there is no permission, no answer, or no
@@ -60,52 +57,22 @@ export const make = (
     const client = yield* CloudWatchClient
     const { otherwise } = options
     const name = isFound(queue) ? queue.name : (yield* SqsQueue.parse(queue)).name
-    let read: { readonly at: number; readonly age: number | undefined } | undefined
-    let notBefore = Number.NEGATIVE_INFINITY
-    let failing = false
-
-    const refresh = Effect.gen(function* () {
-      const now = yield* Clock.currentTimeMillis
-      if (now < notBefore) return
-      notBefore = now + freshFor
-      const points = yield* Effect.either(
-        client.getMaximums({
-          Namespace: "AWS/SQS",
-          MetricName: "ApproximateAgeOfOldestMessage",
-          Dimensions: [{ Name: "QueueName", Value: name }],
-          StartTime: now - lookBack,
-          EndTime: now + 60_000,
-          Period: 60
-        })
-      )
-      if (points._tag === "Left") {
-        if (points.left.kind === "fatal") notBefore = now + deniedFor
-        if (!failing) {
-          failing = true
-          yield* Effect.logWarning(
-            `the age of the oldest message of ${name} cannot be read from CloudWatch, and is ${otherwise === undefined ? "not known" : "estimated"}: ${points.left.message}`
-          )
-        }
-        return
-      }
-      if (failing) yield* Effect.logInfo(`the age of the oldest message of ${name} is read from CloudWatch again`)
-      failing = false
-      const latest = points.right.reduce<(typeof points.right)[number] | undefined>(
-        (last, point) => (last === undefined || point.at > last.at ? point : last),
-        undefined
-      )
-      read = latest && { at: latest.at, age: latest.maximum }
+    const reported = Reported.make({
+      client,
+      queue: name,
+      metrics: [metric],
+      what: "the age of the oldest message",
+      otherwise: otherwise === undefined ? "not known" : "estimated"
     })
 
     const source: Backlog.AgeSource = {
       kind: "reported",
       age: Effect.gen(function* () {
-        yield* refresh
-        const now = yield* Clock.currentTimeMillis
-        if (read?.age !== undefined && now - read.at <= lookBack) {
+        const read = (yield* reported).get(metric)
+        if (read !== undefined) {
           // Zero: nothing waited. Anything else goes on waiting, as far as is known.
-          const since = read.age === 0 ? 0 : Math.max(0, now - read.at - 60_000)
-          return Duration.millis(read.age * 1000 + since)
+          const since = read.value === 0 ? 0 : Math.max(0, (yield* Clock.currentTimeMillis) - read.at - 60_000)
+          return Duration.millis(read.value * 1000 + since)
         }
         const age = otherwise && (yield* otherwise.age)
         return age === undefined || otherwise === undefined

@@ -1,5 +1,6 @@
 export * as CloudWatchAge from "./CloudWatchAge.js"
 export * as CloudWatchAlarms from "./CloudWatchAlarms.js"
 export * as CloudWatchClient from "./CloudWatchClient.js"
+export * as CloudWatchGroups from "./CloudWatchGroups.js"
 export * as CloudWatchMetrics from "./CloudWatchMetrics.js"
 export * as CloudWatchScaling from "./CloudWatchScaling.js"

@@ -14,7 +14,8 @@ export const make = () => {
   const calls: Array<{ readonly operation: Operation; readonly at: number; readonly request: unknown }> = []
   const data: Array<CloudWatchClient.MetricDatum & { readonly namespace: string }> = []
   const alarms = new Map<string, CloudWatchClient.MetricAlarm>()
-  const maximums: Array<{ readonly at: number; readonly maximum: number }> = []
+  /** Of one metric, or of any that is asked for. */
+  const maximums: Array<{ readonly metric?: string; readonly at: number; readonly maximum: number }> = []
   const failing = new Map<Operation, CloudWatchClient.CloudWatchError["kind"]>()
   const call = <A>(operation: Operation, request: unknown, answer: () => A) =>
     Effect.flatMap(Clock.currentTimeMillis, (at) => {
@@ -50,7 +51,12 @@ export const make = () => {
         })
       ),
     getMaximums: (request) =>
-      call("getMaximums", request, () => maximums.filter(({ at }) => at >= request.StartTime && at < request.EndTime))
+      call("getMaximums", request, () =>
+        maximums.filter(
+          ({ at, metric = request.MetricName }) =>
+            metric === request.MetricName && at >= request.StartTime && at < request.EndTime
+        )
+      )
   }
   return { calls, data, alarms, maximums, failing, layer: Layer.succeed(CloudWatchClient.CloudWatchClient, service) }
 }

@@ -173,6 +173,9 @@ export type NoisyTenant = Found<
     /** Groups in flight, and how many messages of this one are. */
     readonly groups: number
     readonly inFlight: number
+    /** Groups that the queue itself takes for noisy, and messages of quiet ones that wait, where the backlog tells. */
+    readonly noisy: number | undefined
+    readonly quietWaiting: number | undefined
   }
 >
 

@@ -93,56 +93,66 @@ const figures = (host: Host, now: number): Omit<Figures.Figures, "connections"> 
     byRunning: observer.byRunning,
     failures: Object.fromEntries(observer.failures),
     recentFailures: observer.recentFailures.items,
-    ...groups(queue.limits.ordered ? table.lanes : byGroup(table), observer)
+    ...groups(queue.limits.ordered ? byLane(table) : byGroup(table), observer)
   }
 }
 
-interface Members {
-  readonly name: string
-  readonly members: ReadonlySet<InFlight>
+/** What a group has in flight. */
+interface Tally {
+  readonly group: string
+  inFlight: number
+  head: InFlight
 }
 
-/** Of a standard queue: read now and then, and so not kept. */
-const byGroup = (table: InFlightTable): ReadonlyArray<Members> => {
-  const all = new Map<string, Set<InFlight>>()
+const earlier = (one: InFlight, other: InFlight): InFlight =>
+  (one.message.sequence ?? "") < (other.message.sequence ?? "") ? one : other
+
+/** Of an ordered queue, whose groups are lanes. */
+const byLane = (table: InFlightTable): ReadonlyArray<Tally> => {
+  const all: Array<Tally> = []
+  for (const { members, name } of table.lanes) {
+    let head: InFlight | undefined
+    for (const member of members) head = head === undefined ? member : earlier(member, head)
+    if (head !== undefined) all.push({ group: name, inFlight: members.size, head })
+  }
+  return all
+}
+
+/** Of a standard queue: told now and then, and so not kept, with nothing but this for each group. */
+const byGroup = (table: InFlightTable): ReadonlyArray<Tally> => {
+  const all = new Map<string, Tally>()
   for (const delivery of table) {
     const { group } = delivery.message
     if (group === undefined) continue
-    const members = all.get(group)
-    if (members === undefined) all.set(group, new Set([delivery]))
-    else members.add(delivery)
+    const known = all.get(group)
+    if (known === undefined) {
+      all.set(group, { group, inFlight: 1, head: delivery })
+    } else {
+      known.inFlight++
+      known.head = earlier(delivery, known.head)
+    }
   }
-  return [...all].map(([name, members]) => ({ name, members }))
+  return [...all.values()]
 }
 
-const groups = (lanes: Iterable<Members>, observer: Observer): Pick<Figures.Figures, "groups" | "groupsInFlight"> => {
-  const all = [...lanes]
+const groups = (all: ReadonlyArray<Tally>, observer: Observer): Pick<Figures.Figures, "groups" | "groupsInFlight"> => {
   const { byGroup: times, shares } = observer
-  const most = largest(all, mostGroups, ({ members }) => members.size)
-  const oldest = largest(all, mostGroups, ({ members }) => -(headOf(members)?.receivedAt ?? 0))
-  const busiest = largest(all, mostGroups, ({ name }) => times.of(name).atLeast)
-  const listed = [...new Set([...most, ...oldest, ...busiest])].map(({ members, name: group }): Figures.Group => {
-    const head = headOf(members)
-    return {
+  const most = largest(all, mostGroups, ({ inFlight }) => inFlight)
+  const oldest = largest(all, mostGroups, ({ head }) => -head.receivedAt)
+  const busiest = largest(all, mostGroups, ({ group }) => times.of(group).atLeast)
+  const listed = [...new Set([...most, ...oldest, ...busiest])].map(
+    ({ group, head, inFlight }): Figures.Group => ({
       group,
-      inFlight: members.size,
+      inFlight,
       share: shares.get(group) ?? 0,
       time: times.of(group).atLeast,
       head: {
-        messageId: head?.message.id ?? "",
-        receivedAt: head?.receivedAt ?? 0,
-        attempt: head?.attempt ?? 0,
-        running: head?.startedAt !== undefined
+        messageId: head.message.id,
+        receivedAt: head.receivedAt,
+        attempt: head.attempt,
+        running: head.startedAt !== undefined
       }
-    }
-  })
+    })
+  )
   return { groups: listed, groupsInFlight: all.length }
-}
-
-const headOf = (members: Iterable<InFlight>): InFlight | undefined => {
-  let head: InFlight | undefined
-  for (const member of members) {
-    if (head === undefined || (member.message.sequence ?? "") < (head.message.sequence ?? "")) head = member
-  }
-  return head
 }
