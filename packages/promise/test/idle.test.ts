@@ -1,8 +1,11 @@
 /** Programs of promises that end once their queue is empty, on vitest's timers. */
 // @effect-diagnostics globalTimers:off
+import * as Tunable from "@millrace/core/Tunable"
 import { consume, deliveries, SqsCallError } from "@millrace/promise"
 import { emulator, passTime } from "@millrace/promise/testing"
+import { Effect, Stream } from "effect"
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
+import { Emitter, HostedConsumer } from "../src/internal/host.js"
 
 beforeEach(() => {
   vi.useFakeTimers()
@@ -42,6 +45,46 @@ it("a stop ends it too; what it cannot start for is told", async () => {
   const nowhere = consume({ ...options, queue: "nowhere", handler: () => undefined })
   await expect(passTime(vi, nowhere.ended())).rejects.toThrow(SqsCallError)
   await passTime(vi, sqs.close())
+})
+
+/** A consumer of a pipeline that the public functions make none of. */
+const consumerOf = (
+  { options: { client, logger, queue } }: Awaited<ReturnType<typeof made>>,
+  stream: Stream.Stream<never, Error>
+) =>
+  new HostedConsumer({
+    queue,
+    connection: { client, logger },
+    options: {},
+    emitter: new Emitter(),
+    concurrency: Effect.runSync(Tunable.make("concurrency", 1, { min: 1 })),
+    pipeline: () => stream
+  })
+
+it("what it failed of is told by every ended(), also after a stop", async () => {
+  const queue = await made()
+  const consumer = consumerOf(queue, Stream.fail(new Error("broken")))
+  const told: Array<Error> = []
+  consumer.events.on("error", (error) => told.push(error))
+  await passTime(vi, consumer.start())
+  await vi.advanceTimersByTimeAsync(1_000)
+  await passTime(vi, consumer.stop())
+  for (let time = 0; time < 2; time++) await expect(passTime(vi, consumer.ended())).rejects.toThrow("broken")
+  expect(told.map(({ message }) => message)).toEqual(["broken"])
+  const other = consumerOf(queue, Stream.fail(new Error("broken")))
+  for (let time = 0; time < 2; time++) await expect(passTime(vi, other.ended())).rejects.toThrow("broken")
+  await passTime(vi, queue.sqs.close())
+})
+
+it("ended() does not wait for a pipeline that the stop has let go", async () => {
+  const queue = await made()
+  const consumer = consumerOf(queue, Stream.fromEffect(Effect.uninterruptible(Effect.never)))
+  await passTime(vi, consumer.start())
+  const ended = consumer.ended()
+  await vi.advanceTimersByTimeAsync(1_000)
+  await passTime(vi, consumer.stop())
+  await passTime(vi, ended)
+  await passTime(vi, queue.sqs.close())
 })
 
 it("a loop ends", async () => {

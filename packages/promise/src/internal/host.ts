@@ -101,6 +101,12 @@ export class HostedConsumer implements Consumer {
   #starting: Promise<Started> | undefined
   #stopping: Promise<StopReport> | undefined
   #started: Started | undefined
+  #failed: Error | undefined
+  #tellStopped: () => void = () => {}
+  /** For who waits since before the stop. */
+  readonly #stopped = new Promise<void>((resolve) => {
+    this.#tellStopped = resolve
+  })
 
   constructor(host: Host) {
     this.#host = host
@@ -127,7 +133,9 @@ export class HostedConsumer implements Consumer {
       const started = { connection, scope, served }
       this.#started = started
       connection.runFork(served.failure).addObserver((exit) => {
-        if (Exit.isFailure(exit) && exit.cause._tag === "Fail") emitter.emit("error", plainError(exit.cause.error))
+        if (Exit.isSuccess(exit) || exit.cause._tag !== "Fail") return
+        this.#failed = plainError(exit.cause.error)
+        emitter.emit("error", this.#failed)
       })
       emitter.emit("started")
       connection.runFork(served.ended).addObserver((exit) => {
@@ -144,7 +152,7 @@ export class HostedConsumer implements Consumer {
 
   readonly stop = async (options: StopOptions = {}): Promise<StopReport> => {
     check("stop", options, stopChecks)
-    this.#stopping ??= this.#stop(options.timeout)
+    this.#stopping ??= this.#stop(options.timeout).finally(() => this.#tellStopped())
     return this.#stopping
   }
 
@@ -168,11 +176,14 @@ export class HostedConsumer implements Consumer {
     if (this.#stopping === undefined) await this.start()
     try {
       if (this.#stopping === undefined && this.#started !== undefined) {
-        await run(this.#started.connection, this.#started.served.ended)
+        const { connection, served } = this.#started
+        // A pipeline that a stop has let go never ends.
+        await Promise.race([run(connection, served.ended), this.#stopped])
       }
     } finally {
       await this.stop()
     }
+    if (this.#failed !== undefined) throw this.#failed
   }
 
   readonly pause = (): void => {
