@@ -106,8 +106,8 @@ export interface Options {
   /** The most. */
   readonly max: number
   /**
-   * The fewest once the queue could not be read for a minute: nobody would see a crowd that comes just then. From `min` to
-   * `max`. Default `min`: the number is held.
+   * The fewest once the queue could not be read for a minute, since the last reading or, where there has been none, the
+   * first advice: nobody would see a crowd that comes just then. From `min` to `max`. Default `min`: the number is held.
    */
   readonly floor?: number | undefined
   /** After more consumers were advised, how long until still more may be. Default 1 minute. */
@@ -202,7 +202,8 @@ export const metricsOf = ({ at, running, sample, wanted }: Advice): ReadonlyArra
 /** What is remembered from one reading to the next. Times are in milliseconds. */
 export interface State {
   readonly wanted: number
-  /** When the last sample came, and when more were advised last. */
+  /** When the first sample came, stale ones too, when the last one did, and when more were advised last. */
+  readonly begunAt: number | undefined
   readonly at: number | undefined
   readonly outAt: number | undefined
   /** How long the backlog has been seen, gaps apart, and how long it had been when another number was advised last. */
@@ -266,9 +267,10 @@ export const plan = (strategy: Strategy, options: Options): Effect.Effect<Plan, 
         running,
         sample: fresh
       })
-      const blind: State = { ...state, at }
+      const begunAt = state.begunAt ?? at
+      const blind: State = { ...state, begunAt, at }
       if (sample._tag === "Stale") {
-        return state.wanted >= floor || at - (fresh?.at ?? Number.NEGATIVE_INFINITY) < unseen
+        return state.wanted >= floor || at - (fresh?.at ?? begunAt) < unseen
           ? [advise("Held", state.wanted, "the queue cannot be read"), blind]
           : [
               advise("Out", floor, `the queue cannot be read: no fewer than ${floor} meanwhile`),
@@ -293,7 +295,7 @@ export const plan = (strategy: Strategy, options: Options): Effect.Effect<Plan, 
       const cooldown = inCooldown * state.damping
       const reading = { seen, demand, most }
       const recent = [...state.recent.filter((one) => one.seen > seen - mostDamping * inCooldown), reading]
-      const keep: State = { ...state, at, seen, recent }
+      const keep: State = { ...blind, seen, recent }
       const away = state.inAtSeen === undefined ? undefined : seen - state.inAtSeen
       const stayed = away !== undefined && away >= tooSoon * cooldown
       const damping = stayed ? Math.max(1, state.damping / 2) : state.damping
@@ -332,6 +334,7 @@ export const plan = (strategy: Strategy, options: Options): Effect.Effect<Plan, 
     return {
       start: (running) => ({
         wanted: Math.max(min, Math.min(max, Math.round(running))),
+        begunAt: undefined,
         at: undefined,
         outAt: undefined,
         seen: 0,

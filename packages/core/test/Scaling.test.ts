@@ -284,6 +284,11 @@ describe("a decision", () => {
     assert.deepStrictEqual(wanted(advised(perTen({ floor: 2 }), steps)), [3, 3, 3, 3, 3])
   })
 
+  it("where nothing has been read yet, the floor's minute begins with the first advice", () => {
+    const steps = [100, 110, 150, 160, 170].map((at) => ({ sample: stale(at) }))
+    assert.deepStrictEqual(wanted(advised(perTen({ floor: 8 }), steps)), [1, 1, 1, 8, 8])
+  })
+
   it("those that were called back soon go later the next time, and as soon as ever once they stayed away", () => {
     // Five are called for, then none; from 420 s on five again, and none after it, in turns.
     const quiet = (readings: number) => Array.from({ length: readings }, () => 0)
