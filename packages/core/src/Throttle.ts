@@ -120,7 +120,8 @@ export interface TargetOptions {
    * Producers that send to the queue under a throttle like this one, itself included. Each sees the whole error and makes
    * good its part of it; if each made good the whole, they would overshoot together. `max`, `min` and `initial` are this
    * one's. Default: found, where the backlog knows its arrivals (it counts what `departed` or `arrived`), by the part of them
-   * that this producer sends; else 1.
+   * that this producer sends, and last sent while it sends nothing; else 1. Until the backlog knows its growth, for a quarter
+   * of its window, a fiftieth of the error is made good, since nobody can tell yet.
    */
   readonly producers?: number | undefined
   /** Changes by a smaller share than this are not made. Default 0.05. */
@@ -170,6 +171,8 @@ export const targetBacklog = (target: number, options: TargetOptions): Strategy 
       }
     )
 
+    /** What `partOf` gave when this producer sent last. */
+    let lastPart: number | undefined
     let seen: Array<{ readonly at: number; readonly sent: number; readonly waiting: number }> = []
     /** What had been sent at an instant, as far as is known. */
     const sentAt = (at: number): number => {
@@ -203,7 +206,9 @@ export const targetBacklog = (target: number, options: TargetOptions): Strategy 
         const goal = maxAge === undefined || age === 0 ? room : Math.min(room, (waiting * maxAge) / age)
         // What the queue loses beyond what this one sends, and what is missing, all producers make good together.
         const own = theilSen(recent.map(({ at }) => [at, sentAt(at - lag)]))?.slope ?? rate
-        const part = producers === undefined ? partOf(own, sample) : 1 / producers
+        // Who sends nothing has no part to be seen: what little comes may be noise.
+        if (own > 0) lastPart = partOf(own, sample)
+        const part = producers === undefined ? (lastPart ?? partOf(own, sample)) : 1 / producers
         const steered = own + (leaving - own + (goal - waiting) / horizon) * part
         const starved =
           (maxAge === undefined || age <= maxAge) && recent.slice(-3).every((one) => one.waiting <= room / 10)

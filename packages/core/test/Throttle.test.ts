@@ -252,6 +252,36 @@ describe("Throttle", () => {
       )
   )
 
+  it("a lone producer that pauses keeps its part, whatever noise there is where nothing arrives", () => {
+    const { next } = Effect.runSync(Throttle.targetBacklog(1_000, { max: 60 }).control)
+    let rate = 10
+    let sent = 0
+    const rates = Array.from({ length: 100 }, (_, i) => {
+      const pauses = i >= 40
+      sent += pauses ? 0 : 100
+      // Half a minute of lag and a window of three: from 21 readings after the last send on, none is to be seen.
+      const perSecond = !pauses ? 10 : i >= 65 && i % 2 === 0 ? 0.3 : 0
+      const sample: Backlog.Fresh = {
+        _tag: "Fresh",
+        queue: "orders",
+        at: i * 10_000,
+        visible: 500,
+        inFlight: 0,
+        delayed: 0,
+        deadLetters: undefined,
+        oldest: undefined,
+        growth: 0,
+        arrivals: { perSecond, kind: "derived" },
+        departures: undefined,
+        timeToDrain: undefined
+      }
+      rate = next?.({ sample, sent, rate }) ?? rate
+      return rate
+    })
+    // All of what is missing within the horizon: its part of it is all.
+    for (const one of rates.slice(65)) assert.closeTo(one, 500 / 120, 0.01)
+  })
+
   it("stopAbove stops over its limit, and begins again when half is left", () =>
     Simulation.check(
       { seeds: 1 },
