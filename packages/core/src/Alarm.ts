@@ -193,8 +193,12 @@ const grown = 2.5
 /**
  * At the present rate the backlog will not be gone in less than `above`, or never. A backlog that neither grows nor shrinks
  * takes what waits by the rate of departures, where the backlog knows that. Where it does not, and somebody receives, growth
- * and shrinking count once two and a half times as many wait as at the least in the last hour; until then it may be sway. A
- * backlog of fewer than `atLeast` messages (default 100) is well: there the growth is noise. `clearAt`: by default four
+ * and shrinking count once two and a half times as many wait as at the least in the last hour; until then it may be sway.
+ *
+ * So without `departed` only what grows to two and a half times within an hour is told: a backlog that grows slower never
+ * is, nor one that drains slowly from the start. Let the backlog count departures, or add `Alarm.backlog`.
+ *
+ * A backlog of fewer than `atLeast` messages (default 100) is well: there the growth is noise. `clearAt`: by default four
  * fifths of `above`.
  */
 export const timeToDrain = (
