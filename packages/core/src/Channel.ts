@@ -108,15 +108,15 @@ export const reading = <M extends Message.Any>(
   return (body, options, received) => {
     const typed = channel.envelope.read(body, received)
     if (Either.isLeft(typed)) return Either.left(typed.left)
-    const { data, type, version } = typed.right
-    const message = type === undefined ? undefined : known.get(type)
+    const { data, foreign, type, version } = typed.right
+    const message = type === undefined || foreign !== undefined ? undefined : known.get(type)
     const found = message?.versions.find((one) => one.version === version)
     if (message === undefined || found === undefined) {
       const what =
         type === undefined
           ? "says no type"
           : message === undefined
-            ? `is of type ${cut(type)}`
+            ? `is of type ${cut(type)}${foreign === undefined ? "" : `, ${foreign}`}`
             : `is ${type}, version ${version}`
       const unknown = new UnknownMessage({
         messageId: received.id,

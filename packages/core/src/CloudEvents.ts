@@ -85,8 +85,7 @@ const typed = (type: unknown, { prefix = "" }: Options, data: Envelope.Typed["da
   const text = String(type)
   return text.startsWith(prefix)
     ? { ...Envelope.parted(text.slice(prefix.length)), data }
-    : // No name of a message has a blank.
-      { type: `${text} (without ${prefix})`, version: 1, data }
+    : { type: text, version: 1, foreign: `without the prefix ${prefix}`, data }
 }
 
 const readBinary = (body: string, attributes: LeaseQueue.Message["attributes"], options: Options) => {

@@ -14,6 +14,8 @@ export interface Typed {
   readonly type: string | undefined
   /** 1 where it says nothing; as it was found where that is no whole number. */
   readonly version: number | string
+  /** Why it is no message of the channel, though one may have its type's name: the end of a sentence. */
+  readonly foreign?: string | undefined
   /** Parsed when the type is known. A left says what is wrong. */
   readonly data: () => Either.Either<unknown, string>
 }

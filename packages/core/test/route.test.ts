@@ -117,8 +117,8 @@ describe("each envelope", () => {
       return found._tag === "Right" ? [found.right.type, found.right.version] : found.left
     }
     expect(typeOf("com.example.Cancelled.v2")).toEqual(["Cancelled", 2])
-    expect(typeOf("Cancelled")).toEqual(["Cancelled (without com.example.)", 1])
-    expect(typeOf("org.other.Cancelled.v2")).toEqual(["org.other.Cancelled.v2 (without com.example.)", 1])
+    expect(typeOf("Cancelled")).toEqual(["Cancelled", 1])
+    expect(typeOf("org.other.Cancelled.v2")).toEqual(["org.other.Cancelled.v2", 1])
   })
 
   it("fields that the data have themselves are not written over", () => {
@@ -137,7 +137,7 @@ describe("each envelope", () => {
 })
 
 /** What becomes of one message, with its failure as the route's policy was told it. */
-const failureOf = (message: string | MemoryQueue.SendMessage) =>
+const failureOf = (message: string | MemoryQueue.SendMessage, envelope?: Envelope.Envelope) =>
   Effect.gen(function* () {
     const queue = yield* MemoryQueue.make()
     yield* queue.send([message])
@@ -146,7 +146,7 @@ const failureOf = (message: string | MemoryQueue.SendMessage) =>
     const run = (body: unknown) => Effect.sync(() => bodies.push(body))
     const fiber = yield* Consumer.stream(queue).pipe(
       Pipeline.route(
-        shopOf(),
+        shopOf(envelope),
         { Placed: run, Cancelled: run },
         {
           retry: (failure) => {
@@ -185,6 +185,27 @@ describe("what a route reads", () => {
           const { failures } = yield* failureOf(typed("Cancelled", "1", body))
           expect(failures).toMatchObject([{ _tag: "DecodeError" }])
         }
+      })
+    )
+  )
+
+  it(
+    "another's event fails by its own type, and the message says why it is another's",
+    simulated(
+      Effect.gen(function* () {
+        const event = { specversion: "1.0", id: "1", source: "/x", type: "Cancelled", data: { id: 1 } }
+        const envelope = CloudEvents.structured({ source: "/shop", prefix: "com.example." })
+        const { failures } = yield* failureOf(JSON.stringify(event), envelope)
+        expect(failures).toMatchObject([
+          {
+            _tag: "UnknownMessage",
+            type: "Cancelled",
+            version: 1,
+            message: expect.stringContaining(
+              "is of type Cancelled, without the prefix com.example., and shop has Placed"
+            )
+          }
+        ])
       })
     )
   )
