@@ -91,7 +91,7 @@ const refuse = (option: string, message: string) => new InvalidOptions.InvalidOp
 
 /**
  * The document of these operations. Throws `InvalidOptions` where they contradict each other (two channels of one name, or
- * on one queue), and where a Schema has no JSON Schema.
+ * on one queue, or different bindings of one), and where a Schema has no JSON Schema.
  *
  * @example
  * AsyncApi.document(
@@ -160,6 +160,10 @@ const byChannel = (operations: ReadonlyArray<Operation>): ReadonlyMap<string, Us
     }
     if (others?.some((other) => other.action === action)) {
       throw refuse("action", `action of ${name} is ${action} twice; leave one out`)
+    }
+    const bound = operation.bindings && others?.find(({ bindings }) => bindings !== undefined)
+    if (bound !== undefined && JSON.stringify(bound.bindings) !== JSON.stringify(operation.bindings)) {
+      throw refuse("bindings", `bindings of ${name} are two different ones; give them once, to one of its operations`)
     }
     const other = carried.get(queue) ?? name
     if (other !== name) {

@@ -177,6 +177,11 @@ describe("an AsyncAPI document", () => {
     expect(refused({ ...receive, channel: Placed })).toContain("what Channel.make gives")
     expect(refused({ ...receive, adress: "orders" })).toContain("is not an option")
     expect(refused({ ...receive, bindings: { sqs: "orders" } })).toContain("bindings.sqs")
+    const bound = (maximum: number) => ({ bindings: { sqs: { queue: { maximum } } } })
+    const send = { ...receive, action: "send" }
+    expect(refused({ ...receive, ...bound(1) }, { ...send, ...bound(2) })).toContain("bindings of shop are two")
+    expect(refused({ ...receive, ...bound(1) }, { ...send, ...bound(1) })).toBe("nothing")
+    expect(refused({ ...receive, ...bound(1) }, send)).toBe("nothing")
     const date = Channel.make("dates", { messages: [Message.make("At", { schema: Schema.DateFromSelf })] })
     expect(refused({ action: "send", channel: date })).toContain("schema of At has no JSON Schema; annotate it")
   })
