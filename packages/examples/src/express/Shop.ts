@@ -28,7 +28,12 @@ export const make = async (
     deadLetter: true,
     handler: (order, { signal }) => fulfil(order, signal)
   })
-  await consumer.start()
+  try {
+    await consumer.start()
+  } catch (error) {
+    await orders.close()
+    throw error
+  }
 
   const app = express()
   app.use(express.json())
@@ -49,8 +54,11 @@ export const make = async (
   })
 
   const close = async () => {
-    await consumer.stop()
-    await orders.close()
+    try {
+      await consumer.stop()
+    } finally {
+      await orders.close()
+    }
   }
   return { app, close }
 }

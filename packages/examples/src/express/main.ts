@@ -25,7 +25,7 @@ await sqs.settled("orders", 2)
 // What a server does on SIGTERM: no more requests, then no more messages.
 const closed = once(server, "close")
 server.close()
-server.closeAllConnections()
+server.closeIdleConnections()
 await closed
 await shop.close()
 await sqs.close()
