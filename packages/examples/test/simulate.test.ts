@@ -32,8 +32,10 @@ describe("a fleet on the emulator", { timeout: 180_000 }, () => {
     })
   }
 
-  // Found by long runs, and mended since.
+  // Those of the list above that the short form has not; and found by long runs, and mended since.
   for (const [seed, what] of [
+    [319, "a lost head gives back its tail (`Consumer`)"],
+    [530, "leases do not go by the wall clock, which may be stepped back (`Steady`)"],
     [3865, "a consumer that was interrupted as it closed left a permit behind (`within`)"],
     [18923, "a clock was stepped back while the process was frozen, and a lease that was over believed (`Steady`)"],
     [19941, "a batch began what its policy had just given back (`processBatches`)"]
