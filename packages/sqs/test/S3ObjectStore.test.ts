@@ -97,7 +97,11 @@ describe("S3ObjectStore, through the AWS SDK, over HTTP", () => {
             s3.refusals.push(answer)
             const before = s3.requests.length
             const error = yield* Effect.flip(
-              operation === "put" ? store.put(object, "text") : Effect.asVoid(store[operation](object, 1))
+              operation === "put"
+                ? store.put(object, "text")
+                : operation === "get"
+                  ? Effect.asVoid(store.get(object, 1))
+                  : store.delete(object)
             )
             expect(error).toMatchObject({ _tag: "ObjectStoreError", operation, retryable, object })
             assert.include(error.message, "orders/1 in the bucket bodies")
