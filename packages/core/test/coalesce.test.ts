@@ -129,6 +129,72 @@ describe("messages with one key", () => {
   )
 
   it(
+    "are received on once those that filled the windows have been taken, though no stage in front asks for them",
+    simulated(
+      Effect.gen(function* () {
+        for (const slow of ["1 second", "30 seconds"] as const) {
+          const queue = yield* MemoryQueue.make()
+          yield* queue.send(Array.from({ length: 60 }, (_, i) => `${String.fromCharCode(97 + (i % 26))}${i}`))
+          const ran: Array<string> = []
+          yield* Consumer.stream(queue, { maxInFlight: 6, drainWhen: queue.idle }).pipe(
+            Pipeline.coalesce({ key: firstLetter, within: "5 seconds", fold: joined }),
+            Pipeline.process(
+              (body) =>
+                Effect.zipRight(
+                  Effect.sleep(slow),
+                  Effect.sync(() => ran.push(...body.split("+")))
+                ),
+              { concurrency: 2 }
+            ),
+            Stream.runDrain,
+            Effect.timeoutFail({ duration: "2 hours", onTimeout: () => `it does not go on: ${ran.join()}` })
+          )
+          assert.strictEqual(new Set(ran).size, 60)
+          assert.strictEqual((yield* queue.stats).acked, 60)
+        }
+      })
+    )
+  )
+
+  it(
+    "are received on where all that waited has gone back behind another of its group, in a drain too",
+    simulated(
+      Effect.gen(function* () {
+        for (const drains of [false, true]) {
+          const queue = yield* MemoryQueue.make({ ordered: true, latency: 50 })
+          yield* queue.send(["-", "a1", "a2", "a3"].map((body) => ({ body, group: "a" })))
+          yield* queue.send(grouped("b1", "b2", "b3", "b4"))
+          const consumer = yield* Consumer.make(queue, { maxInFlight: 7 })
+          const { begins, ran } = track()
+          const fiber = yield* Effect.fork(
+            consumer.stream.pipe(
+              Pipeline.mapEffect(Effect.succeed, { ackAhead: true, concurrency: 8 }),
+              Pipeline.coalesce({ key: firstLetter, within: "1 minute", fold: joined }),
+              Pipeline.process(
+                (body, { attempt }) =>
+                  Effect.zipRight(begins(body), Effect.sleep("5 seconds")).pipe(
+                    Effect.zipRight(body === "-" && attempt === 1 ? Effect.fail("not now") : Effect.void)
+                  ),
+                { concurrency: 1, retry: RetryPolicy.redeliver(Schedule.spaced("10 seconds")), holdLimit: 0 }
+              ),
+              Stream.runDrain
+            )
+          )
+          if (drains) yield* Effect.sleep("8 seconds")
+          else
+            yield* Effect.timeoutFail(queue.idle, {
+              duration: "3 hours",
+              onTimeout: () => `it does not go on: ${ran.join()}`
+            })
+          yield* consumer.drain({ deadline: "1 minute" })
+          yield* Effect.timeoutFail(Fiber.join(fiber), { duration: "1 hour", onTimeout: () => "it does not end" })
+          if (!drains) assert.strictEqual((yield* queue.stats).acked, 8, ran.join())
+        }
+      })
+    )
+  )
+
+  it(
     "go back in a drain where they wait, and are worked on to their end where their handler runs",
     simulated(
       Effect.gen(function* () {
@@ -207,6 +273,26 @@ describe("messages with one key", () => {
           ran.map((line) => line.split(" ")[1]).filter((body) => body !== "z1"),
           ["a1+a2", "b1", "a3", "-", "a4+a5"]
         )
+      })
+    )
+  )
+
+  it(
+    "of two groups never come together, whatever their groups and keys are called",
+    simulated(
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make({ ordered: true })
+        yield* queue.send([
+          { body: "a key b", group: "g" },
+          { body: "b", group: "g key a" }
+        ])
+        const { begins, ran } = track()
+        yield* Consumer.stream(queue, { drainWhen: queue.idle }).pipe(
+          Pipeline.coalesce({ key: (body) => body, fold: joined }),
+          Pipeline.process(begins),
+          Stream.runDrain
+        )
+        assert.deepStrictEqual(ran.sort(), ["1 a key b", "1 b"])
       })
     )
   )

@@ -96,7 +96,9 @@ class Coalescing<A, E, EX> {
     const { message, source } = held
     this.#bounds.add(source.demand.bound)
     const group =
-      source.queue.ordered && message.group !== undefined ? `${source.queue.name} ${message.group}` : undefined
+      source.queue.ordered && message.group !== undefined
+        ? JSON.stringify([source.queue.name, message.group])
+        : undefined
     const open = group === undefined ? undefined : this.#byGroup.get(group)
     const { body } = delivery
     const key = Exit.isFailure(body)
@@ -112,9 +114,9 @@ class Coalescing<A, E, EX> {
     this.claims.waitsFromNow(held)
     this.#waiting.add(held)
     held.onEnded(() => {
-      if (this.#waiting.delete(held)) this.#taken.wake()
+      if (this.#waiting.delete(held)) this.#makesRoom()
     })
-    const name = `${group ?? source.queue.name} key ${key}`
+    const name = JSON.stringify([source.queue.name, group, key])
     if (open !== undefined && open.name !== name) this.#close(open)
     const window = this.#windows.get(name) ?? { name, group, openedAt: this.#now(), sound: [] }
     window.sound.push({ delivery, body: body.value })
@@ -189,6 +191,12 @@ class Coalescing<A, E, EX> {
     for (const { demand } of this.#sources) demand.wants(wanted)
   }
 
+  /** Less waits here than before: who has more may go on, and there is use for more. */
+  #makesRoom(): void {
+    this.#taken.wake()
+    this.#demand()
+  }
+
   drive(pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>): Effect.Effect<void> {
     const receive = Effect.flatMap(pull, (chunk) => this.#feed(Chunk.toReadonlyArray(chunk), 0))
     return Effect.forever(
@@ -212,9 +220,11 @@ class Coalescing<A, E, EX> {
     if (this.#ready.length > 0) {
       const ready = this.#ready
       this.#ready = []
-      this.#taken.wake()
+      this.#makesRoom()
       return Effect.succeed(Chunk.unsafeFromArray(ready))
     }
+    // All that was in a window may have ended.
+    this.#makesRoom()
     if (this.#end !== undefined) {
       this.#told = true
       return this.#end
