@@ -30,6 +30,8 @@ export interface World {
   readonly maxInFlight: number
   /** Messages that are not in the queue any more, by id. */
   readonly gone: ReadonlySet<string>
+  /** For what a handler sees that must not be: what it throws is a failure of its own, which is tried again. */
+  readonly violations: Array<string>
   /** Messages by the order of their group, or all of them. */
   readonly before: (body: string) => ReadonlyArray<string>
 }
@@ -80,10 +82,11 @@ export const troubled = (
     }))
     yield* queue.send(bodies)
     const watch = watched(queue, maxInFlight)
-    const violations: Array<string> = []
+    const { violations } = watch
     const { handled, run } = yield* pipeline({
       maxInFlight,
       gone,
+      violations,
       before: (body) =>
         Array.from({ length: Number(body.slice(1)) }, (_, i) => `${body.charAt(0)}${i}`).filter((one) => !gone.has(one))
     })

@@ -6,6 +6,8 @@ export const watched = <E>(queue: LeaseQueue.LeaseQueue<E>, maxInFlight: number)
   const lease = Duration.toMillis(queue.leaseDuration)
   const held = new Map<string, number>()
   const endedBy = new Map<string, string>()
+  /** To be looked at in the end: what is thrown in a call is tried again, and nobody hears of it. */
+  const violations: Array<string> = []
   let asked = 0
   let stopped = false
   const now = Effect.clockWith((clock) => clock.currentTimeMillis)
@@ -20,8 +22,9 @@ export const watched = <E>(queue: LeaseQueue.LeaseQueue<E>, maxInFlight: number)
         for (const entry of entries) {
           const { handle } = leaseOf(entry)
           const before = endedBy.get(handle)
-          if (before !== undefined && before !== how)
-            throw new Error(`${handle} was ended by ${before}, then by ${how}`)
+          if (before !== undefined && before !== how) {
+            violations.push(`${handle} was ended by ${before}, then by ${how}`)
+          }
           endedBy.set(handle, how)
         }
         return Effect.tap(call(entries), (results) => {
@@ -40,9 +43,9 @@ export const watched = <E>(queue: LeaseQueue.LeaseQueue<E>, maxInFlight: number)
     receive: (request) =>
       Effect.flatMap(now, (sentAt) => {
         for (const [handle, until] of held) if (until <= sentAt) held.delete(handle)
-        if (stopped) throw new Error("a receive after the stop")
+        if (stopped) violations.push("a receive after the stop")
         if (held.size + asked + request.max > maxInFlight) {
-          throw new Error(
+          violations.push(
             `asked for ${request.max} with ${held.size} in flight and ${asked} asked for, of ${maxInFlight}`
           )
         }
@@ -76,5 +79,5 @@ export const watched = <E>(queue: LeaseQueue.LeaseQueue<E>, maxInFlight: number)
         : ending<LeaseQueue.SetLeaseEntry>("setLease", (entry) => entry.lease, queue.setLease)(entries),
     deadLetter: deadLetter && ending("deadLetter", (entry) => entry.message.lease, deadLetter)
   }
-  return { queue: spied, endedBy, stop: () => (stopped = true) }
+  return { queue: spied, endedBy, violations, stop: () => (stopped = true) }
 }
