@@ -99,6 +99,26 @@ describe("a consumer that ends when idle", () => {
   )
 
   it(
+    "goes on where a receive brought only what was over by the time its answer was read",
+    simulated(
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make({ leaseDuration: "10 seconds" })
+        yield* queue.send(["late"])
+        let reads = 0
+        const receive: typeof queue.receive = (request) =>
+          Effect.gen(function* () {
+            const messages = yield* queue.receive(request)
+            const leasedAt = yield* Clock.currentTimeMillis
+            if (reads++ === 0) yield* Effect.sleep("11 seconds")
+            return messages.map((message) => ({ ...message, leasedAt }))
+          })
+        yield* until(Pipeline.process(quick)(Consumer.stream({ ...queue, receive }, { drainWhenIdle: 0 })))
+        assert.strictEqual((yield* queue.stats).acked, 1)
+      }).pipe(Logger.withMinimumLogLevel(LogLevel.None))
+    )
+  )
+
+  it(
     "of several queues ends when all of them are empty",
     simulated(
       Effect.gen(function* () {

@@ -137,7 +137,8 @@ export const make = <E, Q>(
         const deliveries = arrivals.take(messages)
         failures.received()
         watchdog.start()
-        if (deliveries.length === 0) idle?.cameEmpty(now())
+        if (messages.length === 0) idle?.cameEmpty(now())
+        else idle?.busyUntil(now())
         return deliveries
       },
       onStarved: () => {
