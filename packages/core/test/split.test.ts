@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Consumer, type Delivery, InvalidOptions, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
-import { Clock, Effect, Exit, Fiber, Random, Schedule, Schema, Stream } from "effect"
+import { Clock, Effect, Either, Exit, Fiber, Random, Schedule, Schema, Stream } from "effect"
 import { seeds } from "../../../test/long.js"
 import { grouped, type Line, logged, recorded, simulated } from "./support/index.js"
 import { named, scenarios, troubled } from "./support/troubled.js"
@@ -397,6 +397,41 @@ describe("parts of a message, by hand and in other stages", () => {
     )
   )
 })
+
+it(
+  "parts of one message that run again in a batch do not wait for each other",
+  simulated(
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.send(["k1 k2 x"])
+      const ran: Array<string> = []
+      yield* Consumer.stream(queue, { drainWhen: queue.idle }).pipe(
+        letters,
+        Pipeline.processBatches(
+          (parts) => {
+            const fails = (part: string) => !ran.includes(part) && part !== "k1"
+            const results = parts.map((part) => (fails(part) ? Either.left(part) : Either.right(part)))
+            ran.push(...parts)
+            return Effect.as(Effect.sleep(parts.includes("x") ? "1 second" : "5 seconds"), results)
+          },
+          {
+            max: 2,
+            concurrency: 2,
+            sequence: (part) => part.charAt(0),
+            holdLimit: 0,
+            retry: (failure) =>
+              failure === "x"
+                ? RetryPolicy.redeliver(Schedule.spaced("1 second"))
+                : RetryPolicy.inPlace(Schedule.spaced("1 second"))
+          }
+        ),
+        Stream.runDrain,
+        Effect.timeoutFail({ duration: "1 hour", onTimeout: () => `it does not go on: ${ran}` })
+      )
+      assert.strictEqual((yield* queue.stats).acked, 1)
+    })
+  )
+)
 
 describe("options of split", () => {
   it("refuses what is no function", () => {

@@ -124,6 +124,8 @@ class BatchRun<A, E extends F, B, O, F, R> {
   #afterAcks(again: ReadonlyArray<Delivery<A, E>>, run: () => void): void {
     const { laneOf, lanes } = this.#stage
     const own = new Set(again.map(laneOf))
+    // A part of a message ends with the others at the latest: they do not wait for it.
+    const holders = new Set(again.map((delivery) => inFlight(delivery).holder))
     let unconfirmed = 1
     const confirmed = () => {
       if (--unconfirmed === 0) run()
@@ -131,6 +133,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
     for (const delivery of lanes === undefined || lanes.ackAhead ? [] : this.#deliveries) {
       const lane = laneOf(delivery)
       if (lane === undefined || !own.has(lane) || inFlight(delivery).phase !== Phase.Settling) continue
+      if (holders.has(inFlight(delivery).holder)) continue
       unconfirmed++
       inFlight(delivery).onEnded(confirmed)
     }
