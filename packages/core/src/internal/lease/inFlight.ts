@@ -102,6 +102,11 @@ export class InFlight extends OneSettlement {
     this.handedOverAt = this.source.clock.now()
   }
 
+  /** How many it has, where it is a holder. */
+  get permits(): number {
+    return 1
+  }
+
   /** Its handler runs since then, or no more. */
   runs(since: number | undefined): void {
     this.startedAt = since

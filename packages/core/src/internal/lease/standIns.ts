@@ -22,6 +22,12 @@ export class StandIn extends InFlight {
     this.holder = members.length === 1 && first !== undefined ? first.holder : this
   }
 
+  override get permits(): number {
+    let permits = 0
+    for (const holder of new Set(this.all.members.map(({ holder }) => holder))) permits += holder.permits
+    return permits
+  }
+
   override runs(since: number | undefined): void {
     super.runs(since)
     this.all.run(since)
@@ -50,18 +56,18 @@ export class StandIns implements Owner, Follower {
   #decision: Settlement.Settlement | undefined
   #urgent = false
   /** Of the members, how many have not ended, and have not been claimed one by one. */
-  #ours: number
+  #ours = 0
   #outcome: Settlement.Outcome | undefined
   readonly #onEnd: () => void
 
-  /** It claims the members, which must not be over; `onEnd` is told when all of them have ended. */
+  /** It claims the members, which may be over since they were looked at; `onEnd` is told when all of them have ended. */
   constructor(members: ReadonlyArray<InFlight>, onEnd: () => void) {
     this.members = members
     this.#onEnd = onEnd
-    this.#ours = members.length
     for (const member of members) {
-      member.claim(this)
+      if (!member.claim(this)) continue
       member.follower = this
+      this.#ours++
     }
   }
 
@@ -92,6 +98,7 @@ export class StandIns implements Owner, Follower {
     else {
       // Its group goes on though it failed.
       if (standIn.tries?.skipped === true) for (const { failures } of this.members) failures.skipped = true
+      if (this.#decision === undefined) this.#hasTried(standIn)
       this.#decide(settlement)
     }
     // What waits behind a part in its lane need not wait for the others.
@@ -101,6 +108,15 @@ export class StandIns implements Owner, Follower {
     } else {
       this.#close(standIn)
       this.#finish()
+    }
+  }
+
+  /** They end by it: its runs were theirs. */
+  #hasTried({ tries }: StandIn): void {
+    if (tries === undefined) return
+    for (const { failures } of this.members) {
+      failures.inPlace += tries.inPlace
+      failures.holds += tries.holds
     }
   }
 
@@ -129,7 +145,7 @@ export class StandIns implements Owner, Follower {
 
   /** The reader has gone: what no stage has, nor will have of what has begun, does not begin. */
   closeSource(): void {
-    const begun = this.#hasBegun
+    const begun = this.#passedOn || this.#hasBegun
     const isLeft = ({ awaited, owner }: StandIn) => owner === undefined && !(awaited && begun)
     if (![...this.#open].some(isLeft)) return
     this.#decide(Settlement.release)
@@ -137,7 +153,7 @@ export class StandIns implements Owner, Follower {
   }
 
   get #hasBegun(): boolean {
-    return this.#passedOn || this.#succeeded > 0 || this.#done.length > 0 || [...this.#open].some(isBegun)
+    return this.#succeeded > 0 || this.#done.length > 0 || [...this.#open].some(isBegun)
   }
 
   /** How the members end; what has not begun does not begin. */

@@ -22,6 +22,7 @@ import { StandIn } from "../lease/standIns.js"
 import { Steady } from "../lease/steady.js"
 import { onLoop } from "../observe/loopTime.js"
 import { Phase } from "../settle/oneSettlement.js"
+import { foldedBody } from "../userCode/answer.js"
 import { Claims } from "./claims.js"
 import { keyOf } from "./keys.js"
 import { Signal } from "./signal.js"
@@ -152,7 +153,7 @@ class Coalescing<A, E, EX> {
     const { source } = inFlight(first.delivery)
     let body: Exit.Exit<A, E>
     try {
-      const folded = () => sound.slice(1).reduce((before, next) => fold(before, next.body), first.body)
+      const folded = () => sound.slice(1).reduce((before, next) => foldedBody(fold(before, next.body)), first.body)
       body = Exit.succeed(onLoop(inFlight(last.delivery), "Pipeline.coalesce", folded))
     } catch (defect) {
       body = Exit.failCause(Cause.die(defect))

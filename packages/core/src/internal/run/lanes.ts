@@ -35,14 +35,39 @@ export interface Host<in In> {
   readonly isHeld: (item: In) => boolean
 }
 
+/** Who has permits in a lane, and for how many deliveries: parts of one message have its permit together. */
+class Shares {
+  readonly #holders = new Map<InFlight, number>()
+  permits = 0
+
+  has(holder: InFlight): boolean {
+    return this.#holders.has(holder)
+  }
+
+  add(holder: InFlight): void {
+    const before = this.#holders.get(holder)
+    if (before === undefined) this.permits += holder.permits
+    this.#holders.set(holder, (before ?? 0) + 1)
+  }
+
+  delete(holder: InFlight): void {
+    const left = (this.#holders.get(holder) ?? 1) - 1
+    if (left > 0) this.#holders.set(holder, left)
+    else if (this.#holders.delete(holder)) this.permits -= holder.permits
+  }
+
+  get isEmpty(): boolean {
+    return this.#holders.size === 0
+  }
+}
+
 const noLanes: ReadonlyArray<string | undefined> = []
 
 export class Lanes<In> {
   readonly #rules: LaneRules<In> | undefined
   readonly #host: Host<In>
   readonly #sequencer: Sequencer.Sequencer<In> | undefined
-  /** By lane, who has permits there, and for how many deliveries: parts of one message have its permit together. */
-  readonly #perLane = new Map<string, Map<InFlight, number>>()
+  readonly #perLane = new Map<string, Shares>()
 
   constructor(rules: LaneRules<In> | undefined, host: Host<In>) {
     this.#rules = rules
@@ -92,8 +117,9 @@ export class Lanes<In> {
       if (lane !== undefined) {
         delivery.source.lanes.join(delivery, lane)
         left.set(lane, (left.get(lane) ?? 0) + 1)
-        const holders = this.#perLane.get(lane) ?? new Map<InFlight, number>()
-        this.#perLane.set(lane, holders.set(delivery.holder, (holders.get(delivery.holder) ?? 0) + 1))
+        const shares = this.#perLane.get(lane) ?? new Shares()
+        this.#perLane.set(lane, shares)
+        shares.add(delivery.holder)
       }
       delivery.onEnded(() => {
         const ofLane = lane === undefined ? undefined : this.#ends(lane, delivery, left)
@@ -137,19 +163,17 @@ export class Lanes<In> {
 
   /** How many of the item are left in the lane. */
   #ends(lane: string, { holder }: InFlight, left: Map<string, number>): number {
-    const holders = this.#perLane.get(lane)
-    const ofHolder = (holders?.get(holder) ?? 1) - 1
-    if (ofHolder > 0) holders?.set(holder, ofHolder)
-    else holders?.delete(holder)
-    if (holders?.size === 0) this.#perLane.delete(lane)
+    const shares = this.#perLane.get(lane)
+    shares?.delete(holder)
+    if (shares?.isEmpty === true) this.#perLane.delete(lane)
     const ofItem = (left.get(lane) ?? 1) - 1
     left.set(lane, ofItem)
     return ofItem
   }
 
   #overflows(lane: string, { holder, source }: InFlight): boolean {
-    const holders = this.#perLane.get(lane)
-    return holders !== undefined && !holders.has(holder) && holders.size >= Math.ceil(source.demand.maxInFlight / 2)
+    const shares = this.#perLane.get(lane)
+    return shares !== undefined && !shares.has(holder) && shares.permits >= Math.ceil(source.demand.maxInFlight / 2)
   }
 }
 

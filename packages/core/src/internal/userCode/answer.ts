@@ -63,6 +63,15 @@ export const noKey = (answer: unknown, option: string): Error => {
   )
 }
 
+/** What `fold` made of two bodies. */
+export const foldedBody = <A>(answer: A): A => {
+  if (!isPromise(answer)) return answer
+  answer.then(undefined, () => {})
+  throw new TypeError(
+    "the function given as `fold` answered with a promise and no body: answer with the body itself, and do what is asynchronous in the handler, or in `Pipeline.mapEffect` first"
+  )
+}
+
 /** Whether a predicate said yes. What is neither true nor false says nothing: taken for "no", its message would be deleted. */
 export const saysYes = (answer: unknown, stage: string): boolean => {
   if (typeof answer === "boolean") return answer
