@@ -2,8 +2,7 @@
  * When a consumer ends by itself: its queue is empty, as far as one can know who only receives from it. For so long nothing
  * has been in flight here, no receive has brought anything, nothing that was given back with a delay was still to come, and
  * no receive has failed that may have leased something to nobody; and the latest one came back empty. It looks as a receive
- * comes back empty: so that one is never cut off; others that are
- * open end as in any drain.
+ * comes back empty: so that one is never cut off; others that are open end as in any drain.
  */
 
 /** What it needs of each consumer. */
