@@ -1,6 +1,6 @@
 /** `coalesce`: of several messages with one key one is handled, and all are settled with it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Consumer, type Delivery, Pipeline, RetryPolicy } from "@millrace/core"
+import { Consumer, Delivery, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Clock, Duration, Effect, Fiber, Logger, LogLevel, Random, Schedule, Stream } from "effect"
 import { seeds } from "../../../test/long.js"
@@ -493,7 +493,7 @@ describe("coalesce, over seeds", () => {
                 ]
                 const items = inFront
                   ? self.pipe(Pipeline.mapEffect((body, delivery) => Effect.succeed(itemOf(body, delivery))))
-                  : self.pipe(Pipeline.map(itemOf))
+                  : self.pipe(Stream.map((delivery) => Delivery.map(delivery, itemOf)))
                 const together = items.pipe(
                   Pipeline.coalesce({
                     key: ([item]) =>
