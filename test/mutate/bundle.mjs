@@ -46,14 +46,16 @@ const withFewSeeds = () => {
 
 const hashOf = (text) => createHash("sha256").update(text).digest("hex").slice(0, 16)
 
-/** `measures` is where to keep what is known of its tests: for as long as what is mutated stays as it is. */
+/** `measures` is where to keep what is known of its tests: for as long as they, and what is mutated, stay as they are. */
 export const bundleOf = async ({ files, pkg, tests }) => {
   const all = ["src", "test"].flatMap((part) => filesUnder(join(root, "packages", pkg, part)))
   const mutants = []
   const texts = new Map()
   for (const file of files) {
-    const [path] = all.filter((path) => path.endsWith(`/${file}`) && path.includes("/src/"))
+    const [path, ...others] = all.filter((path) => path.endsWith(`/${file}`) && path.includes("/src/"))
     if (path === undefined) throw new Error(`there is no ${file} in ${pkg}: mend test/mutate/targets.mjs`)
+    if (others.length > 0)
+      throw new Error(`${pkg} has more than one ${file}: name its folder in test/mutate/targets.mjs`)
     const made = mutantsOf(path, readFileSync(path, "utf8"), mutants.length + 1)
     for (const mutant of made.mutants) mutants.push({ ...mutant, pkg, file, path: relative(root, path) })
     texts.set(path, made.text)
@@ -73,8 +75,10 @@ export const bundleOf = async ({ files, pkg, tests }) => {
     logLevel: "error"
   })
   const [{ text }] = outputFiles
+  // What tests share counts too, and which of them are chosen does not.
+  const tested = all.filter((path) => path.includes(`/${pkg}/test/`)).map((path) => readFileSync(path, "utf8"))
   const path = join(folder, `${pkg}-${hashOf(text)}.mjs`)
   mkdirSync(folder, { recursive: true })
   writeFileSync(path, text)
-  return { path, mutants, measures: join(folder, `${pkg}-${hashOf([...texts.values()].join())}.json`) }
+  return { path, mutants, measures: join(folder, `${pkg}-${hashOf([...texts.values(), ...tested].join())}.json`) }
 }

@@ -182,7 +182,8 @@ const runPackage = async ({ bundle, wanted }) => {
     }
   }
   const jobs = sample.filter(({ file, pkg }) => pkg === bundle.mutants[0].pkg && wanted.includes(file))
-  const again = new Set()
+  /** Tests that have failed with this mutant and without it too: they say nothing of it. */
+  const unsure = new Map()
   await withWorkers(bundle.path, jobs, async (worker, mutant) => {
     if (Date.now() > until) return true
     const before = logged.get(keyOf(mutant))
@@ -190,15 +191,16 @@ const runPackage = async ({ bundle, wanted }) => {
       ran.push(mutant)
       return true
     }
-    const order = orderFor(mutant)
+    const leftOut = unsure.get(mutant) ?? new Set()
+    const order = orderFor(mutant).filter(({ test }) => !leftOut.has(test))
     const answer = order.length === 0 ? {} : await worker.ask({ ask: "try", id: mutant.id, order, most })
     if (answer === undefined) {
       ends(mutant, "a test that never ended")
       return false
     }
-    if (answer.by !== undefined && !answer.isSure && !again.has(mutant)) {
-      // What an earlier mutant left behind has failed it, perhaps.
-      again.add(mutant)
+    if (answer.by !== undefined && !answer.isSure) {
+      // What an earlier mutant left behind has failed it, or it fails by itself: the others are asked, in a new process.
+      unsure.set(mutant, leftOut.add(answer.by))
       jobs.push(mutant)
       return false
     }
@@ -210,7 +212,7 @@ const runPackage = async ({ bundle, wanted }) => {
     const name = `${mutant.file} ${answer.by}`
     noticed.set(name, (noticed.get(name) ?? 0) + 1)
     ends(mutant, tests.find(({ test }) => test === answer.by).name)
-    return answer.isSure
+    return true
   })
 }
 for (const one of packages) await runPackage(one)

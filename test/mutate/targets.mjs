@@ -28,7 +28,7 @@ export const targets = [
       ],
       ...["drain.ts", "LeaseKeeper.ts", "inFlight.ts", "inFlightTable.ts", "laneTable.ts", "internal/lease/order.ts"],
       ...["leaseLimits.ts", "tries.ts"],
-      ...["stage.ts", "lanes.ts", "claims.ts", "held.ts", "ready.ts", "run/results.ts", "signal.ts", "slots.ts"],
+      ...["stage.ts", "lanes.ts", "claims.ts", "held.ts", "ready.ts", "run/results.ts", "signal.ts", "run/slots.ts"],
       ...["run/shares.ts", "inTurn.ts"]
     ],
     /** Not those of what looks on, of types, or of the stand. */
