@@ -6,7 +6,7 @@ import { SqsClient, SqsError, SqsLeaseQueue } from "../src/index.js"
 import { queueBehind } from "../src/internal/lambda/queueBehind.js"
 
 const arnOf = (queue: string) => `arn:aws:sqs:us-east-1:000000000000:${queue}`
-const emulator = SqsEmulator.layer({ queues: { orders: {}, others: {} } })
+const emulator = SqsEmulator.layer({ queues: { orders: {}, "orders.fifo": {}, others: {} } })
 const within = Duration.seconds(10)
 
 /** Messages of a queue that are leased, and what is behind it; what is warned of is in `said`. */
@@ -84,6 +84,47 @@ it.scoped("entries that are not done in the end are warned of, with what is wron
       assert.match(said[0] ?? "", /orders cannot be deleted .*The emulator was told to fail this entry/)
     }
   }).pipe(Effect.provide(emulator))
+)
+
+/** As many of one queue as an invocation may have, of which only the count matters here. */
+const others = (count: number) =>
+  Array.from({ length: count }, (_, i) => ({ messageId: `${i}`, handle: `handle ${i}` }))
+
+it.scoped(
+  "a call that fails in the end keeps no others from being made, but on a FIFO queue, where they have an order",
+  () =>
+    Effect.gen(function* () {
+      for (const [queue, deletes] of [
+        ["orders", [10, 5]],
+        ["orders.fifo", []]
+      ] as const) {
+        const { listen, said } = heard()
+        const answered: Array<number> = []
+        const client = yield* SqsClient.SqsClient
+        const back = queueBehind(
+          Effect.succeed({
+            ...client,
+            deleteMessageBatch: ({ Entries: entries = [] }) =>
+              entries[0]?.ReceiptHandle === "handle 0"
+                ? Effect.fail(new SqsError.TransportError({ operation: "DeleteMessageBatch", message: "no answer" }))
+                : Effect.sync(() => {
+                    answered.push(entries.length)
+                    return { Successful: entries.map(({ Id }) => ({ Id: Id ?? "" })), Failed: [] }
+                  }).pipe(Effect.delay("1 second"))
+          })
+        )
+        const deleting = yield* Effect.fork(listen(back.deleteAll(arnOf(queue), others(25), within)))
+        yield* TestClock.adjust("5 seconds")
+        yield* Fiber.join(deleting)
+        assert.deepStrictEqual(
+          answered.toSorted((a, b) => b - a),
+          [...deletes],
+          queue
+        )
+        assert.lengthOf(said, 1)
+        assert.match(said[0] ?? "", /cannot be deleted .*no answer/)
+      }
+    }).pipe(Effect.provide(emulator))
 )
 
 it.scoped("a time that is over before all was done is warned of", () =>

@@ -119,11 +119,14 @@ export const queueBehind = (client: Effect.Effect<Service, unknown>): QueueBehin
         return Effect.forEach(
           Arr.chunksOf(all, mostEntries),
           (entries) =>
-            // What is wrong with some entries keeps no others from being sent.
-            Effect.catchTag(
-              sendAll(queue, entries, (some) => call(queue, some)),
-              "NotDone",
-              (some) => warnOnce(text, some.message)
+            sendAll(queue, entries, (some) => call(queue, some)).pipe(
+              // What is wrong with some entries keeps no others from being sent.
+              Effect.catchTag("NotDone", (some) => warnOnce(text, some.message)),
+              // Nor does a call that fails, but where the others may not come before it.
+              Effect.catchIf(
+                (error) => !queue.limits.ordered && queue.errorKind(error) !== "fatal",
+                (error) => warnOnce(text, error)
+              )
             ),
           { concurrency: queue.limits.ordered ? 1 : 4, discard: true }
         ).pipe(
