@@ -552,6 +552,16 @@ describe("SqsClient", () => {
     })
   )
 
+  it.scopedLive("an answer that a given client does not have is none: nothing is made of it", () =>
+    Effect.gen(function* () {
+      const client = sdkClient("http://localhost:1")
+      client.send = async () => undefined
+      const receive = Effect.flatMap(SqsClient.SqsClient, (sqs) => Effect.either(sqs.receiveMessage({ QueueUrl })))
+      const answer = yield* Effect.provide(receive, SqsClient.layerFrom(client))
+      assert.strictEqual(answer._tag === "Left" && answer.left._tag, "TransportError")
+    })
+  )
+
   it.scoped("a receive is given its wait and 5 seconds, by Effect's clock", () =>
     Effect.gen(function* () {
       const arrived = yield* Deferred.make<void>()

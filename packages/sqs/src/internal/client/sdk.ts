@@ -50,8 +50,9 @@ export const transport = (client: Sdk.SQSClient, now: () => number): Transport =
       },
       { step: "deserialize", priority: "low" }
     )
-    const output = await client.send(command, { abortSignal })
-    return operation === "ReceiveMessage" ? { ...output, LeasedAt } : output
+    const output: unknown = await client.send(command, { abortSignal })
+    const isReceive = operation === "ReceiveMessage" && typeof output === "object" && output !== null
+    return isReceive ? { ...output, LeasedAt } : output
   }
   const ready = async () => {
     try {
