@@ -5,6 +5,7 @@ import {
   processPartialResponse,
   SqsFifoPartialProcessorAsync
 } from "@aws-lambda-powertools/batch"
+import { SQSClient } from "@aws-sdk/client-sqs"
 import { assert, describe, it } from "@effect/vitest"
 import { Pipeline, RetryPolicy } from "@millrace/core"
 import { SqsError } from "@millrace/sqs"
@@ -195,6 +196,7 @@ describe("one event", () => {
         })
         const delayed = () => calls.filter(({ operation }) => operation === "ChangeMessageVisibilityBatch").length
         const began = yield* Deferred.make<void>()
+        const disposed: Array<number> = []
         const handler = SqsLambda.handler(
           Pipeline.process(
             (body: string) =>
@@ -203,15 +205,30 @@ describe("one event", () => {
                 : Effect.zipRight(Deferred.succeed(began, undefined), Effect.never),
             { retry: soon }
           ),
-          { layer: silent, reportBatchItemFailures: true }
+          {
+            layer: Layer.merge(
+              silent,
+              Layer.scopedDiscard(Effect.addFinalizer(() => Effect.sync(() => disposed.push(1))))
+            ),
+            reportBatchItemFailures: true
+          }
         )
         yield* Effect.promise(() => handler({ Records: [record("bad")] }, time(5000)))
         assert.strictEqual(delayed(), 1)
         const answer = handler({ Records: [record("never")] }, time(60_000))
         yield* Deferred.await(began)
+        const destroy = vi.spyOn(SQSClient.prototype, "destroy").mockImplementation(() => {
+          throw new Error("it does not close")
+        })
         process.emit("SIGTERM", "SIGTERM")
         assert.deepStrictEqual(failuresOf(yield* Effect.promise(() => answer)), ["never"])
         assert.strictEqual(delayed(), 2)
+        yield* Effect.promise(() =>
+          vi.waitFor(() => {
+            assert.isAbove(destroy.mock.calls.length, 0)
+            assert.lengthOf(disposed, 1)
+          })
+        ).pipe(Effect.ensuring(Effect.sync(() => destroy.mockRestore())))
       }).pipe(Effect.scoped)
     )
   })
@@ -219,6 +236,7 @@ describe("one event", () => {
   it("on SIGTERM the process ends when the last of its handlers has closed, and not before", async () => {
     // Those of other tests.
     process.emit("SIGTERM", "SIGTERM")
+    await new Promise<void>((resolve) => setImmediate(resolve))
     const others = process.rawListeners("SIGTERM")
     process.removeAllListeners("SIGTERM")
     const exit = vi.spyOn(process, "exit").mockImplementation((() => undefined) as () => never)
@@ -242,9 +260,11 @@ describe("one event", () => {
       await vi.waitFor(() => assert.deepStrictEqual(closed, ["first"]))
       await new Promise<void>((resolve) => setImmediate(resolve))
       assert.strictEqual(exit.mock.calls.length, 0)
+      await closing("third", Promise.resolve())({ Records: [record("1")] }, time(5000))
+      assert.strictEqual(process.listenerCount("SIGTERM"), 0, "one that is made meanwhile is closed with the others")
       finish()
       await vi.waitFor(() => assert.strictEqual(exit.mock.calls.length, 1))
-      assert.deepStrictEqual(closed, ["first", "second"])
+      assert.deepStrictEqual(closed, ["first", "second", "third"])
     } finally {
       exit.mockRestore()
       for (const other of others) process.on("SIGTERM", other as NodeJS.SignalsListener)

@@ -162,9 +162,11 @@ const open = <E, R, EL>(
     run: (effect) => runtime.runPromiseExit(effect),
     // What is under way is answered before what it stands on is closed.
     close: async () => {
-      await Effect.runPromise(Scope.close(scope, Exit.void))
-      await Effect.runPromise(Scope.close(clientScope, Exit.void))
-      await runtime.dispose()
+      try {
+        await Effect.runPromise(Effect.ensuring(Scope.close(scope, Exit.void), Scope.close(clientScope, Exit.void)))
+      } finally {
+        await runtime.dispose()
+      }
     }
   }
 }

@@ -5,16 +5,22 @@
 type Close = () => Promise<void>
 
 const open = new Set<Close>()
+let closing = false
 
 const closeAll = async (): Promise<void> => {
-  const all = [...open]
-  open.clear()
-  await Promise.allSettled(all.map((close) => close()))
+  closing = true
+  // Those too that are made meanwhile: none of them listens, or the process would not end.
+  while (open.size > 0) {
+    const all = [...open]
+    open.clear()
+    await Promise.allSettled(all.map((close) => close()))
+  }
+  closing = false
   if (process.listenerCount("SIGTERM") === 0) process.exit(0)
 }
 
 export const add = (close: Close): void => {
-  if (open.size === 0) process.once("SIGTERM", closeAll)
+  if (open.size === 0 && !closing) process.once("SIGTERM", closeAll)
   open.add(close)
 }
 
