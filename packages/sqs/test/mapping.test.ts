@@ -59,6 +59,7 @@ const environment = (values: Readonly<Record<string, string>>) =>
   Environment.set({
     AWS_ENDPOINT_URL: undefined,
     AWS_ENDPOINT_URL_LAMBDA: undefined,
+    AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: undefined,
     AWS_ACCESS_KEY_ID: "key",
     AWS_SECRET_ACCESS_KEY: "secret",
     AWS_SESSION_TOKEN: undefined,
@@ -122,5 +123,33 @@ it.scopedLive("an endpoint that is no URL, and a key that cannot be, are no answ
       assert.lengthOf(said, 1)
       assert.match(said[0] ?? "", reason)
     }
+  })
+)
+
+it.scopedLive("an endpoint of the environment that is to be ignored is not asked", () =>
+  Effect.gen(function* () {
+    const { asked, url } = yield* lambda
+    yield* environment({
+      AWS_ENDPOINT_URL: url,
+      AWS_ENDPOINT_URL_LAMBDA: url,
+      AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: "true"
+    })
+    const called: Array<string> = []
+    const real = globalThis.fetch
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        globalThis.fetch = async (to) => {
+          called.push(new URL(String(to)).host)
+          return new Response(answers["reporting"]?.[0])
+        }
+      }),
+      () =>
+        Effect.sync(() => {
+          globalThis.fetch = real
+        })
+    )
+    assert.isTrue(yield* Mapping.make(undefined)(arnOf("silent"), context, within))
+    assert.deepStrictEqual(called, ["lambda.us-east-1.amazonaws.com"])
+    assert.deepStrictEqual(asked, [])
   })
 )

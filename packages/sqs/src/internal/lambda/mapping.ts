@@ -16,10 +16,13 @@ class NoAnswer extends Data.TaggedError("NoAnswer")<{ readonly message: string; 
 
 const path = "/2015-03-31/event-source-mappings/"
 
+const configuredEndpoint = (): string | undefined =>
+  /^true$/i.test(process.env["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] ?? "")
+    ? undefined
+    : process.env["AWS_ENDPOINT_URL_LAMBDA"] || process.env["AWS_ENDPOINT_URL"] || undefined
+
 const endpointOf = (region: string): string =>
-  process.env["AWS_ENDPOINT_URL_LAMBDA"] ||
-  process.env["AWS_ENDPOINT_URL"] ||
-  `https://lambda.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`
+  configuredEndpoint() ?? `https://lambda.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`
 
 const get = (region: string, query: string, millis: number) =>
   Effect.gen(function* () {
