@@ -127,7 +127,13 @@ it.scopedLive("a user of a proxy is told to it without a password too, as a toke
 it.scopedLive("a proxy that cannot be is refused when the layer is made, where calls would go by it", () =>
   Effect.gen(function* () {
     const made = (endpoint: string) => Effect.either(Effect.scoped(Layer.build(FakeServer.layer(endpoint))))
-    for (const wrong of ["http://proxy:port", "socks4://proxy:1080", "ftp://me:secret@proxy"]) {
+    for (const wrong of [
+      "http://proxy:port",
+      "socks4://proxy:1080",
+      "ftp://me:secret@proxy",
+      "http://me:50%@proxy",
+      "http://%zz@proxy"
+    ]) {
       yield* environment({ HTTPS_PROXY: wrong, NO_PROXY: "sqs.internal" })
       const refused = yield* made("https://sqs.example")
       assert.match(

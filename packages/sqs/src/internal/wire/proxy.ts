@@ -41,7 +41,14 @@ export const fits = (url: string): boolean => {
   const uri = getProxyForUrl(url)
   if (uri === "") return true
   if (!URL.canParse(uri)) return false
-  const { protocol } = new URL(uri)
+  const { password, protocol, username } = new URL(uri)
+  try {
+    // As they are read when the first connection is made.
+    decodeURIComponent(username)
+    decodeURIComponent(password)
+  } catch {
+    return false
+  }
   return protocol === "http:" || protocol === "https:"
 }
 
