@@ -499,7 +499,7 @@ describe("coalesce, over seeds", () => {
                     key: ([item]) =>
                       item === undefined
                         ? undefined
-                        : `${item.body.charAt(0)}${Math.floor(Number(item.body.slice(1)) / keys)}`,
+                        : `${item.body.charAt(0)}${Math.floor(Number(item.body.slice(1)) / keys) % 2}`,
                     within,
                     fold: (before, next) => [...before, ...next]
                   })
