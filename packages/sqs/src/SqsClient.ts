@@ -8,6 +8,7 @@ import type { SQSClient } from "@aws-sdk/client-sqs"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -92,6 +93,14 @@ const proxiesFor = (endpoint: string): Effect.Effect<Http.Proxies | undefined, I
     )
   })
 
+/** Where the SDK sends calls that are given no endpoint, as far as the environment and the region tell. */
+const foundEndpoint = (region: string): Effect.Effect<string> =>
+  configuredEndpoint.pipe(
+    Effect.withConfigProvider(ConfigProvider.fromEnv()),
+    Effect.orElseSucceed(() => undefined),
+    Effect.map((found) => found ?? `https://sqs.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`)
+  )
+
 const make = Effect.fnUntraced(function* (options: Options) {
   yield* InvalidOptions.check("SqsClient", options, checks)
   const timeout = yield* timeoutOf(options)
@@ -111,7 +120,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         ? invalid("region", "is not given: write `region`, set AWS_REGION, or put it in the profile")
         : invalid("region", `is "${options.region}"; write one such as "us-east-1"`)
   })
-  const proxies = yield* proxiesFor(endpoint ?? `https://sqs.${region}.amazonaws.com`)
+  const proxies = yield* proxiesFor(endpoint ?? (yield* foundEndpoint(region)))
   const handler = yield* Effect.acquireRelease(
     Effect.sync(() => Http.make(maxSockets, proxies)),
     ({ destroy }) => Effect.sync(destroy)

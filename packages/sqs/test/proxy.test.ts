@@ -145,3 +145,61 @@ it.scopedLive("a proxy that cannot be is refused when the layer is made, where c
     }
   })
 )
+
+it.scopedLive(
+  "an answer by a proxy without a tunnel is held to the same size as any other",
+  () =>
+    Effect.gen(function* () {
+      const chunk = Buffer.from(`100000\r\n${"a".repeat(1_048_576)}\r\n`)
+      const server = yield* Effect.acquireRelease(
+        Effect.async<Net.Server>((resume) => {
+          const server = Net.createServer((socket) => {
+            let left = 80
+            const more = () => {
+              while (!socket.destroyed && left > 0) {
+                left--
+                if (!socket.write(chunk)) return
+              }
+              socket.end()
+            }
+            socket.on("error", () => {})
+            socket.on("drain", more)
+            socket.once("data", () => {
+              socket.write(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ntransfer-encoding: chunked\r\n\r\n"
+              )
+              more()
+            })
+          })
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
+      )
+      const address = server.address()
+      const port = typeof address === "object" && address !== null ? address.port : 0
+      yield* environment({ HTTP_PROXY: `http://127.0.0.1:${port}` })
+      const answer = yield* ask("http://sqs.example:8080")
+      assert.match(answer._tag === "Left" ? answer.left.message : "", /exceeded max size/)
+    }),
+  // 64 MiB go over the loopback first.
+  60_000
+)
+
+it.scopedLive("without an endpoint of its own the host that is looked at is the environment's, else the region's", () =>
+  Effect.gen(function* () {
+    const made = (region: string) => Effect.either(Effect.scoped(Layer.build(SqsClient.layer({ region }))))
+    const none = {
+      AWS_ENDPOINT_URL: undefined,
+      AWS_ENDPOINT_URL_SQS: undefined,
+      AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: undefined
+    }
+    yield* Environment.set(none)
+    yield* environment({ HTTPS_PROXY: "http://proxy:port", NO_PROXY: ".amazonaws.com.cn,sqs.internal" })
+    assert.strictEqual((yield* made("cn-north-1"))._tag, "Right")
+    assert.strictEqual((yield* made("eu-west-1"))._tag, "Left")
+    yield* Environment.set({ ...none, AWS_ENDPOINT_URL: "https://sqs.internal" })
+    assert.strictEqual((yield* made("eu-west-1"))._tag, "Right")
+    yield* Environment.set({ AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: "true" })
+    assert.strictEqual((yield* made("eu-west-1"))._tag, "Left")
+  })
+)

@@ -61,6 +61,8 @@ export const dispatcher: Proxies = (origin, options) => {
     uri,
     proxyTunnel: origin.startsWith("https:"),
     clientFactory: (url, settings) => new Tunnels(url, settings),
+    // Without a tunnel undici gives the connections to the proxy none of the options.
+    factory: (to, settings) => new Pool(to, { ...options, ...settings }),
     ...(token !== undefined && { token })
   })
 }
