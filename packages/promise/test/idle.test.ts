@@ -3,7 +3,7 @@
 import * as Tunable from "@millrace/core/Tunable"
 import { consume, deliveries, SqsCallError } from "@millrace/promise"
 import { emulator, passTime } from "@millrace/promise/testing"
-import { Effect, Stream } from "effect"
+import { Data, Effect, Stream } from "effect"
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import { Emitter, HostedConsumer } from "../src/internal/host.js"
 
@@ -47,6 +47,8 @@ it("a stop ends it too; what it cannot start for is told", async () => {
   await passTime(vi, sqs.close())
 })
 
+class Broken extends Data.TaggedError("Broken")<{ readonly message: string }> {}
+
 /** A consumer of a pipeline that the public functions make none of. */
 const consumerOf = (
   { options: { client, logger, queue } }: Awaited<ReturnType<typeof made>>,
@@ -63,7 +65,7 @@ const consumerOf = (
 
 it("what it failed of is told by every ended(), also after a stop", async () => {
   const queue = await made()
-  const consumer = consumerOf(queue, Stream.fail(new Error("broken")))
+  const consumer = consumerOf(queue, Stream.fail(new Broken({ message: "broken" })))
   const told: Array<Error> = []
   consumer.events.on("error", (error) => told.push(error))
   await passTime(vi, consumer.start())
@@ -71,7 +73,7 @@ it("what it failed of is told by every ended(), also after a stop", async () => 
   await passTime(vi, consumer.stop())
   for (let time = 0; time < 2; time++) await expect(passTime(vi, consumer.ended())).rejects.toThrow("broken")
   expect(told.map(({ message }) => message)).toEqual(["broken"])
-  const other = consumerOf(queue, Stream.fail(new Error("broken")))
+  const other = consumerOf(queue, Stream.fail(new Broken({ message: "broken" })))
   for (let time = 0; time < 2; time++) await expect(passTime(vi, other.ended())).rejects.toThrow("broken")
   await passTime(vi, queue.sqs.close())
 })
