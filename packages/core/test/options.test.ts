@@ -250,7 +250,7 @@ const rows: ReadonlyArray<Entry> = [
       )
   ],
   ["Scaling.measured", ["window"], {}, (o) => Scaling.measured(Effect.never, o)],
-  ["Figures.intervals", ["every"], {}, (o) => Stream.runDrain(Figures.intervals(Effect.die("over"), o))],
+  ["Figures.intervals", ["every"], {}, (o) => Stream.runDrain(Figures.intervals(Effect.interrupt, o))],
   [
     "AdaptiveConcurrency.make",
     ["max", "min", "every", "overload", "tolerance", "stage"],
