@@ -145,30 +145,33 @@ describe("figures of a consumer", () => {
     )
   )
 
-  it(
-    "show the groups with most in flight and their heads",
-    simulated(
-      Effect.gen(function* () {
-        const memory = yield* MemoryQueue.make({ ordered: true })
-        yield* memory.send(Array.from({ length: 8 }, (_, i) => ({ body: `hot ${i}`, group: "hot" })))
-        yield* memory.send([{ body: "cold", group: "cold" }])
-        const consumer = yield* Consumer.make(memory)
-        yield* consumer.stream.pipe(
-          Pipeline.process((body) => (body === "cold" ? Effect.void : Effect.never)),
-          Stream.runDrain,
-          Effect.fork
-        )
-        yield* Effect.sleep("5 seconds")
-        const { groups, groupsInFlight } = yield* consumer.figures
-        assert.strictEqual(groupsInFlight, 1)
-        const [hot] = groups
-        assert.deepInclude(hot, { group: "hot", inFlight: 8 })
-        about(hot?.share, 8 / 9, 0.01)
-        assert.isTrue(hot?.head.running)
-        yield* consumer.drain({ deadline: 0 })
-      })
+  for (const ordered of [true, false]) {
+    it(
+      `show the groups with most in flight and their heads, of ${ordered ? "an ordered" : "a standard"} queue`,
+      simulated(
+        Effect.gen(function* () {
+          const memory = yield* MemoryQueue.make({ ordered })
+          yield* memory.send(Array.from({ length: 8 }, (_, i) => ({ body: `hot ${i}`, group: "hot" })))
+          yield* memory.send([{ body: "cold", group: "cold" }])
+          const consumer = yield* Consumer.make(memory)
+          yield* consumer.stream.pipe(
+            Pipeline.process((body) => (body === "cold" ? Effect.void : Effect.never)),
+            Stream.runDrain,
+            Effect.fork
+          )
+          yield* Effect.sleep("5 seconds")
+          const { groups, groupsInFlight } = yield* consumer.figures
+          assert.strictEqual(groupsInFlight, 1)
+          const [hot, ...others] = groups
+          assert.deepStrictEqual(others, [])
+          assert.deepInclude(hot, { group: "hot", inFlight: 8 })
+          about(hot?.share, 8 / 9, 0.01)
+          assert.isTrue(hot?.head.running)
+          yield* consumer.drain({ deadline: 0 })
+        })
+      )
     )
-  )
+  }
 
   it(
     "come as intervals, none of them across a new start",

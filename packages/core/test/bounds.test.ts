@@ -1,16 +1,33 @@
 /** What a consumer remembers and looks through does not grow with what it is given. */
 import { assert, describe, it } from "@effect/vitest"
-import { Consumer, Pipeline, RetryPolicy } from "@millrace/core"
+import { Consumer, type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Effect, Exit, Logger, LogLevel, Stream } from "effect"
 import { vi } from "vitest"
 import { largest } from "../src/internal/data/largest.js"
+import { GroupTable } from "../src/internal/lease/groupTable.js"
+import { InFlight } from "../src/internal/lease/inFlight.js"
 import { InFlightTable } from "../src/internal/lease/inFlightTable.js"
+import { groupFigures } from "../src/internal/observe/groupFigures.js"
+import { Observer } from "../src/internal/observe/observer.js"
 import { numbered } from "./support/index.js"
 
 const run = <A, E>(effect: Effect.Effect<A, E>): A => {
   const { exit } = Simulation.run(1, Logger.withMinimumLogLevel(effect, LogLevel.None))
   return Exit.getOrElse(exit, (cause) => assert.fail(String(cause)))
+}
+
+const message: LeaseQueue.Message = {
+  id: "",
+  body: "",
+  lease: { messageId: "", handle: "" },
+  attributes: {},
+  attempt: 1,
+  group: undefined,
+  sequence: undefined,
+  sentAt: undefined,
+  firstReceivedAt: undefined,
+  system: {}
 }
 
 describe("bounds", () => {
@@ -65,25 +82,37 @@ describe("bounds", () => {
     }
   })
 
-  it("figures look into few groups beyond what they tell of", () => {
-    const { groups, groupsInFlight } = run(
-      Effect.scoped(
-        Effect.gen(function* () {
-          const queue = yield* MemoryQueue.make({ ordered: true })
-          const messages = Array.from({ length: 60 }, (_, i) => ({ body: "", group: `g${i < 30 ? 0 : i}` }))
-          yield* queue.send(messages)
-          const consumer = yield* Consumer.make(queue, { maxInFlight: 100 })
-          yield* Effect.fork(
-            Stream.runDrain(Pipeline.process(() => Effect.never, { concurrency: 100 })(consumer.stream))
-          )
-          yield* Effect.sleep("5 seconds")
-          return yield* consumer.figures
-        })
-      )
-    )
-    assert.isAtMost(groups.length, 20)
-    assert.strictEqual(groups[0]?.group, "g0")
-    assert.isAtLeast(groupsInFlight, 30)
+  it("figures look at a group once, for its age, and into few beyond; the few that take the handlers' time are known", () => {
+    const looks = (n: number) => {
+      let looked = 0
+      const groups = new GroupTable<InFlight>()
+      const observer = new Observer()
+      for (let i = 0; i < n; i++) {
+        const inFlight = new InFlight(Object.create(null), { ...message, id: `m${i}`, group: `g${i}` }, n - i, 0)
+        groups.join(`g${i}`, inFlight)
+        observer.byGroup.add(`g${i}`, 1, 0)
+        for (const name of ["message", "receivedAt"] as const) {
+          const value = inFlight[name]
+          Object.defineProperty(inFlight, name, {
+            get: () => {
+              looked++
+              return value
+            }
+          })
+        }
+      }
+      observer.byGroup.add("gone", 100 * n, 0)
+      observer.byGroup.add("g7", 50 * n, 0)
+      const figures = groupFigures(groups, observer)
+      assert.strictEqual(figures.groupsInFlight, n)
+      const names = figures.groups.map(({ group }) => group)
+      assert.isAtMost(names.length, 30)
+      assert.includeMembers(names, ["g7", `g${n - 1}`])
+      assert.notInclude(names, "gone")
+      return looked
+    }
+    assert.isAtMost(looks(200), 200 + 30 * 5)
+    assert.isAtMost(looks(2000), 2000 + 30 * 5)
   })
 
   it("a drain looks at what is in flight in proportion to it, and not at all of it after each end", () => {

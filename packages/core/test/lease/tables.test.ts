@@ -160,7 +160,26 @@ describe("lanes in flight", () => {
 })
 
 describe("all that is in flight", () => {
-  const delivery = (receivedAt: number) => ({ receivedAt, lane: undefined }) as unknown as InFlight
+  const delivery = (receivedAt: number, group?: string) =>
+    ({ receivedAt, lane: undefined, message: { group } }) as unknown as InFlight
+
+  it("of a queue without order also by group: a group is there as long as something of it is", () => {
+    const table = new InFlightTable()
+    const [a1, b1, a2, none] = [delivery(1, "a"), delivery(2, "b"), delivery(3, "a"), delivery(4)]
+    for (const one of [a1, b1, a2]) table.groups.join(one.message.group ?? "", one)
+    table.delete(none)
+    assert.deepStrictEqual(
+      [...table.groups].map(({ members, name }) => [name, ...members]),
+      [
+        ["a", a1, a2],
+        ["b", b1]
+      ]
+    )
+    table.delete(a1)
+    table.delete(b1)
+    table.delete(b1)
+    assert.deepStrictEqual([[...table.groups.in("a")], [...table.groups.in("b")], table.groups.size], [[a2], [], 1])
+  })
 
   it(
     "is counted, at most and since when; who waits is woken when it holds, each by its own",

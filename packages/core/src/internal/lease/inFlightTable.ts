@@ -1,5 +1,6 @@
-/** All that a consumer has in flight, by lane too, and who waits for some of it to end. */
+/** All that a consumer has in flight, by lane and by group too, and who waits for some of it to end. */
 import * as Effect from "effect/Effect"
+import { GroupTable } from "./groupTable.js"
 import type { InFlight } from "./inFlight.js"
 import { LaneTable } from "./laneTable.js"
 
@@ -12,6 +13,8 @@ export class InFlightTable {
   readonly #all = new Set<InFlight>()
   /** Of an ordered queue the lanes are its groups. */
   readonly lanes = new LaneTable<InFlight>()
+  /** Of a queue without order, whose lanes are others. */
+  readonly groups = new GroupTable<InFlight>()
   /** The most that there have been at once. */
   peak = 0
   #waiters: Array<Waiter> = []
@@ -33,6 +36,7 @@ export class InFlightTable {
   delete(delivery: InFlight): void {
     this.#all.delete(delivery)
     this.lanes.leave(delivery)
+    this.groups.leave(delivery)
   }
 
   /** When the oldest was received. */

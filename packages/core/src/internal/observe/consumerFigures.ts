@@ -5,9 +5,8 @@ import type * as Figures from "../../Figures.js"
 import type { Intake } from "../../Intake.js"
 import type * as LeaseQueue from "../../LeaseQueue.js"
 import type { Tunable } from "../../Tunable.js"
-import { largest } from "../data/largest.js"
-import type { InFlight } from "../lease/inFlight.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
+import { groupFigures } from "./groupFigures.js"
 import type { ConsumerMetrics } from "./metrics.js"
 import type { Observer } from "./observer.js"
 
@@ -26,9 +25,6 @@ export interface Host {
   readonly metrics: ConsumerMetrics
   readonly observer: Observer
 }
-
-/** Groups in the figures by size, as many by the age of their heads, and by the time that their handlers take. */
-const mostGroups = 10
 
 export const consumerStats = ({ intake, metrics, table }: Host): Figures.Stats => ({
   ...metrics.counts,
@@ -93,66 +89,6 @@ const figures = (host: Host, now: number): Omit<Figures.Figures, "connections"> 
     byRunning: observer.byRunning,
     failures: Object.fromEntries(observer.failures),
     recentFailures: observer.recentFailures.items,
-    ...groups(queue.limits.ordered ? byLane(table) : byGroup(table), observer)
+    ...groupFigures(queue.limits.ordered ? table.lanes : table.groups, observer)
   }
-}
-
-/** What a group has in flight. */
-interface Tally {
-  readonly group: string
-  inFlight: number
-  head: InFlight
-}
-
-const earlier = (one: InFlight, other: InFlight): InFlight =>
-  (one.message.sequence ?? "") < (other.message.sequence ?? "") ? one : other
-
-/** Of an ordered queue, whose groups are lanes. */
-const byLane = (table: InFlightTable): ReadonlyArray<Tally> => {
-  const all: Array<Tally> = []
-  for (const { members, name } of table.lanes) {
-    let head: InFlight | undefined
-    for (const member of members) head = head === undefined ? member : earlier(member, head)
-    if (head !== undefined) all.push({ group: name, inFlight: members.size, head })
-  }
-  return all
-}
-
-/** Of a standard queue: told now and then, and so not kept, with nothing but this for each group. */
-const byGroup = (table: InFlightTable): ReadonlyArray<Tally> => {
-  const all = new Map<string, Tally>()
-  for (const delivery of table) {
-    const { group } = delivery.message
-    if (group === undefined) continue
-    const known = all.get(group)
-    if (known === undefined) {
-      all.set(group, { group, inFlight: 1, head: delivery })
-    } else {
-      known.inFlight++
-      known.head = earlier(delivery, known.head)
-    }
-  }
-  return [...all.values()]
-}
-
-const groups = (all: ReadonlyArray<Tally>, observer: Observer): Pick<Figures.Figures, "groups" | "groupsInFlight"> => {
-  const { byGroup: times, shares } = observer
-  const most = largest(all, mostGroups, ({ inFlight }) => inFlight)
-  const oldest = largest(all, mostGroups, ({ head }) => -head.receivedAt)
-  const busiest = largest(all, mostGroups, ({ group }) => times.of(group).atLeast)
-  const listed = [...new Set([...most, ...oldest, ...busiest])].map(
-    ({ group, head, inFlight }): Figures.Group => ({
-      group,
-      inFlight,
-      share: shares.get(group) ?? 0,
-      time: times.of(group).atLeast,
-      head: {
-        messageId: head.message.id,
-        receivedAt: head.receivedAt,
-        attempt: head.attempt,
-        running: head.startedAt !== undefined
-      }
-    })
-  )
-  return { groups: listed, groupsInFlight: all.length }
 }

@@ -61,7 +61,7 @@ export class Arrivals {
     const { keeper, metrics, observer, source, table } = this.#host
     const { attempt, group, sentAt } = inFlight.message
     table.add(inFlight)
-    if (source.queue.ordered && group !== undefined) table.lanes.join(group, inFlight)
+    if (group !== undefined) (source.queue.ordered ? table.lanes : table.groups).join(group, inFlight)
     keeper.hold(inFlight)
     if (attempt > 1) metrics.add("redelivered")
     if (sentAt !== undefined) {
