@@ -72,19 +72,19 @@ export const survivors = [
     reason: "the timer is set anew for the same time: work, and no other result"
   },
   {
-    file: "internal/lease/order.ts",
+    file: "internal/lease/groupOrder.ts",
     before: "place === undefined || !place.lanes.includes(name)",
     after: "place === undefined",
     reason: "what follows changes nothing for a lane that the item is not in"
   },
   {
-    file: "internal/lease/order.ts",
+    file: "internal/lease/groupOrder.ts",
     before: "place === undefined || place.ready",
     after: "place.ready",
     reason: "only what is in a lane is checked, and that has a place"
   },
   {
-    file: "internal/lease/order.ts",
+    file: "internal/lease/groupOrder.ts",
     before: "lanes.delete(name)",
     after: "",
     reason: "noticed by the test of a million groups, which is left out here for its size"

@@ -26,7 +26,14 @@ export const targets = [
         "oneSettlement.ts",
         "byReceive.ts"
       ],
-      ...["drain.ts", "LeaseKeeper.ts", "inFlight.ts", "inFlightTable.ts", "laneTable.ts", "internal/lease/order.ts"],
+      ...[
+        "drain.ts",
+        "LeaseKeeper.ts",
+        "inFlight.ts",
+        "inFlightTable.ts",
+        "laneTable.ts",
+        "internal/lease/groupOrder.ts"
+      ],
       ...["leaseLimits.ts", "tries.ts"],
       ...["stage.ts", "lanes.ts", "claims.ts", "held.ts", "ready.ts", "run/results.ts", "signal.ts", "run/slots.ts"],
       ...["run/shares.ts", "inTurn.ts"]
@@ -40,17 +47,9 @@ export const targets = [
   },
   {
     pkg: "sqs",
-    files: [
-      "outbox.ts",
-      "sendLanes.ts",
-      "call.ts",
-      "sendBack.ts",
-      "SqsLeaseQueue.ts",
-      "callLimit.ts",
-      "queueBehind.ts"
-    ],
+    files: ["outbox.ts", "sendLanes.ts", "call.ts", "sendBack.ts", "SqsLeaseQueue.ts", "maxCalls.ts", "queueBehind.ts"],
     tests: (path) =>
-      /(SqsProducer|SqsDeadLetter|SqsLeaseQueue|SqsConsumer|SqsLambda)\.[\w.]*test|callLimit|fifo-calls|deadlines\.test/.test(
+      /(SqsProducer|SqsDeadLetter|SqsLeaseQueue|SqsConsumer|SqsLambda)\.[\w.]*test|maxCalls|fifo-calls|deadlines\.test/.test(
         path
       )
   }

@@ -4,14 +4,14 @@ import type { Cause, Finding, Severity } from "./finding.js"
 import { arrivals } from "./findings/arrivals.js"
 import type { Describing } from "./findings/describing.js"
 import { failures } from "./findings/failures.js"
+import { groups } from "./findings/groups.js"
 import { intake } from "./findings/intake.js"
-import { order } from "./findings/order.js"
 import { queue } from "./findings/queue.js"
 import { slots } from "./findings/slots.js"
 import { tenants } from "./findings/tenants.js"
 import type { Lag } from "./lag.js"
 
-const families: Describing<Cause> = { ...slots, ...queue, ...intake, ...failures, ...order, ...tenants, ...arrivals }
+const families: Describing<Cause> = { ...slots, ...queue, ...intake, ...failures, ...groups, ...tenants, ...arrivals }
 
 const severity = (score: number): Severity => (score >= 0.5 ? "high" : score >= 0.2 ? "medium" : "low")
 

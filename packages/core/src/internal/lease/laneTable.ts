@@ -3,7 +3,7 @@
  * retry, and of all that waits behind it. They may keep what nobody else wants; once others need permits, half of them,
  * however many lanes fail.
  */
-import { latestFirst } from "./order.js"
+import { latestFirst } from "./groupOrder.js"
 
 export interface Member<M> {
   readonly message: { readonly id: string; readonly sequence?: string | undefined }

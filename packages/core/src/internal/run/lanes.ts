@@ -4,8 +4,8 @@
  * goes back at once.
  */
 
+import * as Sequencer from "../lease/groupOrder.js"
 import type { InFlight } from "../lease/inFlight.js"
-import * as Sequencer from "../lease/order.js"
 import type { Claims } from "./claims.js"
 
 /** What keeps the items of a group in order. */

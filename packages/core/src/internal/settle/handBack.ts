@@ -1,14 +1,14 @@
 /**
  * Gives deliveries back in an order that keeps invariant 5: what is behind one in its group goes before it, the last first,
- * and in the queue's sight too, as `lease/order.ts` says.
+ * and in the queue's sight too, as `lease/groupOrder.ts` says.
  */
 import * as Duration from "effect/Duration"
 import type { LeaseKeeper } from "../../LeaseKeeper.js"
 import * as Settlement from "../../Settlement.js"
 import type { Settler } from "../../Settler.js"
+import * as Sequencer from "../lease/groupOrder.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
-import * as Sequencer from "../lease/order.js"
 import type { Permits } from "../receive/permits.js"
 import { asReleased, type Leaving, type Requests } from "./requests.js"
 

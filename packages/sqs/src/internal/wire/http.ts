@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders } from "node:http"
 import type { Connections } from "@millrace/core/LeaseQueue"
 import type { Dispatcher, Pool as PoolOfUndici } from "undici"
 import Pool from "undici/lib/dispatcher/pool.js"
-import { CallLimit } from "./callLimit.js"
+import { MaxCalls } from "./maxCalls.js"
 
 /** Ends one call before its answer: an abort signal without its event target. */
 export class Abort {
@@ -61,7 +61,7 @@ export const make = (maxSockets: number, proxies?: Proxies) => {
     keepAliveTimeout,
     maxResponseSize
   }
-  const limit = new CallLimit(maxSockets)
+  const limit = new MaxCalls(maxSockets)
   const pools = new Map<string, Dispatcher>()
   /** They take no more calls, and end with those that they have. */
   const closing = new Set<Dispatcher>()

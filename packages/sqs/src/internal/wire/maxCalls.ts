@@ -3,7 +3,7 @@
  * undici's keeps such a bound for itself alone; pools that are closing have connections beside it, and over a proxy without
  * tunnels there is none.
  */
-export class CallLimit {
+export class MaxCalls {
   readonly max: number
   readonly #line = new Set<() => void>()
   #taken = 0

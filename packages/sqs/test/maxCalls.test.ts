@@ -1,12 +1,12 @@
 /** How many calls are on the wire at once: never more, the first in line next, and no place is lost. */
 import { assert, describe, it } from "@effect/vitest"
-import { CallLimit } from "../src/internal/wire/callLimit.js"
+import { MaxCalls } from "../src/internal/wire/maxCalls.js"
 
 const turn = () => new Promise<void>((resolve) => queueMicrotask(() => setImmediate(() => resolve())))
 
 describe("a limit of calls", () => {
   it("begins so many, and the others one by one, in their order, as places come free", async () => {
-    const limit = new CallLimit(2)
+    const limit = new MaxCalls(2)
     const begun: Array<string> = []
     const call = (name: string) => () => begun.push(name)
     const [a, b, c, d] = [call("a"), call("b"), call("c"), call("d")]
@@ -28,7 +28,7 @@ describe("a limit of calls", () => {
   })
 
   it("who leaves the line before its turn takes no place with it", async () => {
-    const limit = new CallLimit(1)
+    const limit = new MaxCalls(1)
     const begun: Array<string> = []
     const call = (name: string) => () => begun.push(name)
     const [a, b, c] = [call("a"), call("b"), call("c")]

@@ -44,7 +44,7 @@ const heldElsewhere = (lag: Lag): Words<StuckGroup> => {
   }
 }
 
-export const order: Describing<"HotGroup" | "StuckGroup"> = {
+export const groups: Describing<"HotGroup" | "StuckGroup"> = {
   HotGroup: (lag, { best }) => {
     const { now, required, running, slots } = lag
     const stuck = new Set(lag.stuck.map(({ group }) => group))
