@@ -33,6 +33,13 @@ import type { Guard } from "./internal/idempotency/protection.js"
 import type { Once } from "./internal/idempotency/terms.js"
 import { onLoop } from "./internal/observe/loopTime.js"
 import { weighted } from "./internal/receive/turns.js"
+import {
+  type Around,
+  around as aroundHandlers,
+  aroundStage,
+  type Deliveries as Handles,
+  within
+} from "./internal/run/around.js"
 import { type Batch, batchStage } from "./internal/run/batchStage.js"
 import { coalesceStage } from "./internal/run/coalesceStage.js"
 import { keyed } from "./internal/run/keys.js"
@@ -164,8 +171,8 @@ export const mapEffect =
     options: ConcurrencyOptions<A> = {}
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E | E2, EX | InvalidOptions.InvalidOptions, RX | R2> =>
-    checked("Pipeline.mapEffect", f, options, concurrencyChecks, 10, undefined, (slots) =>
-      mapEffectStage(keyed(self, options), f, slots, options)
+    checked("Pipeline.mapEffect", f, options, concurrencyChecks, 10, undefined, (slots, _, wrap) =>
+      mapEffectStage(keyed(self, options), within(wrap, "Pipeline.mapEffect", f, itself), slots, options)
     )
 
 /**
@@ -179,14 +186,15 @@ export const tap =
     options: ConcurrencyOptions<A> = {}
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<A, E | E2, EX | InvalidOptions.InvalidOptions, RX | R2> =>
-    checked("Pipeline.tap", f, options, concurrencyChecks, 10, undefined, (slots) =>
-      mapEffectStage(
+    checked("Pipeline.tap", f, options, concurrencyChecks, 10, undefined, (slots, _, wrap) => {
+      const run = within(wrap, "Pipeline.tap", f, itself)
+      return mapEffectStage(
         keyed(self, options),
-        (body: A, delivery: Delivery<A, E>) => Effect.as(effectOf(f(body, delivery), "Pipeline.tap"), body),
+        (body: A, delivery: Delivery<A, E>) => Effect.as(effectOf(run(body, delivery), "Pipeline.tap"), body),
         slots,
         options
       )
-    )
+    })
 
 /**
  * Makes a delivery whose message was sent longer ago than this a failed one, with `Stale`, which `RetryPolicy.standard`
@@ -318,7 +326,18 @@ export const process =
     options: ProcessOptions<A, E | E2 | EO, Delivery<A, E>> & OnceOptions<A, B, O, EO, RO> = {}
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
-    checked("Pipeline.process", handler, options, processChecks, 10, options?.once, (slots, once) =>
+    checked("Pipeline.process", handler, options, processChecks, 10, options?.once, (slots, once, wrap) =>
+      processStage(keyed(self, options), within(wrap, "Pipeline.process", handler, itself), slots, options, once)
+    )
+
+/** As `process`, for what is no handler, or has what is around it already. */
+const processAsIs =
+  <A, B, E2, R2, E>(
+    handler: (body: A, delivery: Delivery<A, E>) => Effect.Effect<B, E2, R2>,
+    options: ProcessOptions<A, E | E2, Delivery<A, E>> & OnceOptions<A, B, never, never, never>
+  ) =>
+  <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B, EX | InvalidOptions.InvalidOptions, RX | R2> =>
+    checked("Pipeline.process", handler, options, processChecks, 10, options.once, (slots, once) =>
       processStage(keyed(self, options), handler, slots, options, once)
     )
 
@@ -402,7 +421,7 @@ export const route =
     Stream.unwrap(
       Effect.gen(function* () {
         yield* InvalidOptions.check("Pipeline.route", options, routeOptionChecks)
-        const table = yield* routing(channel, handlers)
+        const table = yield* routing(channel, handlers, yield* aroundHandlers.get)
         // The types of the parts are put together again: each handler is given what its own Schema has read.
         const handler = table.handler as (
           value: Message.ValueOf<M>,
@@ -414,7 +433,7 @@ export const route =
         >
         const { retry } = options
         const { concurrency, ...rest } = options
-        return process(handler, {
+        return processAsIs(handler, {
           ...rest,
           ...(concurrency === undefined ? {} : { concurrency }),
           ...(table.share === undefined ? {} : { share: table.share }),
@@ -432,11 +451,81 @@ export const settle =
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<A, EX | InvalidOptions.InvalidOptions, RX> =>
     Stream.unwrap(
       Effect.map(InvalidOptions.check("Pipeline.settle", options, settleChecks), () =>
-        process<A, A, never, never, E>((body) => Effect.succeed(body), {
+        processAsIs<A, A, never, never, E>((body) => Effect.succeed(body), {
           ...options,
           concurrency: Number.MAX_SAFE_INTEGER
         })(self)
       )
+    )
+
+// ----------------------------------------------------------------------------------------------------------- around
+
+declare const opaque: unique symbol
+
+/** What a handler gives: the middleware does not know it, and gives it on. */
+export interface Handled {
+  readonly [opaque]: "result"
+}
+
+/** What a handler fails with, by its own type or an earlier stage's: for its policy to know. */
+export interface HandlerFailure {
+  readonly [opaque]: "failure"
+}
+
+/** What a handler needs beside what the middleware provides. */
+export interface HandlerNeeds {
+  readonly [opaque]: "needs"
+}
+
+/**
+ * A handler, as a middleware sees it: an effect that runs it once.
+ *
+ * @typeParam Provided - what the middleware provides it with.
+ */
+export type Handler<Provided = never> = Effect.Effect<Handled, HandlerFailure, HandlerNeeds | Provided>
+
+/** What a handler runs on: one delivery, or those of a batch. */
+export type { Deliveries as Handles } from "./internal/run/around.js"
+
+/**
+ * Runs the handlers of a pipeline within a middleware: those of `process`, `route`, `mapEffect` and `tap`, each time one runs on a
+ * delivery, and those of `processBatches`, once for a batch. What the middleware fails with is for the policy, as what the
+ * handler fails with; where it does not run the handler, it has to fail. It is interrupted with its handler.
+ *
+ * It runs in the handler's slot, within its `span` and its `timeout`, and only where `once` and a circuit let it run. Of several
+ * the outer one is around the inner. What stands before `around` has no part in it.
+ *
+ * A middleware that provides what the handlers need says so: `(handler: Pipeline.Handler<Tenant>, deliveries) => …`.
+ *
+ * Fails with `InvalidOptions` where it is given no functions.
+ *
+ * @example
+ * orders.pipe(
+ *   Pipeline.around(
+ *     (handler: Pipeline.Handler<Tenant>, [delivery]) =>
+ *       Effect.flatMap(tenantOf(delivery), (tenant) => Effect.provideService(handler, Tenant, tenant)),
+ *     (deliveries) => deliveries.pipe(Pipeline.decodeJson(Order), Pipeline.process(fulfil))
+ *   )
+ * )
+ */
+export const around =
+  <A, E, EX, RX, B, EX2, RX2, E2, R2, Provided = never>(
+    middleware: (handler: Handler<Provided>, deliveries: Handles) => Effect.Effect<Handled, E2, R2>,
+    pipeline: (deliveries: Deliveries<A, E | Exclude<E2, HandlerFailure>, EX, RX>) => Stream.Stream<B, EX2, RX2>
+  ) =>
+  (
+    self: Deliveries<A, E, EX, RX>
+  ): Stream.Stream<B, EX2 | InvalidOptions.InvalidOptions, Exclude<RX2, Provided> | Exclude<R2, HandlerNeeds>> =>
+    Stream.unwrap(
+      Effect.gen(function* () {
+        yield* InvalidOptions.argument("middleware", middleware, InvalidOptions.func)
+        yield* InvalidOptions.argument("pipeline", pipeline, InvalidOptions.func)
+        return aroundStage(self, middleware as never, pipeline) as Stream.Stream<
+          B,
+          EX2,
+          Exclude<RX2, Provided> | Exclude<R2, HandlerNeeds>
+        >
+      })
     )
 
 // ------------------------------------------------------------------------------------------------------------ merge
@@ -601,13 +690,13 @@ export const processBatches =
     options: ProcessBatchesOptions<A, E | EI | E2 | EO, Delivery<A, E>> & OnceOptions<A, B, O, EO, RO>
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
-    checked("Pipeline.processBatches", handler, options, batchesChecks, 1, options?.once, (slots, once) => {
+    checked("Pipeline.processBatches", handler, options, batchesChecks, 1, options?.once, (slots, once, wrap) => {
       const known = keyed(self, options)
       const shared = options.share === undefined ? known : sharedStage(known, options.share, options)
       const batches = batch(InvalidOptions.only<BatchOptions>(batchChecks, options))(shared)
       return processBatchesStage<A, E, B, O, E | EI | E2 | EO, R2 | RO, EX | InvalidOptions.InvalidOptions, RX>(
         batches,
-        handler,
+        within(wrap, "Pipeline.processBatches", handler, (_, deliveries) => deliveries),
         slots,
         options.max,
         options,
@@ -623,6 +712,11 @@ interface Limits {
   readonly holdLimit?: Duration.DurationInput | undefined
 }
 
+/** A handler of one delivery runs on that. */
+const itself = (_: unknown, delivery: Delivery<unknown, unknown>): ReadonlyArray<Delivery<unknown, unknown>> => [
+  delivery
+]
+
 /** Checks what a stage was given, and makes it: `slots` are those of one run of it. */
 const checked = <L extends Limits, A, E, R, A1 = never, B = never, O = never, EO = never, RO = never>(
   stage: string,
@@ -631,7 +725,11 @@ const checked = <L extends Limits, A, E, R, A1 = never, B = never, O = never, EO
   checks: InvalidOptions.Checks<NoInfer<L>>,
   standard: number,
   once: Once<A1, B, O, EO, RO> | undefined,
-  make: (slots: () => Slots, once: Guard<A1, B, O, EO, RO> | undefined) => Stream.Stream<A, E, R>
+  make: (
+    slots: () => Slots,
+    once: Guard<A1, B, O, EO, RO> | undefined,
+    wrap: Around | undefined
+  ) => Stream.Stream<A, E, R>
 ): Stream.Stream<A, E | InvalidOptions.InvalidOptions, R | RO> =>
   Stream.unwrap(
     Effect.gen(function* () {
@@ -640,6 +738,6 @@ const checked = <L extends Limits, A, E, R, A1 = never, B = never, O = never, EO
       const { concurrency = standard, holdLimit, timeout } = options
       yield* InvalidOptions.warnOfBareNumbers({ timeout, holdLimit })
       const tunable = yield* Tunable.from("concurrency", concurrency, { min: 1, whole: true })
-      return make(() => new OwnSlots(tunable), once && (yield* once.protect(once)))
+      return make(() => new OwnSlots(tunable), once && (yield* once.protect(once)), yield* aroundHandlers.get)
     })
   )

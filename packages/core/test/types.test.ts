@@ -216,6 +216,74 @@ describe("stages", () => {
     orders.pipe(Pipeline.coalesce({ key: "group", fold: (before: Order) => before.order_id }))
   })
 
+  types(
+    "around: the middleware's failures are known to the policy, and what it provides is no need of the stream",
+    () => {
+      // Shop is what the middleware needs, Tenant what it provides, Rates what the handler needs beside it.
+      class Tenant extends Context.Tag("Tenant")<Tenant, string>() {}
+      const rated = (_: Order) =>
+        Effect.zipRight(Rates, Effect.zipRight(Tenant, Effect.fail(new OutOfStock({ sku: "a" }))))
+      type Expected = Stream.Stream<never, HttpError | InvalidOptions.InvalidOptions, Shop | Rates>
+      const findTenant = Effect.flatMap(Shop, ({ open }) =>
+        open ? Effect.succeed("a") : new HttpError({ status: 404 })
+      )
+      const flat = orders.pipe(
+        Pipeline.around(
+          (handler: Pipeline.Handler<Tenant>) =>
+            Effect.flatMap(findTenant, (tenant) => Effect.provideService(handler, Tenant, tenant)),
+          (deliveries) =>
+            deliveries.pipe(
+              Pipeline.process(rated, {
+                retry: (failure, delivery) => {
+                  expectTypeOf(failure).toEqualTypeOf<OutOfStock | HttpError | Delivery.DecodeError | Own>()
+                  expectTypeOf(delivery).toEqualTypeOf<Delivery.Delivery<Order, Delivery.DecodeError | HttpError>>()
+                  return RetryPolicy.leave
+                }
+              })
+            )
+        )
+      )
+      expectTypeOf(flat).toEqualTypeOf<Expected>()
+      // Written as a generator, and with the stage itself as the pipeline.
+      const generated = orders.pipe(
+        Pipeline.around(
+          (handler: Pipeline.Handler<Tenant>, [delivery]) =>
+            Effect.gen(function* () {
+              expectTypeOf(delivery).toEqualTypeOf<Delivery.Delivery<unknown, unknown>>()
+              const { open } = yield* Shop
+              if (!open) return yield* new HttpError({ status: 404 })
+              return yield* Effect.provideService(handler, Tenant, "a")
+            }),
+          Pipeline.process((order) => rated(order), {
+            retry: (failure) => (failure._tag === "HttpError" ? RetryPolicy.leave : RetryPolicy.standard)
+          })
+        )
+      )
+      expectTypeOf(generated).toEqualTypeOf<Expected>()
+      // One that provides nothing, and adds nothing to the types.
+      expectTypeOf(
+        orders.pipe(
+          Pipeline.around(
+            (handler) => Effect.withSpan(handler, "order"),
+            Pipeline.mapEffect(() => Rates)
+          ),
+          Pipeline.settle()
+        )
+      ).toEqualTypeOf<Stream.Stream<{ readonly chf: number }, HttpError | InvalidOptions.InvalidOptions, Rates>>()
+      // What it is said to provide and does not is needed.
+      expectTypeOf(
+        orders.pipe(
+          Pipeline.around(
+            (handler: Pipeline.Handler<Tenant>) => handler,
+            Pipeline.process(() => Tenant)
+          )
+        )
+      ).toEqualTypeOf<Stream.Stream<string, HttpError | InvalidOptions.InvalidOptions, Tenant>>()
+      // @ts-expect-error the handler is left out
+      orders.pipe(Pipeline.around(() => Effect.void, Pipeline.settle()))
+    }
+  )
+
   types("batch gives batches of deliveries", () => {
     expectTypeOf(orders.pipe(Pipeline.batch({ max: 10 }))).toEqualTypeOf<
       Stream.Stream<Pipeline.Batch<Order, Delivery.DecodeError>, HttpError | InvalidOptions.InvalidOptions>

@@ -10,6 +10,7 @@ import type * as Message from "../../Message.js"
 import * as RetryPolicy from "../../RetryPolicy.js"
 import * as Share from "../../Share.js"
 import { effectOf, policyOf } from "../userCode/answer.js"
+import { type Around, within } from "./around.js"
 import { limited } from "./handler.js"
 import { isKey } from "./keys.js"
 
@@ -45,7 +46,8 @@ const routeChecks: InvalidOptions.Checks<Route> = {
 
 const nobody = Symbol("not routed")
 
-export const routing = (channel: Channel.Channel<Message.Any>, handlers: unknown) =>
+/** `wrap` is what runs around each of the handlers. */
+export const routing = (channel: Channel.Channel<Message.Any>, handlers: unknown, wrap: Around | undefined) =>
   Effect.gen(function* () {
     yield* InvalidOptions.argument("channel", channel, Channel.check)
     const given = Predicate.isRecord(handlers) ? handlers : {}
@@ -69,14 +71,17 @@ export const routing = (channel: Channel.Channel<Message.Any>, handlers: unknown
       }
       routes.set(name, route)
     }
-    return new Routing(routes)
+    return new Routing(routes, wrap)
   })
 
 class Routing {
   readonly #routes: ReadonlyMap<string, Route>
 
-  constructor(routes: ReadonlyMap<string, Route>) {
+  readonly #wrap: Around | undefined
+
+  constructor(routes: ReadonlyMap<string, Route>, wrap: Around | undefined) {
     this.#routes = routes
+    this.#wrap = wrap
   }
 
   readonly handler = (
@@ -85,9 +90,9 @@ class Routing {
   ): Effect.Effect<unknown, unknown | HandlerTimeout, unknown> => {
     const route = this.#routes.get(_tag)
     if (route === undefined) return Effect.die(new Error(`${_tag} has no handler`))
-    const effect = Effect.suspend(() =>
-      effectOf(route.handler(body, withBody(delivery, Exit.succeed(body))), "Pipeline.route")
-    )
+    const own = withBody(delivery, Exit.succeed(body))
+    const handler = within(this.#wrap, "Pipeline.route", route.handler, () => [own])
+    const effect = Effect.suspend(() => effectOf(handler(body, own), "Pipeline.route"))
     return limited(effect, route.timeout, delivery)
   }
 
