@@ -96,17 +96,22 @@ const ownClient = (scope: Scope.Scope) => {
  *   { layer: Database.layer, reportBatchItemFailures: true }
  * )
  */
-export const handler = <E, R, EL = never>(
+export function handler<E>(
+  pipeline: Invocation.Pipeline<E, Scope.Scope>,
+  options?: Invocation.Options & { readonly layer?: undefined }
+): Handler
+export function handler<E, R, EL>(
   pipeline: Invocation.Pipeline<E, R>,
-  ...[given]: [Exclude<R, Scope.Scope>] extends [never]
-    ? [options?: Invocation.Options & { readonly layer?: HandlerOptions<never, EL>["layer"] | undefined }]
-    : [options: HandlerOptions<Exclude<R, Scope.Scope>, EL>]
-): Handler => {
-  const all = given === undefined ? {} : given
+  options: HandlerOptions<Exclude<R, Scope.Scope>, EL>
+): Handler
+export function handler<E, R, EL>(
+  pipeline: Invocation.Pipeline<E, R>,
+  all: Invocation.Options & { readonly layer?: Layer.Layer<Exclude<R, Scope.Scope>, EL> | undefined } = {}
+): Handler {
   InvalidOptions.checkOrThrow("SqsLambda.handler", all, handlerChecks)
-  const { layer: built = Layer.empty, ...options } = all
+  const { layer: given = Layer.empty, ...options } = all
   // Left out only where it has nothing to give.
-  const layer = built as Layer.Layer<Exclude<R, Scope.Scope>, EL>
+  const layer = given as Layer.Layer<Exclude<R, Scope.Scope>, EL>
   let container: Container<E, EL> | undefined
   const close = async () => container?.close()
   return async (event, context) => {
