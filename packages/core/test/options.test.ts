@@ -348,7 +348,7 @@ const covered = [
 ] as const
 
 /** Made by consumers alone. */
-const machinery = ["Intake", "LeaseKeeper", "Settler", "order", "batches"].map((name) => `${name}.Options`)
+const machinery = ["Intake", "LeaseKeeper", "Settler", "groupOrder", "batches"].map((name) => `${name}.Options`)
 
 const table: ReadonlyArray<Row<never>> = rows.map(([what, names, least, use]) => ({
   what,
