@@ -176,7 +176,8 @@ export class LeaseKeeper<E, L extends Leased> {
       }
       this.#wake(next, deadline)
       if (!this.#extendable(next)) continue
-      if (this.#left(next, now) < shortestLease) {
+      // Beyond what it has: near its end the same lease would be asked for again and again.
+      if (this.#left(next, deadline) < shortestLease) {
         this.#reachLongest(next)
       } else {
         kept.extending++
@@ -191,9 +192,9 @@ export class LeaseKeeper<E, L extends Leased> {
     return this.#heartbeat && kept.extending === 0 && !kept.final
   }
 
-  /** What is left of the longest lease. */
-  #left(leased: L, now: number): number {
-    return leased.receivedAt + this.#longest - reserve - now
+  /** What is left of the longest lease after this time. */
+  #left(leased: L, time: number): number {
+    return leased.receivedAt + this.#longest - reserve - time
   }
 
   #reachLongest(leased: L): void {
