@@ -305,7 +305,7 @@ export class Intake<E, A, Q = never> {
     const { error } = cause
     const kind = queue.errorKind(error)
     // A fatal error ends the stream at once before the first message, later after the grace.
-    const givesUp = !stopping && kind === "fatal" && (this.#fatal.failed(now()) || !this.#received)
+    const givesUp = kind === "fatal" && (this.#fatal.failed(now()) || !this.#received)
     onError(error, kind, !stopping && !givesUp)
     if (kind === "transient" && poll.attempt !== undefined) this.#lostAttempts.add(poll.attempt)
     if (stopping) return

@@ -146,6 +146,14 @@ describe("lanes in flight", () => {
     assert.deepStrictEqual(excess(0), [[], "a1 a2"])
   })
 
+  it("of a lane whose failed message is settled nothing goes back", () => {
+    const { excess, holds, settles } = lanes("a1", "a2", "b1", "b2")
+    holds("a1")
+    holds("b1")
+    settles("a1")
+    assert.deepStrictEqual(excess(0), [["b2"], "b1"])
+  })
+
   it("heads that run, or are due, stay; and are not looked at again before they are held again", () => {
     const { excess, holds, of } = lanes("a1", "b1", "c1")
     for (const id of ["a1", "b1", "c1"]) holds(id, 1000)
@@ -156,6 +164,10 @@ describe("lanes in flight", () => {
     assert.deepStrictEqual(excess(0, 1000), [[], ""])
     holds("a1", 2000)
     assert.deepStrictEqual(excess(0, 1000), [[], "a1"])
+    // The one that was held last comes last.
+    holds("b1", 2000)
+    holds("a1", 2000)
+    assert.deepStrictEqual(excess(0, 1000), [[], "b1 a1"])
   })
 })
 
@@ -192,10 +204,14 @@ describe("all that is in flight", () => {
         table.add(b)
         assert.deepStrictEqual([table.size, table.peak, table.oldest, [...table].length], [2, 2, 10, 2])
         const woken: Array<string> = []
+        const asked: Array<string> = []
         const wait = (name: string, size: number) =>
           Effect.fork(
             Effect.zipRight(
-              table.until(() => table.size <= size),
+              table.until(() => {
+                asked.push(name)
+                return table.size <= size
+              }),
               Effect.sync(() => woken.push(name))
             )
           )
@@ -205,13 +221,18 @@ describe("all that is in flight", () => {
         const gone = yield* wait("gone", 1)
         yield* Effect.sleep(1)
         yield* Fiber.interrupt(gone)
+        asked.length = 0
         table.tellEnd()
+        // Who has gone, or has been woken, is not asked again.
+        assert.deepStrictEqual(asked.splice(0).toSorted(), ["none", "one"])
         table.delete(b)
         yield* Effect.sleep(1)
         assert.deepStrictEqual(woken, ["two"])
         table.tellEnd()
         yield* Effect.sleep(1)
         assert.deepStrictEqual(woken, ["two", "one"])
+        table.tellEnd()
+        assert.deepStrictEqual(asked.splice(0).toSorted(), ["none", "none", "one"])
         assert.deepStrictEqual([table.size, table.peak, table.oldest], [1, 2, 20])
         table.delete(a)
         table.tellEnd()

@@ -220,6 +220,12 @@ describe("calls", () => {
         assert.deepStrictEqual(calls[3], [200, "Ack", "k"])
         yield* Effect.sleep(200)
         assert.strictEqual(calls.length, 4)
+        // What is not due then goes when it is.
+        add("l")
+        yield* Effect.sleep(50)
+        answer()
+        yield* Effect.sleep(51)
+        assert.deepStrictEqual(calls.slice(4), [[500, "Ack", "l"]])
       })
     )
   )
@@ -237,6 +243,14 @@ describe("calls", () => {
         answerAll()
         yield* Effect.sleep(101)
         assert.deepStrictEqual(calls.slice(1), [[100, "Ack", "123"]])
+        answerAll()
+        add("456", { receive: 6 })
+        add("ABCDEFGHIJ", { receive: 7 })
+        add("7890123", { receive: 6 })
+        assert.deepStrictEqual(calls.splice(2), [
+          [101, "Ack", "ABCDEFGHIJ"],
+          [101, "Ack", "4567890123"]
+        ])
         answerAll()
         add("klmno", { receive: 3, awaited: true })
         add("pqrs", { receive: 4, awaited: true })
@@ -268,6 +282,10 @@ describe("calls", () => {
         assert.deepStrictEqual(calls, [])
         batches.flush()
         assert.deepStrictEqual(calls, [[400, "Ack", "b"]])
+        answerAll()
+        // No timer is left behind.
+        add("c")
+        batches.clear()
       })
     )
   )

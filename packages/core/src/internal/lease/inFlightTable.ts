@@ -29,7 +29,7 @@ export class InFlightTable {
 
   add(delivery: InFlight): void {
     this.#all.add(delivery)
-    if (this.#all.size > this.peak) this.peak = this.#all.size
+    this.peak = Math.max(this.peak, this.#all.size)
   }
 
   /** It has ended. */

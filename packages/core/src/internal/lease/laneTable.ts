@@ -72,7 +72,7 @@ export class LaneTable<M extends Member<M>> {
     lane.members.add(member)
     lane.staying++
     if (lane.failed.size > 0) this.held++
-    if (this.#suspects.size > 0 && this.#suspects.has(member.message.id)) this.hold(member)
+    if (this.#suspects.has(member.message.id)) this.hold(member)
   }
 
   /** Should it come again, its lane counts as held from the start. */

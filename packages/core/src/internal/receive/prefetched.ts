@@ -56,7 +56,7 @@ export class Prefetched<A, E> {
   wants(deliveries: number): boolean {
     const again = this.#wanted === 0 && deliveries > 0
     this.#wanted = deliveries
-    if (again && this.#hasNews()) this.#wake()
+    if (this.#hasNews()) this.#wake()
     return again
   }
 
@@ -118,9 +118,7 @@ export class Prefetched<A, E> {
     if (!this.#hasNews()) return undefined
     if (this.#failure !== undefined) return Effect.failCause(Cause.map(this.#failure, Option.some))
     if (this.#over) return Effect.fail(Option.none())
-    const most = Math.min(this.#wanted, this.#host.most)
-    const taken = this.#items.length <= most ? this.#items : this.#items.slice(0, most)
-    this.#items = taken === this.#items ? [] : this.#items.slice(most)
+    const taken = this.#items.splice(0, Math.min(this.#wanted, this.#host.most))
     this.#starves(false)
     this.#host.onDemand(taken.length)
     return Effect.succeed(Chunk.unsafeFromArray(taken))

@@ -59,7 +59,7 @@ export class InOrder<A> implements Ready<A> {
   }
 
   resume(gate: Gate | undefined): void {
-    if (this.#deferred.length > 0 && gate?.flow === "all") this.items.unshift(...this.#deferred.splice(0))
+    if (gate?.flow === "all") this.items.unshift(...this.#deferred.splice(0))
   }
 
   shift(): A | undefined {

@@ -1,7 +1,7 @@
 /** What has come of a stage's work and is not taken yet, for the one who reads it. */
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { Signal } from "./signal.js"
 
@@ -10,8 +10,8 @@ export class Results<A, E> {
   readonly #signal = new Signal()
   #results: Array<A> = []
   #end: Exit.Exit<never, Option.Option<E>> | undefined
-  /** The reader knows of the end: it has taken all that came before. */
-  #told = false
+  /** The end, once the reader knows of it: it has taken all that came before. */
+  #told: Exit.Exit<never, Option.Option<E>> | undefined
 
   constructor(onTaken: (results: ReadonlyArray<A>) => void) {
     this.#onTaken = onTaken
@@ -35,11 +35,9 @@ export class Results<A, E> {
   /** Whether all have been taken, and the reader has been told that the upstream ended, and not for an error. */
   get isDone(): boolean {
     return (
-      this.#told &&
-      this.#end !== undefined &&
-      Exit.isFailure(this.#end) &&
-      this.#end.cause._tag === "Fail" &&
-      Option.isNone(this.#end.cause.error) &&
+      this.#told?._tag === "Failure" &&
+      this.#told.cause._tag === "Fail" &&
+      Option.isNone(this.#told.cause.error) &&
       this.#results.length === 0
     )
   }
@@ -52,7 +50,7 @@ export class Results<A, E> {
       return Effect.succeed(Chunk.unsafeFromArray(results))
     }
     if (this.#end === undefined) return Effect.zipRight(this.#signal.wait, this.pull)
-    this.#told = true
+    this.#told = this.#end
     return this.#end
   })
 }

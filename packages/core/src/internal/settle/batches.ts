@@ -117,11 +117,7 @@ export class Batches {
     const time = this.#host.now()
     for (const operation of operations) {
       const batch = this.#batches[operation]
-      while (
-        this.#unanswered < this.#concurrency &&
-        batch.entries.length > 0 &&
-        (batch.due <= time || batch.most >= this.#batchSize)
-      ) {
+      while (this.#unanswered < this.#concurrency && (batch.due <= time || batch.most >= this.#batchSize)) {
         this.#dispatch(operation, batch)
       }
     }
@@ -141,7 +137,7 @@ export class Batches {
     if (this.#unanswered >= this.#concurrency) return // the next answer looks again
     const { Ack, DeadLetter, SetLease } = this.#batches
     const due = Math.min(Ack.due, SetLease.due, DeadLetter.due)
-    if (due === never || (this.#timer.isSet && this.#timer.at <= due)) return
+    if (this.#timer.at <= due) return
     const wait = Math.ceil(due - this.#host.now())
     if (wait > 0) this.#timer.set(due, wait, this.#onDue)
     else this.#timer.setSoon(due, this.#onDue)

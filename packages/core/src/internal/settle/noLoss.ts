@@ -118,7 +118,7 @@ export class NoLoss<E> {
         // A schedule that ends still owes every entry a result: go on at its last pace.
         if (!(yield* pauses.next(undefined))) yield* Effect.sleep("1 second")
         remaining = failed.filter((entry) => {
-          const again = this.#unconfirmed.has(entry) && !entry.over() && this.#isWorthAnotherTry(entry, triedAt)
+          const again = !entry.over() && this.#isWorthAnotherTry(entry, triedAt)
           if (!again) this.#finish(entry, false)
           return again
         })

@@ -37,9 +37,7 @@ export abstract class OneSettlement {
     this.phase = Phase.Ended
     this.outcome = outcome
     this.ends()
-    const onEnded = this.#onEnded
-    this.#onEnded = undefined
-    if (onEnded !== undefined) for (const f of onEnded) f(outcome)
+    for (const f of this.#onEnded ?? []) f(outcome)
     return true
   }
 
