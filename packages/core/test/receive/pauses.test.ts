@@ -166,6 +166,19 @@ describe("a rate", () => {
   )
 
   it(
+    "a bucket that stood full gives its burst and no more, whoever takes from it without a look",
+    simulated(
+      Effect.gen(function* () {
+        const { now } = yield* clockAndFork
+        const tokens = new TokenBucket(10, () => 10, now)
+        yield* Effect.sleep("1 minute")
+        tokens.take(10)
+        assert.strictEqual(tokens.available(), 0)
+      })
+    )
+  )
+
+  it(
     "of several what all of them have; one wait at a time, for the most that is wanted, until that is forgotten",
     simulated(
       Effect.gen(function* () {

@@ -55,8 +55,11 @@ export class TokenBucket implements Tokens<never> {
     return Math.floor(this.#tokens + 1e-6)
   }
 
+  // What has come is counted first: a bucket that stood full would be filled anew by the time that it did.
   take(n: number): void {
-    if (!this.#isUnlimited) this.#tokens -= n
+    if (this.#isUnlimited) return
+    this.#fill()
+    this.#tokens -= n
   }
 
   giveBack(n: number): void {
