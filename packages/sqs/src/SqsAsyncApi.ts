@@ -50,7 +50,6 @@ export const bindings = (queue: string, options: Options = {}): AsyncApi.Binding
       throw refuse(option, `${option} is for FIFO queues, and ${name} is a standard queue; leave it out`)
     }
   }
-  const standardDlq = fifo ? `${name.slice(0, -".fifo".length)}-dlq.fifo` : `${name}-dlq`
   return {
     sqs: {
       queue: given({
@@ -63,7 +62,7 @@ export const bindings = (queue: string, options: Options = {}): AsyncApi.Binding
         receiveMessageWaitTime: seconds("wait", wait),
         messageRetentionPeriod: seconds("retention", retention),
         redrivePolicy: deadLetter && {
-          deadLetterQueue: identified(deadLetter.queue ?? standardDlq),
+          deadLetterQueue: deadLetterQueue(name, fifo, deadLetter.queue),
           maxReceiveCount: deadLetter.maxReceiveCount
         },
         tags
@@ -76,15 +75,25 @@ export const bindings = (queue: string, options: Options = {}): AsyncApi.Binding
 const refuse = (option: string, message: string) => new InvalidOptions.InvalidOptions({ option, message })
 
 const named = (option: string, queue: string) => {
-  const parsed = typeof queue === "string" ? parse(queue) : Either.left({ message: `${option} is no text` })
+  const parsed = parse(queue)
   if (Either.isLeft(parsed)) throw refuse(option, parsed.left.message)
   return parsed.right
 }
 
-const identified = (queue: string) => {
-  const { name } = named("deadLetter.queue", queue)
-  return queue.startsWith("arn:") ? { arn: queue } : { name }
+const deadLetterQueue = (source: string, fifo: boolean, queue = dlqOf(source, fifo)) => {
+  const letters = named("deadLetter.queue", queue)
+  if (letters.fifo !== fifo) {
+    const write = fifo ? "one whose name ends in .fifo" : "a standard queue"
+    throw refuse(
+      "deadLetter.queue",
+      `deadLetter.queue is ${letters.name}, and ${source} is a ${fifo ? "FIFO" : "standard"} queue; write ${write}: SQS wants both FIFO, or neither`
+    )
+  }
+  return queue.startsWith("arn:") ? { arn: queue } : { name: letters.name }
 }
+
+const dlqOf = (source: string, fifo: boolean) =>
+  fifo ? `${source.slice(0, -".fifo".length)}-dlq.fifo` : `${source}-dlq`
 
 const seconds = (option: string, time: Duration.DurationInput | undefined): number | undefined => {
   if (time === undefined) return undefined

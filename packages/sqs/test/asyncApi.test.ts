@@ -109,12 +109,16 @@ describe("the bindings of a queue", () => {
       return "nothing"
     }
     expect(refused("or ders")).toContain("has characters")
-    expect(refused(undefined)).toContain("queue is no text")
+    expect(refused(undefined)).toContain("the queue is undefined")
     expect(refused("orders", { deduplicationScope: "queue" })).toContain("is for FIFO queues")
     expect(refused("orders.fifo", { fifoThroughputLimit: "perGroup" })).toContain('"perMessageGroupId"')
     expect(refused("orders", { visibilityTimeout: "1500 millis" })).toContain("write whole seconds")
     expect(refused("orders", { visibilityTimeout: "13 hours" })).toContain("a time from")
     expect(refused("orders", { deadLetter: { queue: "a b", maxReceiveCount: 1 } })).toContain("has characters")
+    const both = "SQS wants both FIFO, or neither"
+    expect(refused("orders.fifo", { deadLetter: { queue: "dead", maxReceiveCount: 1 } })).toContain(both)
+    expect(refused("orders", { deadLetter: { queue: "dead.fifo", maxReceiveCount: 1 } })).toContain(both)
+    expect(refused("a".repeat(80))).toBe("nothing")
     expect(refused("orders", { visibilityTimout: "1 minute" })).toContain("did you mean visibilityTimeout?")
   })
 })
