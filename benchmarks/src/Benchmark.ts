@@ -182,8 +182,8 @@ const titles: Readonly<Record<string, string>> = {
   importMillis: "ms CPU to import",
   wallMillis: "ms",
   cpuMillis: "ms CPU",
-  bundleKiB: "KiB, with the SDK",
-  withoutSdkKiB: "KiB, without"
+  bundleKiB: "KiB",
+  withoutSdkKiB: "KiB, the SDK left out"
 }
 
 const shown = (key: string, value: number): string => {
