@@ -23,7 +23,13 @@ export interface Row<R> {
 }
 
 /** The errors that refuse what was given. */
-const refusals = new Set(["InvalidOptions", "InvalidEmulatorOptions", "InvalidQueue", "InvalidOptionsError"])
+const refusals = new Set([
+  "InvalidOptions",
+  "InvalidEmulatorOptions",
+  "InvalidQueue",
+  "InvalidOptionsError",
+  "SendError"
+])
 
 /** As JavaScript gives them: no type says what they are. */
 const asGiven = (options: unknown): never => options as never

@@ -115,6 +115,7 @@ const hosted = <A>(
     queue: options.queue,
     connection: options,
     options: { ...received(options), drainDeadline: options.stopTimeout },
+    warnings: InvalidOptions.warnOfBareNumbers({ timeout: options.timeout }),
     concurrency,
     emitter,
     pipeline
@@ -127,8 +128,7 @@ const slotsOf = ({ concurrency }: SettleOptions<never>, standard: number): Tunab
 const settling = <A>(options: SettleOptions<A>, concurrency: Tunable.Tunable, emitter: Emitter) => ({
   concurrency,
   sequence: options.sequence,
-  retry: policyOf(options, (error, failed) => emitter.emit("processing_error", error, failed)),
-  once: onceOf(options.once)
+  retry: policyOf(options, (error, failed) => emitter.emit("processing_error", error, failed))
 })
 
 const consumeOf = <A>(
@@ -152,12 +152,15 @@ const consumeOf = <A>(
     return emitter.hears("message_processed") ? Effect.tap(ran, () => emitter.emit("message_processed", context)) : ran
   }
   const settle = settling(options, concurrency, emitter)
+  const { once } = options
+  // What stands behind the stage costs each message, so there is nothing that is not asked for.
   const pipeline: Host["pipeline"] = (deliveries) =>
-    seen(emitter, decode(deliveries)).pipe(
-      Pipeline.process(handle, settle),
-      Stream.onStart(InvalidOptions.warnOfBareNumbers({ timeout })),
-      Stream.provideSomeLayer(storeOf(options.once?.store))
-    )
+    once === undefined
+      ? Pipeline.process(handle, settle)(seen(emitter, decode(deliveries)))
+      : seen(emitter, decode(deliveries)).pipe(
+          Pipeline.process(handle, { ...settle, once: onceOf(once) }),
+          Stream.provideSomeLayer(storeOf(once.store))
+        )
   return hosted(options, { concurrency, emitter, pipeline })
 }
 
@@ -206,12 +209,14 @@ const consumeBatchesOf = <A>(
     )
   }
   const settle = { ...settling(options, concurrency, emitter), max: options.max, within: options.within }
+  const { once } = options
   const pipeline: Host["pipeline"] = (deliveries) =>
-    seen(emitter, decode(deliveries)).pipe(
-      Pipeline.processBatches(handle, settle),
-      Stream.onStart(InvalidOptions.warnOfBareNumbers({ timeout: options.timeout })),
-      Stream.provideSomeLayer(storeOf(options.once?.store))
-    )
+    once === undefined
+      ? Pipeline.processBatches(handle, settle)(seen(emitter, decode(deliveries)))
+      : seen(emitter, decode(deliveries)).pipe(
+          Pipeline.processBatches(handle, { ...settle, once: onceOf(once) }),
+          Stream.provideSomeLayer(storeOf(once.store))
+        )
   return hosted(options, { concurrency, emitter, pipeline })
 }
 

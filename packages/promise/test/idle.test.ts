@@ -58,6 +58,7 @@ const consumerOf = (
     queue,
     connection: { client, logger },
     options: {},
+    warnings: Effect.void,
     emitter: new Emitter(),
     concurrency: Effect.runSync(Tunable.make("concurrency", 1, { min: 1 })),
     pipeline: () => stream

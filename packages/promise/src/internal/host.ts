@@ -57,6 +57,8 @@ export interface Host {
   readonly queue: string
   readonly connection: ConnectionOptions
   readonly options: NonNullable<Parameters<typeof SqsConsumer.layer>[3]>
+  /** What its log begins with. */
+  readonly warnings: Effect.Effect<void>
   readonly emitter: Emitter
   /** Its stage's slots. */
   readonly concurrency: Tunable.Tunable
@@ -123,11 +125,11 @@ export class HostedConsumer implements Consumer {
   }
 
   async #start(): Promise<Started> {
-    const { emitter, options, pipeline, queue } = this.#host
+    const { emitter, options, pipeline, queue, warnings } = this.#host
     const connection = connect(this.#host.connection)
     const scope = Effect.runSync(Scope.make())
     try {
-      emitter.logBy(Runtime.runFork(await run(connection, Effect.runtime())))
+      emitter.logBy(Runtime.runFork(await run(connection, Effect.zipRight(warnings, Effect.runtime()))))
       const layer = SqsConsumer.layer(Running, queue, pipeline, options)
       const served = await run(connection, Effect.map(Layer.buildWithScope(layer, scope), Ctx.get(Running)))
       const started = { connection, scope, served }

@@ -64,14 +64,11 @@ export const received = (options: ReceiveOptions) => ({
   drainWhenIdle: options.stopWhenIdle
 })
 
-export const onceOf = <A>(once: OnceOptions<A> | undefined) => {
-  if (once === undefined) return undefined
-  const { key, keepFor, whenStoreFails } = once
-  return key === undefined
+export const onceOf = <A>({ key, keepFor, whenStoreFails }: OnceOptions<A>) =>
+  key === undefined
     ? Idempotency.byMessageId({ keepFor, whenStoreFails })
     : Idempotency.by((body: A) => key(body), { keepFor, whenStoreFails })
-}
 
-/** Where there is no `once`, nothing asks for it. */
-export const storeOf = (store: Store | undefined): Layer.Layer<IdempotencyStore.IdempotencyStore, unknown> =>
+/** The options are checked: it is a layer. */
+export const storeOf = (store: Store): Layer.Layer<IdempotencyStore.IdempotencyStore, unknown> =>
   isStore(store) ? store : MemoryIdempotencyStore.layer()

@@ -2,12 +2,13 @@
  * SQS in memory, for tests: no network, no container. Its time is that of `Date.now` and `setTimeout`, so that the fake timers of
  * vitest and jest move it.
  */
+import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import { SqsEmulator } from "@millrace/sqs/emulator"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import { InvalidOptionsError } from "../errors.js"
 import { Emulated } from "../internal/connection.js"
-import { run } from "../internal/plain.js"
+import { check, run } from "../internal/plain.js"
 import type { EmulatedClient, Time } from "../types.js"
 
 export interface QueueOptions {
@@ -70,8 +71,25 @@ export interface Emulator {
   readonly [Symbol.asyncDispose]: () => Promise<void>
 }
 
-/** An emulator with these queues. */
+const checks: InvalidOptions.Checks<EmulatorOptions> = {
+  queues: InvalidOptions.record(
+    InvalidOptions.fields<QueueOptions>({
+      visibilityTimeout: InvalidOptions.time({ max: "12 hours" }),
+      delay: InvalidOptions.time({ max: "15 minutes" }),
+      retention: InvalidOptions.time({ min: "1 minute", max: "14 days" }),
+      deadLetter: InvalidOptions.fields<NonNullable<QueueOptions["deadLetter"]>>({
+        queue: InvalidOptions.required(InvalidOptions.text),
+        maxReceiveCount: InvalidOptions.required(InvalidOptions.aWholeNumber({ min: 1, max: 1_000 }))
+      }),
+      contentBasedDeduplication: InvalidOptions.flag
+    })
+  ),
+  latency: InvalidOptions.time({ max: "1 hour" })
+}
+
+/** An emulator with these queues. Rejects with `InvalidOptionsError` where an option cannot work. */
 export const emulator = async (options: EmulatorOptions = {}): Promise<Emulator> => {
+  check("emulator", options, checks)
   const layer = SqsEmulator.layer(options)
   const runtime = ManagedRuntime.make(
     Layer.mapError(layer, ({ message }) => new InvalidOptionsError("options", message))
