@@ -5,7 +5,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { seeds } from "../../../test/long.js"
-import { healthyRun, treatSingle } from "./stand/Exam.js"
+import { healthyRun, named, treatSingle } from "./stand/Exam.js"
+import { mixture, single } from "./stand/Scenarios.js"
 
 /** A simulation is synchronous: between two, others have their turn. */
 const turn = Effect.sleep(0)
@@ -37,6 +38,47 @@ describe("with counts as SQS gives them", () => {
           }
           assert.strictEqual(harmed, 0, story.join("\n"))
           assert.isDefined(curedAfter, story.join("\n"))
+        })
+      )
+    )
+  }
+
+  // Each with what makes one cause look like another: what comes first, in which part of the looks, and what is not named.
+  const hot = (seed: number) => single("one hot group", seed)
+  const alike = [
+    ["behind an open circuit nothing says that slots are too few", mixture, 609, "CircuitOpen", 1, "TooFewSlots"],
+    [
+      "a full downstream behind few connections has not become slow",
+      mixture,
+      604,
+      "ConnectionsExhausted",
+      1,
+      "SlowHandler"
+    ],
+    ["turns that wait for connections make no group hot", mixture, 605, "ConnectionsExhausted", 1, undefined],
+    ["a hot group is told of before it is far behind", hot, 7001, "HotGroup", 1, undefined],
+    [
+      "a burst on an ordered queue is one, though most of it has not been received",
+      mixture,
+      615,
+      "ProducerBurst",
+      0.5,
+      undefined
+    ]
+  ] as const
+  for (const [name, plan, seed, first, least, absent] of alike.slice(0, seeds({ short: 1, long: alike.length }))) {
+    it.live(name, () =>
+      Effect.zipRight(
+        turn,
+        Effect.sync(() => {
+          const looks = named(seed, plan(seed))
+          const told = looks.map((causes) => causes.join(" ")).join("\n")
+          assert.isAtLeast(
+            looks.filter((causes) => causes[0] === first).length,
+            Math.max(1, least * looks.length),
+            told
+          )
+          if (absent !== undefined) assert.notInclude(told, absent)
         })
       )
     )

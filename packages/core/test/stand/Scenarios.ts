@@ -591,10 +591,14 @@ export const mixture = (seed: number, counting?: Counting): Planned => {
   const ordered = chosen.some(({ injection }) => injection.shape?.(draw).ordered === true)
   const base = sound(draw, { ordered, busy: 3.6, time: [200, 700], fleet: 1, counting })
   const injected = chosen.map(({ injection }) => ({ cause: injection.cause, ...injection.inject(base, draw) }))
+  // Who has too few permits has them still where another would give more.
+  const changes = [...injected].sort(
+    (a, b) => Number("maxInFlight" in (a.needs ?? {})) - Number("maxInFlight" in (b.needs ?? {}))
+  )
   return {
     name: chosen.map(({ name }) => name).join(" + "),
     causes: injected.map(({ cause }) => cause),
-    scenario: of(...injected.map(({ change }) => change))(base.scenario),
+    scenario: of(...changes.map(({ change }) => change))(base.scenario),
     from: base.from,
     needs: Object.assign({}, ...injected.map(({ needs }) => needs ?? {})),
     alone: injected.map(({ cause, change }) => ({ cause, scenario: change(base.scenario) }))

@@ -68,6 +68,14 @@ export const connectionsFull = (recent: ReadonlyArray<Figures.Interval>): number
   )
 }
 
+/** In which part of the intervals a circuit was not closed. */
+export const shut = ({ recent }: Lag): number =>
+  recent.filter(({ stages }) => stages.some(({ circuit }) => circuit !== undefined && circuit !== "all")).length /
+  Math.max(1, recent.length)
+
+/** For which part of the time somebody or a circuit kept all from running: what ran says little of what would. */
+export const stopped = (lag: Lag): number => Math.max(shut(lag), lag.now.pausedFor / millisOf(lag.now))
+
 /** How near the queue is to what it allows in flight. */
 export const windowFull = ({ inFlightLimit, now, samples }: Lag): number => {
   const recent = samples.filter(({ at }) => at >= now.from - 1)
@@ -80,6 +88,18 @@ export const hottestShare = ({ recent, stuck }: Lag): number =>
     .flatMap(({ groups }) => groups)
     .filter(({ group }) => !stuck.some((other) => other.group === group))
     .reduce((most, { share }) => Math.max(most, share), 0)
+
+/**
+ * On an ordered queue: how much of its time the hottest group's turns take, where its messages wait for that and most
+ * others do not; 0 otherwise.
+ */
+export const crowded = (lag: Lag): number => {
+  const { now, workTime } = lag
+  const waited = Histogram.mean(now.queued) ?? 0
+  const most = Histogram.quantile(now.queued, 0.5) ?? 0
+  if (!now.settings.ordered || workTime === undefined || waited < 1000 || most > waited / 4) return 0
+  return (hottestShare(lag) * now.stats.received * (workTime + confirmTime(lag))) / millisOf(now)
+}
 
 /** Which part of the calls failed, for whatever reason that is not their rate. */
 export const failingShare = ({ now: { failedCalls, stats } }: Lag): number =>

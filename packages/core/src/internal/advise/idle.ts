@@ -10,6 +10,7 @@ import {
   hottestShare,
   lostShare,
   occupancy,
+  shut,
   slowness,
   throttledShare,
   windowFull
@@ -34,9 +35,6 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
   const idle = Math.max(0.01, lag.idle / slots)
   const partOfIdle = (millis: number) => clamp(millis / millisOf(now) / idle)
   const full = ramp(occupancy(lag), 0.5, 0.75)
-  const shut = recent.filter(({ stages }) =>
-    stages.some(({ circuit }) => circuit !== undefined && circuit !== "all")
-  ).length
   // Messages wait in the queue and it gives none, or they wait here for their turn.
   const answered = Math.max(1, now.stats.polls - now.stats.receiveErrors)
   const withheld = (1 - full) * (1 - now.fullReceives / answered)
@@ -47,14 +45,16 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
   const few = ordered ? 1 - ramp(groups / Math.min(slots, maxInFlight), 0.8, 1) : 1
   const hottest = hottestShare(lag)
   const calls = ofCalls(lag, enough)
-  // Whether the turns of one group are taken all the time.
-  const hot = ramp((hottest * now.stats.received * (best + ackTime(lag))) / millisOf(now), 0.4, 0.8)
+  // Whether the turns of one group are taken all the time; of a turn that waits for a connection they are not taken by it.
+  const waits = connectionsFull(recent)
+  const turn = best + ackTime(lag) * (1 - waits)
+  const hot = ramp((hottest * now.stats.received * turn) / millisOf(now), 0.4, 0.8)
   const confirming = 2 * (Histogram.mean(now.calls.ack) ?? 0)
   const held = ramp((ackTime(lag) - confirming) / Math.max(1, Histogram.mean(now.settled) ?? 0), 0.2, 0.6)
   const ofStuck = stuck.reduce((sum, { inFlight }) => sum + inFlight, 0) / maxInFlight
   const short = (brought(lag) ?? now.settings.batchSize) < 0.7 * now.settings.batchSize
   return [
-    ["CircuitOpen", shut / Math.max(1, recent.length)],
+    ["CircuitOpen", shut(lag)],
     // A poller that was refused begins anew with one call at a time: what comes in after it is held up too.
     [
       "Throttled",
@@ -77,7 +77,7 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
     // Permits of what failed and is held for its turn again.
     ["Retries", full * ramp(failedShare(lag), 0.05, 0.3) * held],
     ["SlowCalls", Math.max(partOfIdle(now.failingFor), ramp(failingShare(lag), 0.1, 0.4))],
-    ["ConnectionsExhausted", ramp(connectionsFull(recent), 0, 0.3)],
+    ["ConnectionsExhausted", ramp(waits, 0, 0.3)],
     ["SlowCalls", calls],
     ["IntakeTooSmall", short ? 1 : full]
   ]

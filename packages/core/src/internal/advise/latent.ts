@@ -7,6 +7,7 @@ import {
   hottestShare,
   onceOnly,
   slowness,
+  stopped,
   throttledShare
 } from "./evidence.js"
 import type { Cause } from "./finding.js"
@@ -33,13 +34,14 @@ export const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray
   // A call that waits for a connection takes long for that.
   const waits = ramp(connectionsFull(lag.recent), 0, 0.4)
   const hottest = hottestShare(lag)
-  const ofHottest = now.settings.ordered ? hottest * above((hottest * sustained * chain) / 1000, 1) : 0
+  const turn = best + confirmTime(lag) * (1 - waits)
+  const ofHottest = now.settings.ordered ? hottest * above((hottest * sustained * turn) / 1000, 1) : 0
   const ownRate = now.settings.rate === undefined ? 0 : needed * above(sustained, now.settings.rate)
   // With nothing measured nobody knows.
   if (lag.workTime === undefined) return [["RateLimited", ownRate]]
   return [
     ["RateLimited", ownRate],
-    ["TooFewSlots", needed * above(needed, slots) * onceOnly(lag)],
+    ["TooFewSlots", needed * above(needed, slots) * onceOnly(lag) * (1 - ramp(stopped(lag), 0.3, 0.6))],
     ["SlowCalls", short * calls * (1 - waits)],
     ["ConnectionsExhausted", short * calls * waits],
     ["IntakeTooSmall", short * (1 - calls)],

@@ -2,6 +2,7 @@
 import * as Histogram from "../../Histogram.js"
 import {
   connectionsFull,
+  crowded,
   failedShare,
   failingShare,
   lostShare,
@@ -73,6 +74,8 @@ export const notableCauses = (
   if (lag.stuck.length > 0 && !shut) note("StuckGroup", waits ? 0.5 : 0.1)
   const tenant = noisiest(now)
   if (tenant !== undefined && (behind || lag.material)) note("NoisyTenant", 0.3 * tenant.time)
+  // Not behind yet: most are received at once, and one group's turns are taken all the time.
+  if (!behind && crowded(lag) >= 1) note("HotGroup", 0.1)
   note("InFlightWindowFull", 0.5 * windowFull(lag))
   if (lag.material) note("ConnectionsExhausted", 0.3 * connectionsFull(lag.recent))
   // What is sure though something else weighs more.

@@ -244,7 +244,7 @@ export const paceOf = (
       1,
       sumOf(points.slice(-3), ({ count }) => count)
     )
-  const unreceived = sighted && blocked && visible > 0 ? clamp(1 - (received * had) / 1000 / visible) : 0
+  const unreceived = sighted && blocked && visible > 0 ? clamp(1 - (comes * had) / 1000 / visible) : 0
   if (usual === undefined)
     return {
       visible,

@@ -17,6 +17,24 @@ const usualAt = ({ well }: Lag, running: number): number | undefined => {
   return (sumOf(alike, (level) => level.time) / handlers) * Math.max(1, running / those)
 }
 
+/**
+ * How many times as long handlers take as those did, when it was well, that had as many beside them when they began; of a
+ * flow that comes in lumps the average number says little of what each met. `undefined` where too few are alike.
+ */
+const overAlike = ({ norm, now }: Lag): number | undefined => {
+  let handlers = 0
+  let then = 0
+  let time = 0
+  for (const level of now.byRunning) {
+    const before = norm?.byRunning.find(({ running }) => running === level.running)
+    if (before === undefined || before.handlers < enough / 2) continue
+    handlers += level.handlers
+    time += level.time
+    then += (level.handlers * before.time) / before.handlers
+  }
+  return handlers < 3 * enough ? undefined : time / then
+}
+
 /** What concurrency adds to what time explains: the quickest of many means is quick by chance too, so only what is plain. */
 const beside = (overQuick: number, byTime: number): number =>
   byTime > 1 && overQuick < 1.5 * byTime ? 1 : Math.max(1, overQuick / byTime)
@@ -43,9 +61,15 @@ export const stretched = (lag: Lag): { readonly byTime: number; readonly byConcu
   if (norm === undefined || usualTime === undefined) return { byTime: 1, byConcurrency: overQuick }
   if (overUsual === 1 && overQuick === 1) return none
   // A downstream that is full gives as much to many as it gave to few, or to more; one that gives less than it once did
-  // has changed.
+  // has changed. One that is given less, since slots stand idle for want of messages, has not shown what it gives.
   const rate = now.stats.handled / now.seconds
-  if (rate < 0.93 * mostDone(lag.well)) return { byTime: overUsual, byConcurrency: 1 }
+  const busy = running >= 0.8 * lag.slots
+  if (busy && rate < 0.93 * mostDone(lag.well)) return { byTime: overUsual, byConcurrency: 1 }
+  const alike = busy || several ? undefined : overAlike(lag)
+  if (alike !== undefined) {
+    const byTime = alike < 1.15 ? 1 : Math.min(overUsual, alike)
+    return { byTime, byConcurrency: beside(overQuick, byTime) }
+  }
   // The same concurrency before and now tells the two apart at once.
   const then = several ? undefined : usualAt(lag, running * perSlot)
   if (then !== undefined) {
