@@ -78,17 +78,25 @@ export class HandlerTimeout extends Data.TaggedError("HandlerTimeout")<{
   readonly message: string
 }> {}
 
+/** What is in flight, or what makes it where it is first asked for. */
+type Held = InFlight | (() => InFlight)
+
 class DeliveryImpl<A, E> implements Delivery<A, E> {
   readonly body: Exit.Exit<A, E>
-  readonly #inFlight: InFlight
+  #held: Held
 
-  constructor(body: Exit.Exit<A, E>, inFlight: InFlight) {
+  constructor(body: Exit.Exit<A, E>, held: Held) {
     this.body = body
-    this.#inFlight = inFlight
+    this.#held = held
   }
 
   static inFlight(self: DeliveryImpl<unknown, unknown>): InFlight {
     return self.#inFlight
+  }
+
+  get #inFlight(): InFlight {
+    if (typeof this.#held === "function") this.#held = this.#held()
+    return this.#held
   }
 
   get message() {
@@ -161,7 +169,7 @@ class DeliveryImpl<A, E> implements Delivery<A, E> {
 }
 
 /** @internal */
-export const of = <A, E>(body: Exit.Exit<A, E>, inFlight: InFlight): Delivery<A, E> => new DeliveryImpl(body, inFlight)
+export const of = <A, E>(body: Exit.Exit<A, E>, held: Held): Delivery<A, E> => new DeliveryImpl(body, held)
 
 /** @internal */
 export const make = (inFlight: InFlight): Delivery<string> => of(Exit.succeed(inFlight.message.body), inFlight)

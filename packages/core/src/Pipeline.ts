@@ -40,7 +40,8 @@ import {
   type Deliveries as Handles,
   within
 } from "./internal/run/around.js"
-import { type Batch, batchStage } from "./internal/run/batchStage.js"
+import { type Batch, batchDeliveryStage } from "./internal/run/batchDelivery.js"
+import { batchStage } from "./internal/run/batchStage.js"
 import { coalesceStage } from "./internal/run/coalesceStage.js"
 import { keyed } from "./internal/run/keys.js"
 import { mapEffectStage } from "./internal/run/mapEffectStage.js"
@@ -600,11 +601,17 @@ const batchChecks: InvalidOptions.Checks<BatchOptions> = {
   within: InvalidOptions.time()
 }
 
-export type { Batch } from "./internal/run/batchStage.js"
+export type { Batch } from "./internal/run/batchDelivery.js"
 
 /**
- * Gathers deliveries by count, bytes and time, for the user to settle each. It holds one batch beside the one that it
- * fills; all of it counts as in flight, so `max` should be well below `maxInFlight`.
+ * Gathers deliveries by count, bytes and time. A batch is a delivery of many, whose body is all of theirs: the stages behind
+ * take it as any other, and what becomes of it becomes of all of them, acked together, given back together. Or its
+ * `deliveries` are settled each by itself, by hand.
+ *
+ * What has failed before is a batch of its own. On an ordered queue a batch waits, in a stage, for those before it that have
+ * messages of its groups. One of its messages that is lost has its handler interrupted, and the others released.
+ *
+ * It holds one batch beside the one that it fills; all of it counts as in flight, so `max` should be well below `maxInFlight`.
  *
  * Fails with `InvalidOptions` where an option cannot work.
  */
@@ -612,11 +619,16 @@ export const batch =
   (options: BatchOptions) =>
   <A, E, EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<Batch<A, E>, EX | InvalidOptions.InvalidOptions, RX> =>
     Stream.unwrap(
-      Effect.map(InvalidOptions.check("Pipeline.batch", options, batchChecks), () => {
-        const { max, maxBytes = Number.MAX_SAFE_INTEGER, within = "1 second" } = options
-        return batchStage(self, { max, maxBytes, within: Duration.toMillis(within) })
-      })
+      Effect.map(InvalidOptions.check("Pipeline.batch", options, batchChecks), () =>
+        batchDeliveryStage(self, limitsOf(options))
+      )
     )
+
+const limitsOf = ({ max, maxBytes = Number.MAX_SAFE_INTEGER, within = "1 second" }: BatchOptions) => ({
+  max,
+  maxBytes,
+  within: Duration.toMillis(within)
+})
 
 // --------------------------------------------------------------------------------------------------------- coalesce
 
@@ -693,7 +705,7 @@ export const processBatches =
     checked("Pipeline.processBatches", handler, options, batchesChecks, 1, options?.once, (slots, once, wrap) => {
       const known = keyed(self, options)
       const shared = options.share === undefined ? known : sharedStage(known, options.share, options)
-      const batches = batch(InvalidOptions.only<BatchOptions>(batchChecks, options))(shared)
+      const batches = batchStage(shared, limitsOf(options))
       return processBatchesStage<A, E, B, O, E | EI | E2 | EO, R2 | RO, EX | InvalidOptions.InvalidOptions, RX>(
         batches,
         within(wrap, "Pipeline.processBatches", handler, (_, deliveries) => deliveries),

@@ -288,8 +288,19 @@ describe("stages", () => {
     expectTypeOf(orders.pipe(Pipeline.batch({ max: 10 }))).toEqualTypeOf<
       Stream.Stream<Pipeline.Batch<Order, Delivery.DecodeError>, HttpError | InvalidOptions.InvalidOptions>
     >()
-    // @ts-expect-error a batch is no delivery
-    orders.pipe(Pipeline.batch({ max: 10 }), Pipeline.settle())
+    // A batch is a delivery of many.
+    expectTypeOf(
+      orders.pipe(
+        Pipeline.batch({ max: 10 }),
+        Pipeline.mapEffect((batch) => Effect.as(Shop, batch.length)),
+        Pipeline.settle()
+      )
+    ).toEqualTypeOf<Stream.Stream<number, HttpError | InvalidOptions.InvalidOptions, Shop>>()
+    orders.pipe(
+      Pipeline.batch({ max: 10 }),
+      // @ts-expect-error its body is a list
+      Pipeline.process((order: Order) => Effect.succeed(order))
+    )
   })
 
   types("wrong uses do not compile", () => {

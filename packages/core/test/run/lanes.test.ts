@@ -68,7 +68,7 @@ const laned = (
     options.none === true
       ? undefined
       : {
-          of: (item) => item.split(" ").map((name) => (name.startsWith("-") ? undefined : name[0])),
+          of: (item) => item.split(" ").map((name) => (name.startsWith("-") ? [] : [name.charAt(0)])),
           mixed: true,
           ackAhead: false,
           ...rules

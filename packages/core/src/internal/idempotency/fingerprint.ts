@@ -1,4 +1,4 @@
-import * as Crypto from "node:crypto"
+import { sha256 } from "../data/sha256.js"
 
 /** The same for equal values, whatever the order of their properties: what JSON keeps of them counts. */
 export const fingerprint = (value: unknown): string => sha256(JSON.stringify(value, canonical) ?? "")
@@ -19,6 +19,3 @@ export const storedKey = (key: string): string =>
 
 // A lone surrogate has no UTF-8 of its own.
 const isWellFormed = (text: string): boolean => !/\p{Surrogate}/u.test(text)
-
-// UTF-16, so that keys which differ only in lone surrogates differ.
-const sha256 = (text: string): string => Crypto.createHash("sha256").update(text, "utf16le").digest("base64url")

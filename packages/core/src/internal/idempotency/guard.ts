@@ -193,7 +193,7 @@ class OnceGuard<A, B, O, E, R> implements Guard<A, B, O, E, R> {
     deliveries: ReadonlyArray<{
       readonly delivery: Delivery<A, unknown>
       readonly body: A
-      readonly lane: string | undefined
+      readonly lanes: ReadonlyArray<string>
     }>,
     fork: Fork
   ): Effect.Effect<ReadonlyArray<BatchAnswer<B, O, E2 | E>>, never, R2 | R> {
@@ -214,19 +214,19 @@ class OnceGuard<A, B, O, E, R> implements Guard<A, B, O, E, R> {
         const answers = new Map<number, BatchAnswer<B, O, E2 | E>>()
         const blocked = new Map<string, number>()
         const which: Array<number> = []
-        for (const [i, { delivery, lane }] of deliveries.entries()) {
+        for (const [i, { delivery, lanes }] of deliveries.entries()) {
           const answer = instead[i] ?? interrupted
-          const wait = lane === undefined ? undefined : blocked.get(lane)
+          const before = lanes.find((lane) => blocked.has(lane))
+          const wait = before === undefined ? undefined : blocked.get(before)
           if (wait !== undefined) {
             this.#sessions.get(inFlight(delivery))?.letGo()
+            for (const lane of lanes) blocked.set(lane, wait)
             answers.set(i, Exit.succeed(new NotRun<never>([], wait)))
           } else if (Exit.isSuccess(answer) && answer.value === undefined) {
             which.push(i)
           } else {
-            if (lane !== undefined && Exit.isFailure(answer)) blocked.set(lane, shortestWait)
-            else if (lane !== undefined && Exit.isSuccess(answer) && answer.value?.wait !== undefined) {
-              blocked.set(lane, answer.value.wait)
-            }
+            const waits = Exit.isFailure(answer) ? shortestWait : answer.value?.wait
+            if (waits !== undefined) for (const lane of lanes) blocked.set(lane, waits)
             answers.set(
               i,
               Exit.map(answer, (value) => value ?? new NotRun<never>([]))

@@ -41,7 +41,7 @@ export interface Guard<A, B, O, E, R> {
     deliveries: ReadonlyArray<{
       readonly delivery: Delivery<A, unknown>
       readonly body: A
-      readonly lane: string | undefined
+      readonly lanes: ReadonlyArray<string>
     }>,
     fork: Fork
   ): Effect.Effect<ReadonlyArray<BatchAnswer<B, O, E2 | E>>, never, R2 | R>

@@ -102,6 +102,11 @@ export class InFlight extends OneSettlement {
     this.handedOverAt = this.source.clock.now()
   }
 
+  /** What the queue knows of it, where it is no message itself. */
+  get standsFor(): ReadonlyArray<InFlight> | undefined {
+    return undefined
+  }
+
   /** How many it has, where it is a holder. */
   get permits(): number {
     return 1

@@ -6,9 +6,18 @@
  */
 import type * as LeaseQueue from "../../LeaseQueue.js"
 import * as Settlement from "../../Settlement.js"
+import { sha256 } from "../data/sha256.js"
 import { Phase } from "../settle/oneSettlement.js"
 import { type Follower, InFlight, type Owner } from "./inFlight.js"
 import type { Source } from "./source.js"
+
+/** Nobody who goes by the id takes others for these. Of many it is short: logs carry it. */
+export const idOfAll = (members: ReadonlyArray<InFlight>): string => {
+  const ids = members.map(({ message }) => message.id).join("+")
+  return ids.length <= longestId ? ids : `${members[0]?.message.id}+${members.length - 1} more:${sha256(ids)}`
+}
+
+const longestId = 1000
 
 export class StandIn extends InFlight {
   readonly all: StandIns
@@ -20,6 +29,10 @@ export class StandIn extends InFlight {
     this.all = all
     const [first] = members
     this.holder = members.length === 1 && first !== undefined ? first.holder : this
+  }
+
+  override get standsFor(): ReadonlyArray<InFlight> {
+    return this.all.members.flatMap((member) => member.standsFor ?? member)
   }
 
   override get permits(): number {
@@ -79,6 +92,7 @@ export class StandIns implements Owner, Follower {
     standIn.phase = passedOn ? Phase.Claimed : Phase.HandedOver
     standIn.passedOn = passedOn
     standIn.handedOverAt = standIn.source.clock.now()
+    if (this.#ours === 0) this.#end()
   }
 
   get receivedAt(): number {

@@ -11,14 +11,14 @@ import { Phase } from "../settle/oneSettlement.js"
 import { Claims } from "./claims.js"
 import { Signal } from "./signal.js"
 
-export interface Batch<out A, out E = never> {
+export interface Gathered<out A, out E = never> {
   /** At least one. */
   readonly deliveries: ReadonlyArray<Delivery<A, E>>
   /** Why it was closed. */
   readonly closedBy: "count" | "bytes" | "time" | "end"
 }
 
-interface Limits {
+export interface Limits {
   readonly max: number
   readonly maxBytes: number
   /** In milliseconds. */
@@ -30,7 +30,7 @@ class Filling<A, E, EX> {
   readonly claims = new Claims()
   readonly #limits: Limits
   readonly #now: () => number
-  #ready: Batch<A, E> | undefined
+  #ready: Gathered<A, E> | undefined
   #deliveries: Array<Delivery<A, E>> = []
   #bytes = 0
   #openedAt = 0
@@ -49,7 +49,7 @@ class Filling<A, E, EX> {
     this.#now = now
   }
 
-  #close(closedBy: Batch<A, E>["closedBy"]): Batch<A, E> {
+  #close(closedBy: Gathered<A, E>["closedBy"]): Gathered<A, E> {
     const deliveries = this.#deliveries
     this.#deliveries = []
     this.#bytes = 0
@@ -103,7 +103,7 @@ class Filling<A, E, EX> {
     )
   }
 
-  readonly pull: Effect.Effect<Chunk.Chunk<Batch<A, E>>, Option.Option<EX>> = Effect.suspend(() => {
+  readonly pull: Effect.Effect<Chunk.Chunk<Gathered<A, E>>, Option.Option<EX>> = Effect.suspend(() => {
     const batch = this.#take()
     if (batch !== undefined) {
       for (const delivery of batch.deliveries) inFlight(delivery).passOn()
@@ -119,7 +119,7 @@ class Filling<A, E, EX> {
     return Effect.zipRight(Effect.raceFirst(this.#changed.wait, Effect.sleep(left)), this.pull)
   })
 
-  #take(): Batch<A, E> | undefined {
+  #take(): Gathered<A, E> | undefined {
     const ready = this.#ready
     if (ready !== undefined) {
       this.#ready = undefined
@@ -150,11 +150,10 @@ class Filling<A, E, EX> {
   })
 }
 
-/** @internal */
 export const batchStage = <A, E, EX, RX>(
   self: Stream.Stream<Delivery<A, E>, EX, RX>,
   limits: Limits
-): Stream.Stream<Batch<A, E>, EX, RX> =>
+): Stream.Stream<Gathered<A, E>, EX, RX> =>
   fromPull(
     Effect.gen(function* () {
       const clock = yield* Effect.clock

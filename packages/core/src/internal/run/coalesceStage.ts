@@ -18,7 +18,7 @@ import { fromPull, toPull } from "../effect/pull.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { Source } from "../lease/source.js"
 import { StandInSources } from "../lease/standInSource.js"
-import { StandIn } from "../lease/standIns.js"
+import { idOfAll, StandIn } from "../lease/standIns.js"
 import { Steady } from "../lease/steady.js"
 import { onLoop } from "../observe/loopTime.js"
 import { Phase } from "../settle/oneSettlement.js"
@@ -159,10 +159,12 @@ class Coalescing<A, E, EX> {
       body = Exit.failCause(Cause.die(defect))
     }
     const attempt = Math.max(...members.map(({ attempt }) => attempt))
-    // Nobody who goes by the id takes others for these.
-    const id = members.map(({ message }) => message.id).join("+")
     const all = this.standIns.standFor(members)
-    const standIn = new StandIn(all, this.standIns.of(source), { ...last.delivery.message, id, attempt })
+    const standIn = new StandIn(all, this.standIns.of(source), {
+      ...last.delivery.message,
+      id: idOfAll(members),
+      attempt
+    })
     all.add(standIn, true)
     return of(body, standIn)
   }

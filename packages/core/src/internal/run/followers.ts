@@ -2,12 +2,12 @@
 import type * as Cause from "effect/Cause"
 
 export class Followers<D, E> {
-  readonly #laneOf: (delivery: D) => string | undefined
+  readonly #lanesOf: (delivery: D) => ReadonlyArray<string>
   readonly #failed: Array<{ readonly delivery: D; readonly cause: Cause.Cause<E>; readonly followers: Array<D> }> = []
   readonly #byLane = new Map<string, Array<D>>()
 
-  constructor(laneOf: (delivery: D) => string | undefined) {
-    this.#laneOf = laneOf
+  constructor(lanesOf: (delivery: D) => ReadonlyArray<string>) {
+    this.#lanesOf = lanesOf
   }
 
   get size(): number {
@@ -15,17 +15,20 @@ export class Followers<D, E> {
   }
 
   follows(delivery: D): boolean {
-    const lane = this.#laneOf(delivery)
+    const lanes = this.#lanesOf(delivery)
+    const lane = lanes.find((lane) => this.#byLane.has(lane))
     const followers = lane === undefined ? undefined : this.#byLane.get(lane)
-    followers?.push(delivery)
-    return followers !== undefined
+    if (followers === undefined) return false
+    followers.push(delivery)
+    // What is behind it in another lane of its own waits for the same.
+    for (const other of lanes) if (!this.#byLane.has(other)) this.#byLane.set(other, followers)
+    return true
   }
 
   fails(delivery: D, cause: Cause.Cause<E>): void {
     const followers: Array<D> = []
     this.#failed.push({ delivery, cause, followers })
-    const lane = this.#laneOf(delivery)
-    if (lane !== undefined) this.#byLane.set(lane, followers)
+    for (const lane of this.#lanesOf(delivery)) this.#byLane.set(lane, followers)
   }
 
   forEach(f: (delivery: D, cause: Cause.Cause<E>, followers: ReadonlyArray<D>) => void): void {

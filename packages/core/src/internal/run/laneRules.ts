@@ -20,16 +20,17 @@ export const laneRules = <A, E>({
         ackAhead,
         mixed: false,
         of: (delivery) => {
-          const { message } = delivery
-          const { queue } = inFlight(delivery).source
+          const held = inFlight(delivery)
           if (typeof sequence === "function") {
             const key = Exit.isSuccess(delivery.body) ? keyOf(sequence, delivery.body.value) : undefined
-            return key === undefined ? noLanes : [`${queue.name} key ${key}`]
+            return key === undefined ? noLanes : [[`${held.source.queue.name} key ${key}`]]
           }
-          return message.group !== undefined && (queue.ordered || sequence === "group")
-            ? [`${queue.name} ${message.group}`]
-            : noLanes
+          // What stands for several messages is in the lanes of all of them.
+          const lanes = (held.standsFor ?? [held]).flatMap(({ message: { group }, source: { queue } }) =>
+            group !== undefined && (queue.ordered || sequence === "group") ? `${queue.name} ${group}` : []
+          )
+          return lanes.length === 0 ? noLanes : [lanes]
         }
       }
 
-const noLanes: ReadonlyArray<string | undefined> = []
+const noLanes: ReadonlyArray<ReadonlyArray<string>> = []

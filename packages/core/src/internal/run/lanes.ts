@@ -11,11 +11,11 @@ import type { Claims } from "./claims.js"
 /** What keeps the items of a group in order. */
 export interface LaneRules<in In> {
   /**
-   * The lane of each of an item's deliveries, in their order: one item of a lane runs at a time. None: it waits for
-   * nobody.
+   * The lanes of each of an item's deliveries, in their order: one item of a lane runs at a time. None: it waits for
+   * nobody. One that stands for several messages has the lane of each of them.
    */
-  readonly of: (item: In) => ReadonlyArray<string | undefined>
-  /** Whether an item may be in several lanes. */
+  readonly of: (item: In) => ReadonlyArray<ReadonlyArray<string>>
+  /** Whether an item's deliveries may be in several lanes. */
   readonly mixed: boolean
   /** Begin with the next before the settlement of the one before is confirmed. */
   readonly ackAhead: boolean
@@ -44,16 +44,16 @@ class Shares {
     return this.#holders.has(holder)
   }
 
-  add(holder: InFlight): void {
+  add(holder: InFlight, permits: number): void {
     const before = this.#holders.get(holder)
-    if (before === undefined) this.permits += holder.permits
+    if (before === undefined) this.permits += permits
     this.#holders.set(holder, (before ?? 0) + 1)
   }
 
-  delete(holder: InFlight): void {
+  delete(holder: InFlight, permits: number): void {
     const left = (this.#holders.get(holder) ?? 1) - 1
     if (left > 0) this.#holders.set(holder, left)
-    else if (this.#holders.delete(holder)) this.permits -= holder.permits
+    else if (this.#holders.delete(holder)) this.permits -= permits
   }
 
   get isEmpty(): boolean {
@@ -61,7 +61,15 @@ class Shares {
   }
 }
 
-const noLanes: ReadonlyArray<string | undefined> = []
+const noLanes: ReadonlyArray<ReadonlyArray<string>> = []
+
+/** Of its lanes, how many permits it has in each. */
+const permitsIn = (lanes: ReadonlyArray<string> | undefined, holder: InFlight): ReadonlyMap<string, number> => {
+  const permits = new Map<string, number>()
+  for (const lane of lanes ?? []) permits.set(lane, (permits.get(lane) ?? 0) + 1)
+  const [only] = permits.keys()
+  return only !== undefined && permits.size === 1 ? permits.set(only, holder.permits) : permits
+}
 
 export class Lanes<In> {
   readonly #rules: LaneRules<In> | undefined
@@ -98,33 +106,35 @@ export class Lanes<In> {
   admit(item: In): boolean {
     const { all, claims, deliveries, onEnded } = this.#host
     const rules = this.#rules
-    const laneOf = rules?.of(item) ?? noLanes
-    if (!all && laneOf.every((lane) => lane === undefined)) return false
+    const lanesOf = rules?.of(item) ?? noLanes
+    if (!all && lanesOf.every((lanes) => lanes.length === 0)) return false
     /** Deliveries of the item that have not ended, by lane. */
     const left = new Map<string, number>()
     let staying = 0
     deliveries(item).forEach((delivery, i) => {
       // Released meanwhile, or more than its share: one group must not take all permits.
       if (!claims.claim(delivery)) return
-      const lane = laneOf[i]
-      if (lane !== undefined && this.#overflows(lane, delivery)) {
+      const lanes = permitsIn(lanesOf[i], delivery.holder)
+      for (const lane of lanes.keys()) {
+        if (!this.#overflows(lane, delivery)) continue
         goBack(delivery)
         return
       }
       staying++
       claims.waitsFromNow(delivery)
-      delivery.urgent = lane !== undefined && rules?.ackAhead === false
-      if (lane !== undefined) {
+      delivery.urgent = lanes.size > 0 && rules?.ackAhead === false
+      for (const [lane, permits] of lanes) {
         delivery.source.lanes.join(delivery, lane)
         left.set(lane, (left.get(lane) ?? 0) + 1)
         const shares = this.#perLane.get(lane) ?? new Shares()
         this.#perLane.set(lane, shares)
-        shares.add(delivery.holder)
+        shares.add(delivery.holder, permits)
       }
       delivery.onEnded(() => {
-        const ofLane = lane === undefined ? undefined : this.#ends(lane, delivery, left)
+        const empty: Array<string> = []
+        for (const [lane, permits] of lanes) if (this.#ends(lane, delivery, permits, left) === 0) empty.push(lane)
         if (--staying === 0) onEnded(item)
-        else if (lane !== undefined && ofLane === 0) this.#sequencer?.leave(lane, item)
+        else for (const lane of empty) this.#sequencer?.leave(lane, item)
       })
     })
     if (staying === 0) return true
@@ -136,11 +146,10 @@ export class Lanes<In> {
   /** It has failed and is to run again after a while: its lanes wait for it. */
   hold(item: In): void {
     const rules = this.#rules
-    const laneOf = rules?.of(item) ?? noLanes
+    const lanesOf = rules?.of(item) ?? noLanes
     this.#host.deliveries(item).forEach((delivery, i) => {
       if (delivery.isSettling || delivery.heldUntil <= delivery.source.clock.now()) return
-      const lane = laneOf[i]
-      if (rules?.mixed === true && lane !== undefined) this.#uncouple(lane)
+      if (rules?.mixed === true) for (const lane of new Set(lanesOf[i])) this.#uncouple(lane)
       delivery.source.lanes.hold(delivery)
     })
   }
@@ -154,17 +163,19 @@ export class Lanes<In> {
   #uncouple(lane: string): void {
     const [, ...behind] = this.#sequencer?.in(lane) ?? []
     for (const item of behind) {
-      const laneOf = this.#rules?.of(item) ?? noLanes
-      const inItem = this.#host.deliveries(item).map((delivery, i) => ({ delivery, isInLane: laneOf[i] === lane }))
+      const lanesOf = this.#rules?.of(item) ?? noLanes
+      const inItem = this.#host
+        .deliveries(item)
+        .map((delivery, i) => ({ delivery, isInLane: lanesOf[i]?.includes(lane) === true }))
       if (!inItem.some(({ delivery, isInLane }) => !isInLane && !delivery.isSettling)) continue
       for (const { delivery, isInLane } of inItem) if (isInLane) goBack(delivery)
     }
   }
 
   /** How many of the item are left in the lane. */
-  #ends(lane: string, { holder }: InFlight, left: Map<string, number>): number {
+  #ends(lane: string, { holder }: InFlight, permits: number, left: Map<string, number>): number {
     const shares = this.#perLane.get(lane)
-    shares?.delete(holder)
+    shares?.delete(holder, permits)
     if (shares?.isEmpty === true) this.#perLane.delete(lane)
     const ofItem = (left.get(lane) ?? 1) - 1
     left.set(lane, ofItem)

@@ -20,7 +20,7 @@ import { Phase } from "../settle/oneSettlement.js"
 import { effectOf } from "../userCode/answer.js"
 import { resultsOf } from "../userCode/batchAnswer.js"
 import { AfterFailure } from "./afterFailure.js"
-import type { Batch } from "./batchStage.js"
+import type { Gathered } from "./batchStage.js"
 import { Claims } from "./claims.js"
 import { Followers } from "./followers.js"
 import { ack, failureOf, limited, ownFailure } from "./handler.js"
@@ -51,7 +51,7 @@ interface Shared<A, E, B, O, F, R> {
   readonly once: Guard<A, B, O, F, R> | undefined
   readonly claims: Claims
   readonly lanes: LaneRules<Delivery<A, E>> | undefined
-  readonly laneOf: (delivery: Delivery<A, E>) => string | undefined
+  readonly lanesOf: (delivery: Delivery<A, E>) => ReadonlyArray<string>
   readonly circuit: Circuit.Engine<RetryPolicy.Failure<F>> | undefined
   readonly failures: AfterFailure<F, Delivery<A, E>>
 }
@@ -122,8 +122,8 @@ class BatchRun<A, E extends F, B, O, F, R> {
    * is in front of what of it runs again.
    */
   #afterAcks(again: ReadonlyArray<Delivery<A, E>>, run: () => void): void {
-    const { laneOf, lanes } = this.#stage
-    const own = new Set(again.map(laneOf))
+    const { lanes, lanesOf } = this.#stage
+    const own = new Set(again.flatMap(lanesOf))
     // A part of a message ends with the others at the latest: they do not wait for it.
     const holders = new Set(again.map((delivery) => inFlight(delivery).holder))
     let unconfirmed = 1
@@ -131,8 +131,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
       if (--unconfirmed === 0) run()
     }
     for (const delivery of lanes === undefined || lanes.ackAhead ? [] : this.#deliveries) {
-      const lane = laneOf(delivery)
-      if (lane === undefined || !own.has(lane) || inFlight(delivery).phase !== Phase.Settling) continue
+      if (inFlight(delivery).phase !== Phase.Settling || !lanesOf(delivery).some((lane) => own.has(lane))) continue
       if (holders.has(inFlight(delivery).holder)) continue
       unconfirmed++
       inFlight(delivery).onEnded(confirmed)
@@ -141,16 +140,16 @@ class BatchRun<A, E extends F, B, O, F, R> {
   }
 
   #work(deliveries: ReadonlyArray<Delivery<A, E>>): void {
-    const { claims, laneOf } = this.#stage
+    const { claims, lanesOf } = this.#stage
     const sound: Array<Sound<A, E>> = []
-    const unsound = new Followers<Delivery<A, E>, F | HandlerTimeout>(laneOf)
+    const unsound = new Followers<Delivery<A, E>, F | HandlerTimeout>(lanesOf)
     const waiting = new Set<string>()
     for (const delivery of deliveries) {
-      const lane = laneOf(delivery)
+      const lanes = lanesOf(delivery)
       const { heldUntil, source } = inFlight(delivery)
       if (!claims.claim(inFlight(delivery))) this.#leaves()
-      else if (this.#mayHold && (heldUntil > source.clock.now() || (lane !== undefined && waiting.has(lane)))) {
-        if (lane !== undefined) waiting.add(lane)
+      else if (this.#mayHold && (heldUntil > source.clock.now() || lanes.some((lane) => waiting.has(lane)))) {
+        for (const lane of lanes) waiting.add(lane)
         this.#hold(delivery)
       } else if (unsound.follows(delivery)) continue
       else if (Exit.isFailure(delivery.body)) unsound.fails(delivery, delivery.body.cause)
@@ -165,7 +164,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
 
   /** What is to run again does so together, once the policy has spoken on all: a batch takes one slot. */
   #treat(failed: Followers<Delivery<A, E>, F | HandlerTimeout>): void {
-    const { failures, laneOf } = this.#stage
+    const { failures, lanesOf } = this.#stage
     const again: Array<Delivery<A, E>> = []
     let undecided = failed.size
     const decided = () => {
@@ -178,7 +177,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
       }
       failures.treat(delivery, cause, this.#runFork, {
         ran: Exit.isSuccess(delivery.body),
-        hold: this.#mayHold && laneOf(delivery) !== undefined ? hold : undefined,
+        hold: this.#mayHold && lanesOf(delivery).length > 0 ? hold : undefined,
         defer: undefined,
         runAgain: () => {
           again.push(delivery, ...followers)
@@ -197,7 +196,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
   }
 
   #run(begun: ReadonlyArray<Sound<A, E>>): void {
-    const { circuit, claims, failures, laneOf, once } = this.#stage
+    const { circuit, claims, failures, lanesOf, once } = this.#stage
     const held = begun.map(({ delivery }) => inFlight(delivery))
     const [first] = held
     if (first === undefined) return
@@ -221,7 +220,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
       ? handle(begun.map((_, i) => i))
       : once.aroundBatch(
           handle,
-          begun.map((item) => ({ ...item, lane: laneOf(item.delivery) })),
+          begun.map((item) => ({ ...item, lanes: lanesOf(item.delivery) })),
           this.#runFork
         )
     const { clock } = first.source
@@ -267,8 +266,8 @@ class BatchRun<A, E extends F, B, O, F, R> {
     results: ReadonlyArray<BatchAnswer<B, O, F | HandlerTimeout>>,
     stopped: boolean
   ): void {
-    const { failures, laneOf } = this.#stage
-    const failed = new Followers<Delivery<A, E>, F | HandlerTimeout>(laneOf)
+    const { failures, lanesOf } = this.#stage
+    const failed = new Followers<Delivery<A, E>, F | HandlerTimeout>(lanesOf)
     begun.forEach(({ delivery }, i) => {
       if (failed.follows(delivery)) return
       const result = results[i] ?? interrupted
@@ -308,28 +307,28 @@ const verdictOf = <F>(
 
 /** `max` is how many make a full batch. */
 export const processBatchesStage = <A, E extends F, B, O, F, R, EX, RX>(
-  self: Stream.Stream<Batch<A, E>, EX, RX>,
+  self: Stream.Stream<Gathered<A, E>, EX, RX>,
   handler: Handler<A, E, B, F, R>,
   makeSlots: () => Slots,
   max: number,
   rules: Rules<A, F, Delivery<A, E>>,
   once: Guard<A, B, O, F, R> | undefined
 ): Stream.Stream<B | O, EX | InvalidOptions, RX | R> =>
-  dispatch<Batch<A, E>, B | O, EX, RX, R>(self, () => {
+  dispatch<Gathered<A, E>, B | O, EX, RX, R>(self, () => {
     const claims = new Claims()
     const slots = makeSlots()
     const sizes = new SizeWarning(slots, max)
     const lanes = laneRules<A, E>(rules)
-    const laneOf = (delivery: Delivery<A, E>) => lanes?.of(delivery)[0]
+    const lanesOf = (delivery: Delivery<A, E>) => lanes?.of(delivery)[0] ?? []
     const circuit = rules.circuit && Circuit.engine(rules.circuit)
     const failures = new AfterFailure<F, Delivery<A, E>>(claims, rules)
-    const stage = { handler, rules, once, claims, lanes, laneOf, circuit, failures }
+    const stage = { handler, rules, once, claims, lanes, lanesOf, circuit, failures }
     return {
       slots,
       claims,
       deliveries: ({ deliveries }) => deliveries.map(inFlight),
       gate: circuit,
-      lanes: lanes && { ...lanes, mixed: true, of: ({ deliveries }) => deliveries.map(laneOf) },
+      lanes: lanes && { ...lanes, mixed: true, of: ({ deliveries }) => deliveries.map(lanesOf) },
       settles: true,
       onStart: (source, runFork) => {
         sizes.onStart(source)

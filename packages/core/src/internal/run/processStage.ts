@@ -7,7 +7,7 @@ import * as Circuit from "../../Circuit.js"
 import { type Delivery, type HandlerTimeout, inFlight } from "../../Delivery.js"
 import type { InvalidOptions } from "../../InvalidOptions.js"
 import { type Guard, NotRun } from "../idempotency/protection.js"
-import { type Spans, withSpan } from "../observe/span.js"
+import { type Spans, withBatchSpan, withSpan } from "../observe/span.js"
 import { effectOf } from "../userCode/answer.js"
 import { AfterFailure, type FailureRules } from "./afterFailure.js"
 import { Claims } from "./claims.js"
@@ -41,9 +41,12 @@ export const processStage = <A, E, B, E2, R2, O, EO, RO, EX, RX>(
     const failures = new AfterFailure<E | E2 | EO, Delivery<A, E>>(claims, rules)
     const plain = (body: A, delivery: Delivery<A, E>) => {
       const effect = limited(effectOf(handler(body, delivery), "Pipeline.process"), rules.timeout, delivery)
-      return rules.span === undefined || rules.span === false
-        ? effect
-        : withSpan(effect, delivery.message, inFlight(delivery).source.queue.destination, rules.span)
+      if (rules.span === undefined || rules.span === false) return effect
+      const { source, standsFor = [] } = inFlight(delivery)
+      const { destination } = source.queue
+      if (standsFor.length <= 1) return withSpan(effect, delivery.message, destination, rules.span)
+      const messages = standsFor.map(({ message }) => message)
+      return withBatchSpan(effect, messages, destination, rules.span)
     }
     const start = (delivery: Delivery<A, E>, slot: Slot<B | O>, runFork: RunFork<R2 | RO>): void => {
       failures.onStart(inFlight(delivery).source, runFork)
