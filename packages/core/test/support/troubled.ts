@@ -3,7 +3,7 @@
  * and what must hold of it whatever its stages are. What is checked is what the queue sees.
  */
 import { assert } from "@effect/vitest"
-import { Consumer, type Delivery, type InvalidOptions, type LeaseQueue } from "@millrace/core"
+import { Consumer, type Delivery, type InvalidOptions, type LeaseQueue, type Quota } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Effect, Fiber, Logger, LogLevel, Random, type Scope, Stream } from "effect"
 import { watched } from "./watched.js"
@@ -43,6 +43,7 @@ export const troubled = (
     {
       readonly run: (self: Deliveries) => Stream.Stream<unknown, unknown>
       readonly handled: (handle: string) => boolean
+      readonly quota?: Quota.Quota
     },
     never,
     Scope.Scope
@@ -83,7 +84,7 @@ export const troubled = (
     yield* queue.send(bodies)
     const watch = watched(queue, maxInFlight)
     const { violations } = watch
-    const { handled, run } = yield* pipeline({
+    const { handled, quota, run } = yield* pipeline({
       maxInFlight,
       gone,
       violations,
@@ -98,7 +99,7 @@ export const troubled = (
           return watch.queue.ack(leases)
         }
       },
-      { maxInFlight }
+      { maxInFlight, ...(quota === undefined ? {} : { quota }) }
     )
     const fiber = yield* Effect.fork(Stream.runDrain(run(consumer.stream)))
     const early = Effect.flatMap(Random.nextIntBetween(0, 20_000), (millis) => Effect.sleep(millis))
