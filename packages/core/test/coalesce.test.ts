@@ -437,6 +437,60 @@ describe("messages with one key", () => {
   )
 })
 
+it(
+  "comes together behind mapEffect on an ordered queue where that does not wait for acks, and batches do",
+  simulated(
+    Effect.gen(function* () {
+      for (const ackAhead of [false, true]) {
+        const queue = yield* MemoryQueue.make({ ordered: true })
+        yield* queue.send(grouped("a1", "a2", "a3"))
+        const source = Consumer.stream(queue, { drainWhen: queue.idle }).pipe(
+          Pipeline.mapEffect((body) => Effect.succeed([body]), { ackAhead })
+        )
+        const stages = [
+          Pipeline.coalesce<Array<string>>({ key: "group", fold: (before, next) => [...before, ...next] }),
+          (self: typeof source) =>
+            self.pipe(
+              Pipeline.batch({ max: 5 }),
+              Pipeline.map((batch) => batch.flat())
+            )
+        ]
+        for (const stage of stages) {
+          const seen = yield* source.pipe(
+            stage,
+            Pipeline.process((bodies) => Effect.succeed(bodies.join("+"))),
+            Stream.runCollect
+          )
+          assert.deepStrictEqual([...seen], ackAhead ? ["a1+a2+a3"] : ["a1", "a2", "a3"])
+          yield* queue.send(grouped("a1", "a2", "a3"))
+        }
+      }
+    })
+  )
+)
+
+it(
+  "behind split, what waits has half of the permits at most",
+  simulated(
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.send(["1 2 3", "4 5 6", "7 8 9", "10 11 12", "13 14 15", "16 17 18"])
+      const seen: Array<string> = []
+      yield* Consumer.stream(queue, { maxInFlight: 4 }).pipe(
+        Pipeline.split((body: string) => body.split(" ")),
+        Pipeline.coalesce({ key: (part) => part, within: "1 hour" }),
+        Pipeline.process((part) => Effect.sync(() => seen.push(part))),
+        Stream.runDrain,
+        Effect.fork
+      )
+      yield* Effect.sleep("10 seconds")
+      // All but what one message's room holds has gone on before its time.
+      assert.isAtLeast(seen.length, 12)
+      assert.isAtLeast((yield* queue.stats).acked, 4)
+    })
+  )
+)
+
 describe("coalesce, over seeds", () => {
   for (const scenario of scenarios) {
     it(`bound, one settlement, no loss, order, drain: ${named(scenario)}`, async () => {

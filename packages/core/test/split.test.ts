@@ -433,6 +433,58 @@ it(
   )
 )
 
+describe("what is asked for behind split", () => {
+  it(
+    "goes by how many parts messages have, also where one that has failed comes first",
+    simulated(
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make({ latency: "10 millis" })
+        yield* queue.send(Array.from({ length: 1000 }, (_, i) => (i % 7 === 6 ? "no list" : "1 2 3 4 5 6 7 8 9 10")))
+        yield* Consumer.stream(queue, { maxInFlight: 300 }).pipe(
+          Pipeline.map((body) => {
+            if (body === "no list") throw new Error(body)
+            return body
+          }),
+          letters,
+          Pipeline.process(() => Effect.sleep("10 seconds"), { concurrency: 100, retry: RetryPolicy.deadLetter }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        // The first receive does not know yet how many parts there are.
+        yield* Effect.sleep("2 minutes")
+        let most = 0
+        for (let i = 0; i < 30; i++) {
+          most = Math.max(most, (yield* queue.stats).inFlight)
+          yield* Effect.sleep("10 seconds")
+        }
+        // A hundred parts run, of ten a message.
+        assert.isAtMost(most, 26)
+      })
+    )
+  )
+
+  it(
+    "of merged streams that end early goes back, what waits between them and what has begun",
+    simulated(
+      (seed) =>
+        Effect.gen(function* () {
+          const queues = [yield* MemoryQueue.make(), yield* MemoryQueue.make({ ordered: true })]
+          for (const queue of queues) yield* queue.send(grouped("a 1 2 3", "b 1 2 3", "c 1 2 3", "d 1 2 3"))
+          const merged = Pipeline.merge(queues.map((queue) => Consumer.stream(queue, { maxInFlight: 3 }).pipe(letters)))
+          const program = merged.pipe(
+            Pipeline.process((part) => Effect.sleep(part === "1" ? "1 second" : "3 seconds"), {
+              concurrency: 1 + (seed % 3)
+            }),
+            seed % 2 === 0 ? Stream.take(2) : Stream.interruptAfter(`${500 + seed * 400} millis`)
+          )
+          yield* Stream.runDrain(program)
+          for (const queue of queues) assert.strictEqual((yield* queue.stats).inFlight, 0)
+        }),
+      { seeds: 10 }
+    )
+  )
+})
+
 describe("options of split", () => {
   it("refuses what is no function", () => {
     const exit = Effect.runSyncExit(Stream.runDrain(Pipeline.split("," as never)(Stream.empty)))

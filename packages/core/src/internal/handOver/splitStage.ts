@@ -7,10 +7,11 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Stream from "effect/Stream"
-import { type Delivery, inFlight, of, withBody } from "../../Delivery.js"
+import { type Delivery, inFlight, of } from "../../Delivery.js"
 import * as Settlement from "../../Settlement.js"
 import type { Tunable } from "../../Tunable.js"
 import { fromPull, toPull } from "../effect/pull.js"
+import type { InFlight } from "../lease/inFlight.js"
 import { StandInSources } from "../lease/standInSource.js"
 import { StandIn } from "../lease/standIns.js"
 import { onLoop } from "../observe/loopTime.js"
@@ -42,12 +43,12 @@ class Split<A, E, B> {
   readonly split = (delivery: Delivery<A, E>): ReadonlyArray<Delivery<B, E>> => {
     const { body } = delivery
     const whole = inFlight(delivery)
-    if (Exit.isFailure(body)) return [withBody(delivery, Exit.failCause(body.cause))]
+    if (Exit.isFailure(body)) return this.#asOne(whole, body.cause)
     let parts: ReadonlyArray<B>
     try {
       parts = onLoop(whole, "Pipeline.split", () => itemsOf(this.#partsOf(body.value, delivery), "Pipeline.split"))
     } catch (defect) {
-      return [withBody(delivery, Exit.failCause(Cause.die(defect)))]
+      return this.#asOne(whole, Cause.die(defect))
     }
     this.#messages++
     this.#parts += parts.length
@@ -55,14 +56,29 @@ class Split<A, E, B> {
       whole.settle(Settlement.ack)
       return []
     }
+    return this.#standIns(
+      whole,
+      parts.map((_, i) => `${whole.message.id}/${i}`)
+    ).map((standIn, i) => of(Exit.succeed(parts[i] as B), standIn))
+  }
+
+  /** What has failed goes on whole, and to the stages behind it is of the same source as the parts: demand goes by that. */
+  #asOne(whole: InFlight, cause: Cause.Cause<E>): ReadonlyArray<Delivery<B, E>> {
+    return this.#standIns(whole, [whole.message.id]).map((standIn) => {
+      if (whole.tries !== undefined) standIn.failures.runsElsewhere = whole.tries.runsElsewhere
+      return of(Exit.failCause(cause), standIn)
+    })
+  }
+
+  #standIns(whole: InFlight, ids: ReadonlyArray<string>): ReadonlyArray<StandIn> {
     const passedOn = whole.phase === Phase.Claimed
     if (whole.isSettling || whole.source.leases.isOver(whole)) return []
     const all = this.standIns.standFor([whole])
     const source = this.standIns.of(whole.source)
-    return parts.map((part, i) => {
-      const standIn = new StandIn(all, source, { ...whole.message, id: `${whole.message.id}/${i}` })
+    return ids.map((id) => {
+      const standIn = new StandIn(all, source, { ...whole.message, id })
       all.add(standIn, passedOn)
-      return of(Exit.succeed(part), standIn)
+      return standIn
     })
   }
 }

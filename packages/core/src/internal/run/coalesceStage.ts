@@ -24,6 +24,7 @@ import { onLoop } from "../observe/loopTime.js"
 import { Phase } from "../settle/oneSettlement.js"
 import { foldedBody } from "../userCode/answer.js"
 import { Claims } from "./claims.js"
+import { Holders } from "./holders.js"
 import { keyOf } from "./keys.js"
 import { Signal } from "./signal.js"
 
@@ -64,6 +65,8 @@ class Coalescing<A, E, EX> {
   readonly #sources = new Set<Source<InFlight>>()
   /** What waits, and has not ended. */
   readonly #waiting = new Set<InFlight>()
+  /** Whose permits that has. */
+  readonly #holders = new Holders()
   /** What has come and has no room yet. */
   #outside: ReadonlyArray<Delivery<A, E>> = []
   #end: Exit.Exit<never, Option.Option<EX>> | undefined
@@ -85,17 +88,19 @@ class Coalescing<A, E, EX> {
   }
 
   get #isFull(): boolean {
-    return this.#waiting.size >= this.#room
+    return this.#holders.permits >= this.#room
   }
 
   // ----------------------------------------------------------------------------------------------------------- in
 
   #add(delivery: Delivery<A, E>): void {
     const held = inFlight(delivery)
-    if (held.phase < Phase.Claimed) this.#sources.add(held.source)
+    // Of parts there may be more than permits: what counts, and is asked for, are their messages.
+    const { demand } = held.holder.source
+    if (held.phase < Phase.Claimed) this.#sources.add(held.holder.source)
     if (!this.claims.claim(held)) return
     const { message, source } = held
-    this.#bounds.add(source.demand.bound)
+    this.#bounds.add(demand.bound)
     const group =
       source.queue.ordered && message.group !== undefined
         ? JSON.stringify([source.queue.name, message.group])
@@ -114,8 +119,9 @@ class Coalescing<A, E, EX> {
     }
     this.claims.waitsFromNow(held)
     this.#waiting.add(held)
+    this.#holders.add(held.holder, held.holder.permits)
     held.onEnded(() => {
-      if (this.#waiting.delete(held)) this.#makesRoom()
+      if (this.#leaves(held)) this.#makesRoom()
     })
     const name = JSON.stringify([source.queue.name, group, key])
     if (open !== undefined && open.name !== name) this.#close(open)
@@ -123,6 +129,13 @@ class Coalescing<A, E, EX> {
     window.sound.push({ delivery, body: body.value })
     this.#windows.set(name, window)
     if (group !== undefined) this.#byGroup.set(group, window)
+  }
+
+  /** It does not wait here any more. False where it did not. */
+  #leaves(held: InFlight): boolean {
+    if (!this.#waiting.delete(held)) return false
+    this.#holders.delete(held.holder, held.holder.permits)
+    return true
   }
 
   #passOn(delivery: Delivery<A, E>): void {
@@ -136,7 +149,7 @@ class Coalescing<A, E, EX> {
     if (window.group !== undefined) this.#byGroup.delete(window.group)
     const sound = window.sound.filter(({ delivery }) => {
       const held = inFlight(delivery)
-      this.#waiting.delete(held)
+      this.#leaves(held)
       return !held.isSettling && !held.source.leases.isOver(held)
     })
     const [first] = sound
@@ -190,7 +203,7 @@ class Coalescing<A, E, EX> {
 
   /** Demand begins here, unless a stage in front tells its consumers itself how much it has use for. */
   #demand(): void {
-    const wanted = Math.max(0, this.#room - this.#waiting.size)
+    const wanted = Math.max(0, this.#room - this.#holders.permits)
     for (const { demand } of this.#sources) demand.wants(wanted)
   }
 

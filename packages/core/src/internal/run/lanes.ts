@@ -7,6 +7,7 @@
 import * as Sequencer from "../lease/groupOrder.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { Claims } from "./claims.js"
+import { Holders } from "./holders.js"
 
 /** What keeps the items of a group in order. */
 export interface LaneRules<in In> {
@@ -35,32 +36,6 @@ export interface Host<in In> {
   readonly isHeld: (item: In) => boolean
 }
 
-/** Who has permits in a lane, and for how many deliveries: parts of one message have its permit together. */
-class Shares {
-  readonly #holders = new Map<InFlight, number>()
-  permits = 0
-
-  has(holder: InFlight): boolean {
-    return this.#holders.has(holder)
-  }
-
-  add(holder: InFlight, permits: number): void {
-    const before = this.#holders.get(holder)
-    if (before === undefined) this.permits += permits
-    this.#holders.set(holder, (before ?? 0) + 1)
-  }
-
-  delete(holder: InFlight, permits: number): void {
-    const left = (this.#holders.get(holder) ?? 1) - 1
-    if (left > 0) this.#holders.set(holder, left)
-    else if (this.#holders.delete(holder)) this.permits -= permits
-  }
-
-  get isEmpty(): boolean {
-    return this.#holders.size === 0
-  }
-}
-
 const noLanes: ReadonlyArray<ReadonlyArray<string>> = []
 
 /** Of its lanes, how many permits it has in each. */
@@ -75,7 +50,7 @@ export class Lanes<In> {
   readonly #rules: LaneRules<In> | undefined
   readonly #host: Host<In>
   readonly #sequencer: Sequencer.Sequencer<In> | undefined
-  readonly #perLane = new Map<string, Shares>()
+  readonly #perLane = new Map<string, Holders>()
 
   constructor(rules: LaneRules<In> | undefined, host: Host<In>) {
     this.#rules = rules
@@ -126,9 +101,9 @@ export class Lanes<In> {
       for (const [lane, permits] of lanes) {
         delivery.source.lanes.join(delivery, lane)
         left.set(lane, (left.get(lane) ?? 0) + 1)
-        const shares = this.#perLane.get(lane) ?? new Shares()
-        this.#perLane.set(lane, shares)
-        shares.add(delivery.holder, permits)
+        const holders = this.#perLane.get(lane) ?? new Holders()
+        this.#perLane.set(lane, holders)
+        holders.add(delivery.holder, permits)
       }
       delivery.onEnded(() => {
         const empty: Array<string> = []
@@ -174,17 +149,17 @@ export class Lanes<In> {
 
   /** How many of the item are left in the lane. */
   #ends(lane: string, { holder }: InFlight, permits: number, left: Map<string, number>): number {
-    const shares = this.#perLane.get(lane)
-    shares?.delete(holder, permits)
-    if (shares?.isEmpty === true) this.#perLane.delete(lane)
+    const holders = this.#perLane.get(lane)
+    holders?.delete(holder, permits)
+    if (holders?.isEmpty === true) this.#perLane.delete(lane)
     const ofItem = (left.get(lane) ?? 1) - 1
     left.set(lane, ofItem)
     return ofItem
   }
 
   #overflows(lane: string, { holder, source }: InFlight): boolean {
-    const shares = this.#perLane.get(lane)
-    return shares !== undefined && !shares.has(holder) && shares.permits >= Math.ceil(source.demand.maxInFlight / 2)
+    const holders = this.#perLane.get(lane)
+    return holders !== undefined && !holders.has(holder) && holders.permits >= Math.ceil(source.demand.maxInFlight / 2)
   }
 }
 
