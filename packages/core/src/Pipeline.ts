@@ -521,11 +521,17 @@ export const around =
       Effect.gen(function* () {
         yield* InvalidOptions.argument("middleware", middleware, InvalidOptions.func)
         yield* InvalidOptions.argument("pipeline", pipeline, InvalidOptions.func)
-        return aroundStage(self, middleware as never, pipeline) as Stream.Stream<
+        // The middleware provides what it says, and passes on what it does not know.
+        return aroundStage<
+          A,
+          E | Exclude<E2, HandlerFailure>,
+          EX,
+          RX,
           B,
           EX2,
-          Exclude<RX2, Provided> | Exclude<R2, HandlerNeeds>
-        >
+          Exclude<RX2, Provided>,
+          Exclude<R2, HandlerNeeds>
+        >(self, middleware as never, pipeline as never)
       })
     )
 

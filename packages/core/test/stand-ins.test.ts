@@ -24,6 +24,8 @@ const stages: Readonly<
     {
       readonly items: (body: string) => Items
       readonly stage: (self: Source) => Stream.Stream<Delivery.Delivery<Items>, unknown>
+      /** One behind another: what holds of one holds of two, so it is enough that they work together. */
+      readonly nested?: true
     }
   >
 > = {
@@ -43,7 +45,30 @@ const stages: Readonly<
         Pipeline.coalesce({ key: "group", within: "700 millis", fold: (before, next) => [...before, ...next] })
       )
   },
-  batch: { items: (body) => [body], stage: Pipeline.batch({ max: 4, within: "300 millis" }) }
+  batch: { items: (body) => [body], stage: Pipeline.batch({ max: 4, within: "300 millis" }) },
+  "a batch that is split": {
+    nested: true,
+    items: (body) => [body],
+    stage: (self) =>
+      self.pipe(
+        Pipeline.batch({ max: 4, within: "300 millis" }),
+        Pipeline.split((batch) => batch.map((body): Items => [body]))
+      )
+  },
+  "split, coalesced": {
+    nested: true,
+    items: partsOf,
+    stage: (self) =>
+      self.pipe(
+        Pipeline.split((body) => partsOf(body).map((part): Items => [part])),
+        Pipeline.coalesce({ key: "group", within: "700 millis", fold: (before, next) => [...before, ...next] })
+      )
+  },
+  "split, in batches": {
+    nested: true,
+    items: partsOf,
+    stage: (self) => self.pipe(Pipeline.split(partsOf), Pipeline.batch({ max: 4, within: "300 millis" }))
+  }
 }
 
 /** What handlers have done, whatever runs them. */
@@ -88,7 +113,7 @@ const sometimesFails = Effect.flatMap(Random.nextIntBetween(0, 12), (n) =>
   n === 0 ? Effect.fail("a failure") : Effect.void
 )
 
-for (const [name, { items, stage }] of Object.entries(stages)) {
+for (const [name, { items, nested, stage }] of Object.entries(stages)) {
   const check = (what: string, scenario: Scenario, pipeline: Parameters<typeof troubled>[1]) =>
     it(`${what}: ${named(scenario)}`, async () => {
       const options = { seeds: seeds({ short: 3, long: 20 }), leaks: "fail", maxElapsed: "1 day" } as const
@@ -134,6 +159,7 @@ for (const [name, { items, stage }] of Object.entries(stages)) {
         })
       )
 
+      if (nested === true) continue
       check("a circuit: an outage is waited for, and no more than a probe runs in it", scenario, (world) =>
         Effect.gen(function* () {
           const { bodies, done, known, never, run } = track(world, scenario)

@@ -37,19 +37,17 @@ export const within = <Args extends ReadonlyArray<unknown>, A, E, R>(
 /** The handlers of `pipeline`, and no others, run within `middleware`. */
 export const aroundStage = <A, E, EX, RX, B, EX2, RX2, R>(
   self: Stream.Stream<Delivery<A, E>, EX, RX>,
-  middleware: (handler: Effect.Effect<unknown, unknown>, deliveries: Deliveries) => Effect.Effect<unknown, unknown, R>,
+  middleware: <A2, E2, R2>(handler: Effect.Effect<A2, E2, R2>, deliveries: Deliveries) => Effect.Effect<A2, E2, R2 | R>,
   pipeline: (self: Stream.Stream<Delivery<A, E>, EX, RX>) => Stream.Stream<B, EX2, RX2>
 ): Stream.Stream<B, EX2, RX2 | R> =>
   fromPull(
     Effect.gen(function* () {
       const outer = yield* around.get
       const context = yield* Effect.context<R>()
-      const own: Around = (handler, deliveries) => {
+      const own: Around = <A2, E2, R2>(handler: Effect.Effect<A2, E2, R2>, deliveries: Deliveries) => {
+        const inner = Effect.suspend(() => effectOf(middleware(handler, deliveries), "Pipeline.around"))
         // What the pipeline has been given within is there for the middleware too, and what that provides for the handler.
-        const run = Effect.mapInputContext(
-          Effect.suspend(() => effectOf(middleware(handler as never, deliveries), "Pipeline.around")),
-          (within: Context.Context<never>) => Context.merge(context, within)
-        ) as typeof handler
+        const run = Effect.mapInputContext(inner, (within: Context.Context<R2>) => Context.merge(context, within))
         return outer === undefined ? run : outer(run, deliveries)
       }
       const outside = fromPull(Effect.map(toPull(self), (pull) => around.locally(pull, outer)))
