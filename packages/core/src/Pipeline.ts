@@ -510,7 +510,7 @@ export type { Deliveries as Handles } from "./internal/run/around.js"
  * )
  */
 export const around =
-  <A, E, EX, RX, B, EX2, RX2, E2, R2, Provided = never>(
+  <A, EX2, RX2, E2, R2, B, E = never, EX = never, RX = never, Provided = never>(
     middleware: (handler: Handler<Provided>, deliveries: Handles) => Effect.Effect<Handled, E2, R2>,
     pipeline: (deliveries: Deliveries<A, E | Exclude<E2, HandlerFailure>, EX, RX>) => Stream.Stream<B, EX2, RX2>
   ) =>

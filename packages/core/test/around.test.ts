@@ -1,9 +1,11 @@
 /** `around`: one place around all handlers of a pipeline. */
 import { assert, describe, it } from "@effect/vitest"
 import { Channel, Circuit, Consumer, type Delivery, Idempotency, Message, Pipeline, RetryPolicy } from "@millrace/core"
-import { MemoryIdempotencyStore, MemoryQueue } from "@millrace/core/testing"
-import { Cause, Context, Effect, Exit, Fiber, FiberRef, Schedule, Schema, Stream } from "effect"
+import { MemoryIdempotencyStore, MemoryQueue, Simulation } from "@millrace/core/testing"
+import { Cause, Context, Effect, Exit, Fiber, FiberRef, Random, Schedule, Schema, Stream } from "effect"
+import { seeds } from "../../../test/long.js"
 import { grouped, type Source, simulated } from "./support/index.js"
+import { named, scenarios, troubled } from "./support/troubled.js"
 
 class Tenant extends Context.Tag("Tenant")<Tenant, string>() {}
 class Tenants extends Context.Tag("Tenants")<Tenants, { readonly of: (name: string) => string }>() {}
@@ -268,4 +270,79 @@ describe("a middleware", () => {
     assert.match(String(refused(undefined, () => Stream.empty)), /middleware/)
     assert.match(String(refused(() => Effect.void, undefined)), /pipeline/)
   })
+})
+
+describe("a middleware, over seeds", () => {
+  for (const scenario of scenarios) {
+    it(`bound, one settlement, no loss, order, drain: ${named(scenario)}`, async () => {
+      await Simulation.checkInTurns(
+        { seeds: seeds({ short: 4, long: 20 }), leaks: "fail", maxElapsed: "1 day" },
+        troubled(scenario, ({ before, gone, violations }) =>
+          Effect.gen(function* () {
+            const concurrency = yield* Random.nextIntBetween(1, 8)
+            const which = yield* Random.nextIntBetween(0, 3)
+            const never = (holds: boolean, what: string) => holds && violations.push(what)
+            const done = new Set<string>()
+            const within = new Set<string>()
+            const sleeps = Effect.flatMap(Random.next, (n) => Effect.sleep(Math.floor(n ** 4 * 3000)))
+            const middleware = (handler: Pipeline.Handler, deliveries: Pipeline.Handles) =>
+              Effect.gen(function* () {
+                const handles = deliveries.map(({ message }) => message.lease.handle)
+                for (const handle of handles) never(within.has(handle), `${handle} is within already`)
+                if (scenario.ordered && !scenario.faults) {
+                  const bodies = deliveries.map(({ message }) => message.body)
+                  const early = bodies.flatMap((body) => before(body)).filter((body) => !bodies.includes(body))
+                  never(early.length > 0, `${bodies} before ${early}`)
+                }
+                for (const handle of handles) within.add(handle)
+                yield* sleeps
+                if ((yield* Random.nextIntBetween(0, 12)) === 0) return yield* Effect.fail("no connection")
+                const result = yield* handler
+                yield* sleeps
+                if ((yield* Random.nextIntBetween(0, 12)) === 0) return yield* Effect.dieMessage("no commit")
+                for (const handle of handles) done.add(handle)
+                return result
+              }).pipe(
+                Effect.ensuring(
+                  Effect.sync(() => {
+                    for (const { message } of deliveries) within.delete(message.lease.handle)
+                  })
+                )
+              )
+            const handle = (...deliveries: ReadonlyArray<Delivery.Delivery<string, unknown>>) =>
+              Effect.sync(() => {
+                for (const { message } of deliveries) {
+                  never(!within.has(message.lease.handle), `${message.body} runs without`)
+                  never(gone.has(message.body) && !scenario.faults, `${message.body} runs and is deleted`)
+                }
+              })
+            const retry = RetryPolicy.redeliver(Schedule.spaced("2 seconds"))
+            return {
+              handled: (handle) => done.has(handle),
+              run: (self) =>
+                self.pipe(
+                  Pipeline.around(middleware, (deliveries) =>
+                    which === 0
+                      ? deliveries.pipe(Pipeline.process((_, delivery) => handle(delivery), { concurrency, retry }))
+                      : which === 1
+                        ? deliveries.pipe(
+                            Pipeline.tap((_, delivery) => handle(delivery), { concurrency }),
+                            Pipeline.settle({ retry })
+                          )
+                        : deliveries.pipe(
+                            Pipeline.processBatches((_, all) => handle(...all), {
+                              max: 4,
+                              within: "300 millis",
+                              concurrency,
+                              retry
+                            })
+                          )
+                  )
+                )
+            }
+          })
+        )
+      )
+    }, 60_000)
+  }
 })
