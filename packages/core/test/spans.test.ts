@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Consumer, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Data, Effect, Exit, Fiber, Option, Schedule, Stream, Tracer } from "effect"
-import { simulated } from "./support/index.js"
+import { type Source, simulated } from "./support/index.js"
 
 interface Seen {
   readonly name: string
@@ -226,19 +226,24 @@ it(
   "a batch has one span, linked to all that produced its messages",
   simulated(
     Effect.gen(function* () {
-      const spans = yield* through(
-        Pipeline.processBatches(() => Effect.fail(new OutOfStock()), { max: 2, span: true, retry: RetryPolicy.discard })
-      )
-      assert.deepStrictEqual(spans, [
-        {
-          name: "process orders",
-          kind: "consumer",
-          parent: false,
-          attributes: { ...ofProcess, "messaging.batch.message_count": 2, "error.type": "OutOfStock" },
-          links: [[traceId, spanId, true]],
-          failed: true
-        }
-      ])
+      const fails = () => Effect.fail(new OutOfStock())
+      const options = { span: true, retry: RetryPolicy.discard } as const
+      const batch = Pipeline.batch({ max: 2 })
+      for (const stage of [
+        Pipeline.processBatches(fails, { max: 2, ...options }),
+        (self: Source) => self.pipe(batch, Pipeline.process(fails, options))
+      ]) {
+        assert.deepStrictEqual(yield* through(stage), [
+          {
+            name: "process orders",
+            kind: "consumer",
+            parent: false,
+            attributes: { ...ofProcess, "messaging.batch.message_count": 2, "error.type": "OutOfStock" },
+            links: [[traceId, spanId, true]],
+            failed: true
+          }
+        ])
+      }
     })
   )
 )
