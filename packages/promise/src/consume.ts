@@ -8,6 +8,7 @@ import * as Tunable from "@millrace/core/Tunable"
 import type { StandardSchemaV1 } from "@standard-schema/spec"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import type { Consumer } from "./consumer.js"
 import { asText, bySchema, type Decoded } from "./internal/body.js"
@@ -16,7 +17,7 @@ import { Emitter, type Host, HostedConsumer } from "./internal/host.js"
 import { onceOf, received, schemaCheck, settleChecks, storeOf } from "./internal/options.js"
 import { check, plainError, runSync } from "./internal/plain.js"
 import { policyOf } from "./internal/policy.js"
-import type { BatchContext, Context, SettleOptions, Time } from "./types.js"
+import type { BatchContext, Context, SettleOptions } from "./types.js"
 
 /** @typeParam A - the body: a text, or what the schema makes of its JSON. */
 export interface ConsumeOptions<A> extends SettleOptions<A> {
@@ -68,20 +69,35 @@ const batchesChecks: InvalidOptions.Checks<ConsumeBatchesOptions<never> & { read
 const awaited = <B>(
   handle: () => B | PromiseLike<B>,
   deliveries: ReadonlyArray<Delivery<unknown, unknown>>,
-  timeout: Time | undefined,
+  { once, timeout }: Pick<SettleOptions<never>, "once" | "timeout">,
   abort: (reason: Error) => void
 ): Effect.Effect<B, unknown> => {
   let late: HandlerTimeout | undefined
-  const ran = Effect.async<B, unknown>((resume) => {
-    const failed = (error: unknown) => resume(Effect.fail(error))
-    try {
-      // A promise stays the one it is: to follow it with another takes two turns more of each message.
-      Promise.resolve(handle()).then((value) => resume(Effect.succeed(value)), failed)
-    } catch (thrown) {
-      failed(thrown)
-    }
-    return Effect.sync(() => abort(late === undefined ? reasonOf(deliveries) : plainError(late)))
+  const letGo = () => abort(late === undefined ? reasonOf(deliveries) : plainError(late))
+  const waits = Effect.withFiberRuntime<B, unknown>((fiber) => {
+    let runs = true
+    // Seen from outside: a canceler makes the fiber change its flags for each message, which costs more than all the rest here.
+    fiber.addObserver(() => {
+      if (runs) letGo()
+    })
+    return Effect.async((resume) => {
+      const ended = (exit: Exit.Exit<B, unknown>) => {
+        runs = false
+        resume(exit)
+      }
+      try {
+        // A promise stays the one it is: to follow it with another takes two turns more of each message.
+        Promise.resolve(handle()).then(
+          (value) => ended(Exit.succeed(value)),
+          (error) => ended(Exit.fail(error))
+        )
+      } catch (thrown) {
+        ended(Exit.fail(thrown))
+      }
+    })
   })
+  // The fiber ends when the key has been given back, which is too late to be told.
+  const ran = once === undefined ? waits : Effect.onInterrupt(waits, () => Effect.sync(letGo))
   if (timeout === undefined) return ran
   const over = Effect.suspend(() => {
     late = tooLate(deliveries, timeout)
@@ -137,7 +153,7 @@ const consumeOf = <A>(
 ) => {
   const emitter = new Emitter()
   const concurrency = slotsOf(options, 10)
-  const { handler, timeout } = options
+  const { handler, once } = options
   const handle = (body: A, delivery: Delivery<A, unknown>) => {
     const context = new HandlerContext(delivery)
     const ran = awaited(
@@ -146,13 +162,12 @@ const consumeOf = <A>(
         return handler(body, context)
       },
       [delivery],
-      timeout,
+      options,
       (reason) => context.abort(reason)
     )
     return emitter.hears("message_processed") ? Effect.tap(ran, () => emitter.emit("message_processed", context)) : ran
   }
   const settle = settling(options, concurrency, emitter)
-  const { once } = options
   // What stands behind the stage costs each message, so there is nothing that is not asked for.
   const pipeline: Host["pipeline"] = (deliveries) =>
     once === undefined
@@ -201,7 +216,7 @@ const consumeBatchesOf = <A>(
         return results(await options.handler(bodies, context), bodies.length)
       },
       deliveries,
-      options.timeout,
+      options,
       (reason) => abort.abort(reason)
     )
     return Effect.tap(ran, (answers) =>

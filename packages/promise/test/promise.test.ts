@@ -1,5 +1,7 @@
 // Programs of promises, on vitest's timers.
 // @effect-diagnostics globalDate:off globalTimers:off
+import { IdempotencyStore } from "@millrace/core"
+import { MemoryIdempotencyStore } from "@millrace/core/testing"
 import {
   type ConsumeOptions,
   type Consumer,
@@ -19,7 +21,7 @@ import {
 import { type Emulator, type EmulatorOptions, emulator, passTime } from "@millrace/promise/testing"
 import { SqsError } from "@millrace/sqs"
 import { type } from "arktype"
-import { Schema } from "effect"
+import { Context, Effect, Layer, Schema } from "effect"
 import * as v from "valibot"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { z } from "zod"
@@ -248,6 +250,26 @@ describe("the signal", () => {
     await vi.advanceTimersByTimeAsync(40_000)
     expect(reasons[0]).toBeInstanceOf(LeaseLostError)
     expect(lost[0]).toBe("a")
+  })
+
+  it("fires before the key of once is given back, for another may begin then", async () => {
+    const sqs = await sqsOf()
+    await sqs.send("orders", ["a"])
+    const { handler, reasons } = waiting()
+    const toldBefore: Array<number> = []
+    const store = Layer.map(MemoryIdempotencyStore.layer(), (made) => {
+      const service = Context.get(made, IdempotencyStore.IdempotencyStore)
+      const abandon: typeof service.abandon = (claims) =>
+        Effect.suspend(() => {
+          toldBefore.push(reasons.length)
+          return service.abandon(claims)
+        })
+      return Context.make(IdempotencyStore.IdempotencyStore, { ...service, abandon })
+    })
+    const consumer = await started(consume({ ...quiet, client: sqs.client, handler, once: { store } }))
+    await vi.advanceTimersByTimeAsync(1_000)
+    await passTime(vi, consumer.stop({ timeout: 0 }))
+    expect([reasons, toldBefore]).toEqual([[expect.any(StoppedError)], [1]])
   })
 
   it("tells a time that is over from a stop, however coarse the clock", async () => {
