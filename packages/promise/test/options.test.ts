@@ -51,18 +51,16 @@ const batchesLeast = { queue: "orders", handler: async (_: ReadonlyArray<string>
 
 const sync = (make: () => unknown) => Effect.sync(() => void make())
 
-/** What a promise rejects with is the failure; what it gives is closed. */
+/** What a promise rejects with is what it ends with; what it gives is closed. */
 const promised = <A extends AsyncDisposable>(make: () => Promise<A>) =>
-  Effect.acquireRelease(Effect.tryPromise({ try: make, catch: (error) => error }), (made) =>
-    Effect.promise(() => made[Symbol.asyncDispose]())
-  )
+  Effect.acquireRelease(Effect.promise(make), (made) => Effect.promise(() => made[Symbol.asyncDispose]()))
 
 const producing = (options: ProduceOptions) => promised(() => produce(options))
 
 /** What is wrong with a message is wrong with that one alone: a `SendError`. */
 const sending = (options: SendOptions) =>
   Effect.flatMap(producing({ queue: "orders", client, logger: false }), (producer) =>
-    Effect.tryPromise({ try: () => producer.send("a", options), catch: (error) => error })
+    Effect.promise(() => producer.send("a", options))
   )
 
 const consuming = (options: Partial<ConsumeOptions<string>>) => sync(() => consume({ ...least, ...options }))

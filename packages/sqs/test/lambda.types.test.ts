@@ -1,3 +1,5 @@
+// @effect-diagnostics missingEffectContext:off
+// What must not compile is expected not to.
 /** The types of `SqsLambda.handler`: a layer is asked for where the pipeline needs one, and nowhere else. */
 import { Pipeline } from "@millrace/core"
 import { SqsLambda } from "@millrace/sqs/lambda"
