@@ -48,6 +48,9 @@ const tsc = "typescript/bin/tsc"
 // Compilers and npm are at work here, perhaps on a busy machine.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 300_000 })
 
+/** Some minutes of npm and compilers, for CI and for whoever changes what is published. */
+const described = describe.runIf(long || lowestPeers)
+
 let temporary = ""
 let consumer = ""
 /** A project with nothing but what a consumer and a producer need. */
@@ -105,7 +108,7 @@ beforeAll(async () => {
 
 afterAll(() => rm(temporary, { recursive: true, force: true }))
 
-describe.each(packages)("the tarball of %s", (name) => {
+described.each(packages)("the tarball of %s", (name) => {
   it("has nothing that publint objects to", () =>
     tool(root, "publint/src/cli.js", "run", tarballs[name] ?? "", "--strict"))
 
@@ -173,7 +176,7 @@ describe.each(packages)("the tarball of %s", (name) => {
   })
 })
 
-describe("a project that only consumes and produces", () => {
+described("a project that only consumes and produces", () => {
   it("gets no HTTP server, nor another package that only some modules need", async () => {
     const scopes = ["@effect", "@aws-sdk"]
     const present = await Promise.all(
@@ -281,7 +284,7 @@ describe("a project that only consumes and produces", () => {
   })
 })
 
-describe("a project with the tarballs", () => {
+described("a project with the tarballs", () => {
   it("type-checks, our declarations included", async () => {
     const output = await tool(consumer, tsc, "-p", ".").catch(String)
     // Other packages' declarations are not ours to judge.
