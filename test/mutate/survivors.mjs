@@ -3,7 +3,7 @@
  */
 export const survivors = [
   // Estimates: wrong, they cost calls or a slot's time, and no invariant. The benchmarks measure what they are worth.
-  ...["came", "runsLow", "#prompt", "#learnRate"].map((place) => ({
+  ...["came", "prompt", "runsLow", "#prompt", "#learnRate"].map((place) => ({
     file: "pollers.ts",
     place,
     reason: "an estimate of how much is worth asking for: the permits bound it, whatever it says"
@@ -41,13 +41,6 @@ export const survivors = [
     reason: "fills calls beyond a full one: more extensions in one round, and fewer in the next"
   },
   {
-    file: "batches.ts",
-    before: "batch.entries.length > 0",
-    after: "batch.entries.length >= 0",
-    place: "#sendDue",
-    reason: "an empty batch is never due"
-  },
-  {
     file: "noLoss.ts",
     before: "now() < entry.deadline()",
     after: "now() <= entry.deadline()",
@@ -64,12 +57,6 @@ export const survivors = [
     before: "this.#host.rate() * longest >= 1",
     after: "this.#host.rate() * longest > 1",
     reason: "a tie of an estimate"
-  },
-  {
-    file: "batches.ts",
-    before: "due === never || (this.#timer.isSet && this.#timer.at <= due)",
-    after: "due === never",
-    reason: "the timer is set anew for the same time: work, and no other result"
   },
   {
     file: "internal/lease/groupOrder.ts",
@@ -180,5 +167,98 @@ export const survivors = [
     before: "oldest !== undefined && oldest + waits <= this.#shared.now",
     after: "oldest + waits <= this.#shared.now",
     reason: "a sum without a number is never less"
+  },
+  {
+    file: "Intake.ts",
+    before:
+      "[ ...(rate === undefined ? [] : [new TokenBucket(rate.burst, rate.perSecond.unsafeGet, now)]), ...(quota === undefined ? [] : [quota.tokens(now)]) ]",
+    after:
+      "[...(quota === undefined ? [] : [quota.tokens(now)]), ...(rate === undefined ? [] : [new TokenBucket(rate.burst, rate.perSecond.unsafeGet, now)])]",
+    reason: "all of them are asked, in any order"
+  },
+  {
+    file: "Intake.ts",
+    before: "[maxInFlight, ...(rate === undefined ? [] : [rate.perSecond])]",
+    after: "[...(rate === undefined ? [] : [rate.perSecond]), maxInFlight]",
+    reason: "each is listened to, in any order"
+  },
+  {
+    file: "Intake.ts",
+    before: 'kind === "transient" && poll.attempt !== undefined',
+    after: 'kind === "transient"',
+    reason: "on a queue without order nobody takes them: costs memory"
+  },
+  {
+    file: "noLoss.ts",
+    before: "this.#calls.delete(fiber)",
+    after: "",
+    reason: "costs memory: a call that has ended is interrupted in vain"
+  },
+  {
+    file: "noLoss.ts",
+    before: 'request._tag === "SetLease" && request.left === true',
+    after: "request.left === true",
+    reason: "nothing else has it: the types do not know"
+  },
+  {
+    file: "batches.ts",
+    before: "this.#timer.at <= due",
+    after: "this.#timer.at < due",
+    reason: "the timer is set anew for the same time: work, and no other result"
+  },
+  {
+    file: "handBack.ts",
+    before: "message.group === undefined || message.sequence === undefined",
+    after: "message.group === undefined",
+    reason: "nothing is behind no place: the types do not know"
+  },
+  {
+    file: "handBack.ts",
+    before: "message.group === undefined || message.sequence === undefined",
+    after: "message.sequence === undefined",
+    reason: "nothing is in the lane of no group: the types do not know"
+  },
+  {
+    file: "laneTable.ts",
+    before: "left <= 0",
+    after: "left < 0",
+    place: "excess",
+    reason: "of a lane that nothing must go back of, nothing is taken"
+  },
+  {
+    file: "LeaseKeeper.ts",
+    before: "this.#heartbeat && !kept.final",
+    after: "this.#heartbeat",
+    reason: "one that is extended no more is looked at once more, and then at its deadline"
+  },
+  {
+    file: "LeaseKeeper.ts",
+    before: "0.5 + jitter",
+    after: "0.5 - jitter",
+    reason: "chance, as likely more as less"
+  },
+  {
+    file: "LeaseKeeper.ts",
+    before: "at === undefined || this.#ticker.at <= at",
+    after: "at === undefined",
+    reason: "the ticker is set anew, for no later than it must: work, and no other result"
+  },
+  {
+    file: "LeaseKeeper.ts",
+    before: "this.#ticker.at <= at",
+    after: "this.#ticker.at < at",
+    reason: "the ticker is set anew for the same time: work, and no other result"
+  },
+  {
+    file: "LeaseKeeper.ts",
+    before: "due.length > 0",
+    after: "due.length >= 0",
+    reason: "a round of no calls"
+  },
+  {
+    file: "LeaseKeeper.ts",
+    before: "fiber.addObserver(() => this.#calls.delete(fiber))",
+    after: "",
+    reason: "costs memory: a round that has ended is interrupted in vain"
   }
 ]

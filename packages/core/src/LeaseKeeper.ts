@@ -189,7 +189,7 @@ export class LeaseKeeper<E, L extends Leased> {
   }
 
   #extendable({ kept }: L): boolean {
-    return this.#heartbeat && kept.extending === 0 && !kept.final
+    return kept.extending === 0 && !kept.final
   }
 
   /** What is left of the longest lease after this time. */

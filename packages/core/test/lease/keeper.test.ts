@@ -270,6 +270,8 @@ describe("the keeper", () => {
         assert.deepStrictEqual(landed, ["a", "b"])
         back()
         assert.deepStrictEqual(landed, ["a", "b", "c"])
+        keeper.borrow(lent)()
+        assert.deepStrictEqual(landed, ["a", "b", "c"])
         yield* Effect.sleep("1 minute")
         // None is extended again: each is lost at its own deadline.
         assert.deepStrictEqual(told.filter((text) => text.endsWith("lost")).toSorted(), [
@@ -304,6 +306,24 @@ describe("the keeper", () => {
         assert.strictEqual(keeper.size, 0)
         yield* Effect.sleep("1 minute")
         assert.lengthOf(calls, 1)
+        yield* end
+      })
+    )
+  )
+
+  it(
+    "extends at once what is due where somebody else's extension did not succeed",
+    simulated(
+      Effect.gen(function* () {
+        const { calls, end, hold, keeper } = yield* keeping()
+        const a = hold("a")
+        const back = keeper.borrow(a)
+        yield* Effect.sleep(6000)
+        assert.deepStrictEqual(calls, [])
+        back()
+        yield* Effect.sleep(1)
+        assert.deepStrictEqual(calls, ["6000 a10000"])
+        keeper.release(a)
         yield* end
       })
     )
@@ -368,6 +388,11 @@ describe("the keeper", () => {
         const a = hold("a")
         yield* Effect.sleep(6252)
         assert.deepStrictEqual([calls.length, ...told], [2, "a until 16250"])
+        // The next one is due when half of that is left.
+        yield* Effect.sleep(4400)
+        assert.lengthOf(calls, 2)
+        yield* Effect.sleep(1200)
+        assert.lengthOf(calls, 3)
         keeper.release(a)
         yield* end
       })

@@ -144,6 +144,11 @@ describe("lanes in flight", () => {
     assert.deepStrictEqual(excess(0), [["a6 a4 a3"], "a1 a2"])
     of("a6").waits = false
     assert.deepStrictEqual(excess(0), [[], "a1 a2"])
+    // Where the queue has no order of its own, the last that came goes first.
+    const standard = lanes("a1", "a2", "a3", "a4")
+    for (const id of ["a1", "a2", "a3", "a4"]) Object.assign(standard.of(id), { message: { id } })
+    standard.holds("a1")
+    assert.deepStrictEqual(standard.excess(0), [["a4 a3 a2"], "a1"])
   })
 
   it("of a lane whose failed message is settled nothing goes back", () => {

@@ -45,8 +45,7 @@ export class HandBack {
   /** What follows a lost head must not run before that comes again. */
   tailOf(head: InFlight): void {
     if (!this.#host.ordered || head.tries?.skipped === true) return
-    const tail = this.#tail(head)
-    if (tail.length > 0) this.#send([tail.map(asReleased)])
+    this.#send([this.#tail(head).map(asReleased)])
   }
 
   /** Releases all of these, each with its tail, and tells which. */
@@ -117,9 +116,9 @@ export class HandBack {
       for (const { delivery } of all) keeper.stop(delivery, landed)
     }
     for (const run of runs) {
-      if (call.length > 0 && call.length + run.length > batchSize) send()
+      if (call.length + run.length > batchSize) send()
       call.push(...run)
     }
-    if (call.length > 0) send()
+    send()
   }
 }
