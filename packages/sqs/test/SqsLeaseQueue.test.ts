@@ -365,6 +365,19 @@ describe("SqsLeaseQueue.deadLetter", () => {
     }).pipe(Effect.provide(SqsEmulator.layer({ queues })))
   )
 
+  it.effect("a source that a sender has made up does not stay where ours does not fit beside nine others", () =>
+    Effect.gen(function* () {
+      const sqs = yield* SqsEmulator.SqsEmulator
+      const queue = yield* SqsLeaseQueue.make("orders")
+      const nine = Object.fromEntries(Array.from({ length: 9 }, (_, index) => [`a${index}`, "x"]))
+      const attributes = { ...nine, [SqsLeaseQueue.sourceAttribute]: source("elsewhere") }
+      yield* sqs.send("orders", [SqsEmulator.message("full", { attributes })])
+      yield* queue.deadLetter?.(yield* receiveAll(queue)) ?? Effect.void
+      const [letter] = yield* dead("dead")
+      assert.sameMembers(Object.keys(letter?.attributes ?? {}), [...Object.keys(nine), SqsLeaseQueue.reasonAttribute])
+    }).pipe(Effect.provide(SqsEmulator.layer({ queues })))
+  )
+
   it.effect("a message that has ten attributes, or is as large as SQS takes, goes without the reason", () =>
     Effect.gen(function* () {
       const sqs = yield* SqsEmulator.SqsEmulator
