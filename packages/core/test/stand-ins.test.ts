@@ -116,7 +116,7 @@ const sometimesFails = Effect.flatMap(Random.nextIntBetween(0, 12), (n) =>
 for (const [name, { items, nested, stage }] of Object.entries(stages)) {
   const check = (what: string, scenario: Scenario, pipeline: Parameters<typeof troubled>[1]) =>
     it(`${what}: ${named(scenario)}`, async () => {
-      const options = { seeds: seeds({ short: 3, long: 20 }), leaks: "fail", maxElapsed: "1 day" } as const
+      const options = { seeds: seeds({ short: 3, long: 8 }), leaks: "fail", maxElapsed: "1 day" } as const
       await Simulation.checkInTurns(options, troubled(scenario, pipeline))
     }, 60_000)
 
