@@ -1,6 +1,6 @@
 /** What a consumer remembers and looks through does not grow with what it is given. */
 import { assert, describe, it } from "@effect/vitest"
-import { Consumer, type LeaseQueue, Pipeline, RetryPolicy } from "@millrace/core"
+import { Consumer, Pipeline, RetryPolicy } from "@millrace/core"
 import { MemoryQueue, Simulation } from "@millrace/core/testing"
 import { Effect, Exit, Logger, LogLevel, Stream } from "effect"
 import { vi } from "vitest"
@@ -10,24 +10,11 @@ import { InFlight } from "../src/internal/lease/inFlight.js"
 import { InFlightTable } from "../src/internal/lease/inFlightTable.js"
 import { groupFigures } from "../src/internal/observe/groupFigures.js"
 import { Observer } from "../src/internal/observe/observer.js"
-import { numbered } from "./support/index.js"
+import { numbered, plainMessage } from "./support/index.js"
 
 const run = <A, E>(effect: Effect.Effect<A, E>): A => {
   const { exit } = Simulation.run(1, Logger.withMinimumLogLevel(effect, LogLevel.None))
   return Exit.getOrElse(exit, (cause) => assert.fail(String(cause)))
-}
-
-const message: LeaseQueue.Message = {
-  id: "",
-  body: "",
-  lease: { messageId: "", handle: "" },
-  attributes: {},
-  attempt: 1,
-  group: undefined,
-  sequence: undefined,
-  sentAt: undefined,
-  firstReceivedAt: undefined,
-  system: {}
 }
 
 describe("bounds", () => {
@@ -88,7 +75,7 @@ describe("bounds", () => {
       const groups = new GroupTable<InFlight>()
       const observer = new Observer()
       for (let i = 0; i < n; i++) {
-        const inFlight = new InFlight(Object.create(null), { ...message, id: `m${i}`, group: `g${i}` }, n - i, 0)
+        const inFlight = new InFlight(Object.create(null), { ...plainMessage(`m${i}`), group: `g${i}` }, n - i, 0)
         groups.join(`g${i}`, inFlight)
         observer.byGroup.add(`g${i}`, 1, 0)
         for (const name of ["message", "receivedAt"] as const) {

@@ -3,12 +3,21 @@
  * message, or stand for several: behind `split`, `coalesce` and `batch`, on a queue that fails and is left at any moment.
  */
 import * as RateLimiter from "@effect/experimental/RateLimiter"
-import { describe, it } from "@effect/vitest"
-import { Circuit, Delivery, Idempotency, IdempotencyStore, Pipeline, Quota, RetryPolicy } from "@millrace/core"
-import { MemoryIdempotencyStore, Simulation } from "@millrace/core/testing"
-import { Clock, Effect, Random, Schedule, Stream } from "effect"
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Circuit,
+  Consumer,
+  Delivery,
+  Idempotency,
+  IdempotencyStore,
+  Pipeline,
+  Quota,
+  RetryPolicy
+} from "@millrace/core"
+import { MemoryIdempotencyStore, MemoryQueue, Simulation } from "@millrace/core/testing"
+import { Clock, Duration, Effect, Random, Schedule, Stream } from "effect"
 import { seeds } from "../../../test/long.js"
-import type { Source } from "./support/index.js"
+import { type Source, simulated } from "./support/index.js"
 import { named, type Scenario, scenarios, troubled, type World } from "./support/troubled.js"
 
 /** A part of a message: `a3/1`, or all of it: `a3`. */
@@ -227,3 +236,29 @@ for (const [name, { items, nested, stage }] of Object.entries(stages)) {
     }
   })
 }
+
+describe("once around batches of batches", () => {
+  it(
+    "keeps what is behind one that waits, in any of its groups, and behind those in theirs",
+    simulated(
+      Effect.gen(function* () {
+        const queue = yield* MemoryQueue.make({ ordered: true })
+        for (const body of ["a1", "a2", "a3", "b1", "b2", "c1"]) yield* queue.send([{ body, group: body.charAt(0) }])
+        const store = yield* IdempotencyStore.IdempotencyStore
+        const holdFor = Duration.seconds(7)
+        yield* store.begin([{ key: "a1 a2", owner: "another", holdFor, fingerprint: undefined }])
+        const ran: Array<string> = []
+        yield* Consumer.stream(queue, { drainWhen: queue.idle }).pipe(
+          Pipeline.batch({ max: 2 }),
+          Pipeline.processBatches((pairs) => Effect.sync(() => void ran.push(...pairs.map((pair) => pair.join(" ")))), {
+            max: 3,
+            within: "1 second",
+            once: Idempotency.by((pair: ReadonlyArray<string>) => pair.join(" "))
+          }),
+          Stream.runDrain
+        )
+        assert.deepStrictEqual(ran, ["a1 a2", "a3 b1", "b2 c1"])
+      }).pipe(Effect.provide(MemoryIdempotencyStore.layer()))
+    )
+  )
+})

@@ -1,8 +1,9 @@
 /** The parts of a stage by themselves: what is ready, held, and done, and how a stage waits. */
 import { assert, describe, it } from "@effect/vitest"
 import { Tunable } from "@millrace/core"
-import { Chunk, Effect, Exit, Fiber, Option } from "effect"
+import { Cause, Chunk, Effect, Exit, Fiber, Option } from "effect"
 import { fork } from "../../src/internal/effect/fork.js"
+import { Followers } from "../../src/internal/run/followers.js"
 import { Held } from "../../src/internal/run/held.js"
 import { InOrder } from "../../src/internal/run/ready.js"
 import { Results } from "../../src/internal/run/results.js"
@@ -206,4 +207,22 @@ describe("slots", () => {
       assert.deepStrictEqual([own.tunable, changes], [undefined, 1])
     })
   )
+})
+
+describe("what has failed in a batch", () => {
+  it("is followed by what is behind it in any of its lanes, and behind those in theirs", () => {
+    // Each is in the lanes that its name has.
+    const followers = new Followers<string, string>((name) => name.split("").filter((letter) => letter !== "-"))
+    assert.isFalse(followers.follows("ab"))
+    followers.fails("ab", Cause.fail("a failure"))
+    assert.deepStrictEqual(
+      ["bc", "d", "-", "ce", "e", "df"].map((name) => followers.follows(name)),
+      [true, false, false, true, true, false]
+    )
+    followers.fails("d", Cause.fail("another"))
+    assert.isTrue(followers.follows("dz"))
+    const failed: Array<string> = []
+    followers.forEach((name, _, behind) => failed.push(`${name}: ${behind.join(" ")}`))
+    assert.deepStrictEqual(failed, ["ab: bc ce e", "d: dz"])
+  })
 })

@@ -1,13 +1,13 @@
 /** The one end of a delivery, and how entries become calls: each by itself. */
 import { assert, describe, it } from "@effect/vitest"
-import type { LeaseQueue, Settlement } from "@millrace/core"
+import type { Settlement } from "@millrace/core"
 import { Effect } from "effect"
 import { fork } from "../../src/internal/effect/fork.js"
 import { Batches, type Host, type Options } from "../../src/internal/settle/batches.js"
 import { byReceive } from "../../src/internal/settle/byReceive.js"
 import type { Entry, Operation } from "../../src/internal/settle/entry.js"
 import { OneSettlement, Phase } from "../../src/internal/settle/oneSettlement.js"
-import { simulated } from "../support/index.js"
+import { plainMessage, simulated } from "../support/index.js"
 
 class Delivery extends OneSettlement {
   readonly told: Array<string> = []
@@ -51,20 +51,6 @@ describe("a delivery", () => {
   })
 })
 
-const message = (id: string, receive?: number): LeaseQueue.Message => ({
-  id,
-  body: id,
-  lease: { messageId: id, handle: id },
-  attributes: {},
-  attempt: 1,
-  group: undefined,
-  sequence: undefined,
-  sentAt: undefined,
-  firstReceivedAt: undefined,
-  receive,
-  system: {}
-})
-
 const entry = (
   id: string,
   {
@@ -73,7 +59,7 @@ const entry = (
     tag = "Ack"
   }: Partial<{ awaited: boolean; receive: number; tag: "Ack" | "DeadLetter" }> = {}
 ): Entry => ({
-  message: message(id, receive),
+  message: { ...plainMessage(id), receive },
   request: tag === "Ack" ? { _tag: "Ack" } : { _tag: "DeadLetter", reason: "", error: undefined, attempt: 1 },
   deadline: () => Number.POSITIVE_INFINITY,
   over: () => false,

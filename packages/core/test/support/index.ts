@@ -186,3 +186,17 @@ export const heldClock = Effect.map(Effect.clock, (clock) => {
   }
   return { clock: held, works }
 })
+
+/** A message as a queue gives it that knows nothing but its id. */
+export const plainMessage = (id: string): LeaseQueue.Message => ({
+  id,
+  body: id,
+  lease: { messageId: id, handle: id },
+  attributes: {},
+  attempt: 1,
+  group: undefined,
+  sequence: undefined,
+  sentAt: undefined,
+  firstReceivedAt: undefined,
+  system: {}
+})
