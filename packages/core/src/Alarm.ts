@@ -230,11 +230,17 @@ export const timeToDrain = (
         judge: ({ departures, growth, inFlight, timeToDrain, visible }, { lately, least }) => {
           if (visible < atLeast) return "well"
           if (timeToDrain === undefined) return growth === undefined ? undefined : "between"
-          // What leaves at such a rate is soon gone, however the backlog sways about what it holds.
+          // What leaves at such a rate is soon gone, however the backlog sways about what it holds. A jump looks like growth
+          // for as long as it is within the window: that growth stays shows in what waits.
           const leaving = departures?.perSecond ?? 0
-          if (leaving > 0 && (growth ?? 0) < leaving && level((visible / leaving) * 1000) === "well") return "well"
+          if (leaving > 0 && level((visible / leaving) * 1000) === "well") {
+            return (growth ?? 0) < leaving ? "well" : "between"
+          }
           const verdict = level(Duration.toMillis(timeToDrain))
-          return verdict === "wrong" && departures === undefined && inFlight > 0 && lately < grown * least
+          return verdict === "wrong" &&
+            departures === undefined &&
+            inFlight > 0 &&
+            lately < grown * Math.max(least, atLeast)
             ? "between"
             : verdict
         },
@@ -317,10 +323,13 @@ export const noProgress = (options: Hold = {}): Alarm =>
     holdChecks,
     Effect.succeed<Judge>({
       rule: { _tag: "NoProgress" },
-      judge: ({ departures, growth, inFlight, visible }) => {
+      judge: ({ departures, growth, inFlight, timeToDrain, visible }) => {
         if (visible === 0) return "well"
         if (departures?.kind === "counted") return departures.perSecond > 0 ? "well" : "wrong"
-        return inFlight > 0 ? "well" : growth === undefined ? undefined : growth < 0 ? "well" : "wrong"
+        if (inFlight > 0) return "well"
+        // Where it shrinks by more than the noise of the counts there is an end to it; that somebody receives is better told.
+        const ends = timeToDrain !== undefined && Duration.isFinite(timeToDrain)
+        return growth === undefined ? undefined : growth < 0 && ends ? "between" : "wrong"
       },
       describe: ({ inFlight, visible }) =>
         `${visible} messages wait, ${inFlight} are in flight, and ${inFlight === 0 ? "nobody receives" : "none is done"}`

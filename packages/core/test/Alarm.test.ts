@@ -336,6 +336,32 @@ describe("Alarm", () => {
     assert.deepStrictEqual(said(alarm, series<number>(values, of)), [...expected])
   })
 
+  const endless = { growth: 30, timeToDrain: Duration.infinity }
+  const leaving = (perSecond: number) => ({ departures: { perSecond, kind: "counted" as const } })
+  it.each([
+    ["soon, by what leaves, though a jump looks like growth", [50, 5_000, 5_000, 5_000], leaving(20), []],
+    ["when it takes long by what leaves, too", [50, 15_000, 15_000, 15_000], leaving(20), ["+20"]],
+    ["where nobody counts what leaves: next to nothing that has trebled", [50, 150, 150, 150], { inFlight: 5 }, []],
+    ["where nobody counts what leaves: much that has trebled", [200, 600, 600, 600, 600, 600], { inFlight: 5 }, ["+30"]]
+  ] as const)("time to drain: it will be gone %s", (_, waits, of, expected) => {
+    const alarm = Alarm.timeToDrain({ above: "10 minutes", ...brief })
+    assert.deepStrictEqual(
+      said(
+        alarm,
+        series<number>(waits, (visible) => ({ visible, ...endless, ...of }))
+      ),
+      [...expected]
+    )
+  })
+
+  it("no progress, departures not counted: a shrinking that may be noise is none, and does not clear it", () => {
+    const drains = (timeToDrain: Duration.Duration) => ({ visible: 900, growth: -0.1, timeToDrain })
+    const noise = Array.from({ length: 5 }, () => Duration.infinity)
+    assert.deepStrictEqual(said(Alarm.noProgress(brief), series(noise, drains)), ["+10"])
+    const shrinking = Array.from({ length: 5 }, () => Duration.minutes(9))
+    assert.deepStrictEqual(said(Alarm.noProgress(brief), series(shrinking, drains)), [])
+  })
+
   it("the message has the figures", () => {
     const messages = Effect.runSync(
       Stream.fromIterable(series([1_500, 1_500], (visible) => ({ visible, growth: 18 }))).pipe(

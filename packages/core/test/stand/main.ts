@@ -4,8 +4,10 @@
  *   npm run diagnose -- --seeds 10 --from 1000 --only singles,mixtures,healthy,steady --name "a burst" --tell --exact
  *   npm run diagnose -- steady         each single cause for an hour in which nobody does anything
  *   npm run diagnose -- healthy 500    so many consumers that keep up
+ *   npm run diagnose -- alarms --seeds 30    the controls by themselves: alarms, throttle, scaling, adaptive
  */
 import { parseArgs } from "node:util"
+import { tables } from "./controls/tables.js"
 import { heading, healthyRun, hour, line, type Treated, treatMixture, treatSingle } from "./Exam.js"
 import { exact, singles } from "./Scenarios.js"
 
@@ -43,6 +45,9 @@ const tell = (one: Treated) => {
 }
 
 const begun = performance.now()
+for (const [name, table] of Object.entries(tables)) {
+  if (parts.has(name)) table({ seeds, name: values.name ?? "", say })
+}
 if (parts.has("singles")) {
   say(`Single causes\n${heading}`)
   const all: Array<Treated> = []

@@ -1,0 +1,80 @@
+/** The short form of `npm run diagnose -- alarms`, `throttle`, `scaling` and `adaptive`: what its tables promise. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { long, seeds } from "../../../test/long.js"
+import * as Alarms from "./stand/controls/Alarms.js"
+import * as Fleet from "./stand/controls/Fleet.js"
+import * as Producers from "./stand/controls/Producers.js"
+
+/** A simulation is synchronous: between two, others have their turn. */
+const inTurns = (runs: number, run: (seed: number) => void, from = 0) =>
+  Effect.forEach(
+    Array.from({ length: runs }, (_, i) => from + i),
+    (seed) =>
+      Effect.zipRight(
+        Effect.sleep(0),
+        Effect.sync(() => run(seed))
+      )
+  )
+
+describe("alarms in six hours, none missed and none untrue", () => {
+  for (const [i, name] of Alarms.names.entries()) {
+    it.live(
+      name,
+      () =>
+        // Departures are counted in every second.
+        inTurns(
+          seeds({ short: 1, long: 12 }),
+          (seed) => {
+            const { missed, untrue } = Alarms.heard(name, seed)
+            assert.deepStrictEqual([missed, untrue], [[], []], `seed ${seed}`)
+          },
+          i
+        ),
+      120_000
+    )
+  }
+})
+
+describe("throttles of several producers keep a target together", () => {
+  for (const [way, from, to] of [
+    ["given", 0.9, 1.1],
+    ["found", 0.9, 1.1],
+    // Between a limit and half of it.
+    ["stopAbove", 0.7, 0.8]
+  ] as const) {
+    for (const producers of long ? [1, 3, 5, 8] : [5]) {
+      it.live(
+        `${producers}, ${way}`,
+        () =>
+          inTurns(seeds({ short: 1, long: 6 }), (seed) => {
+            const { mean, peak } = Producers.kept(way, producers, seed)
+            assert.isTrue(mean >= from && mean <= to, `seed ${seed}: mean ${mean.toFixed(2)}`)
+            assert.isAtMost(peak, 1.6, `seed ${seed}`)
+          }),
+        120_000
+      )
+    }
+  }
+})
+
+describe("a fleet turns round no oftener than under AWS's target tracking, and waits for no longer", () => {
+  for (const [i, load] of Fleet.names.slice(0, seeds({ short: 2, long: 4 })).entries()) {
+    it.live(
+      load,
+      () =>
+        inTurns(
+          seeds({ short: 1, long: 3 }),
+          (seed) => {
+            const theirs = Fleet.led("AWS", load, seed)
+            const ours = Fleet.led("timeToDrain", load, seed)
+            assert.isAtMost(ours.turns, theirs.turns, `seed ${seed}`)
+            assert.isAtMost(ours.waited, theirs.waited, `seed ${seed}`)
+            assert.isAtMost(ours.running, theirs.running, `seed ${seed}`)
+          },
+          i
+        ),
+      120_000
+    )
+  }
+})
