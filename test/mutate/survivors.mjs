@@ -260,5 +260,92 @@ export const survivors = [
     before: "fiber.addObserver(() => this.#calls.delete(fiber))",
     after: "",
     reason: "costs memory: a round that has ended is interrupted in vain"
+  },
+  {
+    file: "sendBack.ts",
+    before: "at > now",
+    after: "at >= now",
+    reason: "a sleep of nothing"
+  },
+  {
+    file: "outbox.ts",
+    before: "this.#fibers.delete(fiber)",
+    after: "",
+    reason: "costs memory: a call that has ended is interrupted in vain"
+  },
+  ...[
+    ["this.#inFlight >= this.#options.concurrency || this.#timer.at <= at", "this.#timer.at <= at"],
+    ["this.#inFlight >= this.#options.concurrency", "this.#inFlight > this.#options.concurrency"],
+    ["this.#timer.at <= at", "this.#timer.at < at"]
+  ].map(([before, after]) => ({
+    file: "outbox.ts",
+    before,
+    after,
+    reason: "a timer for nothing, or set anew for the same time: work, and no other result"
+  })),
+  {
+    file: "sendLanes.ts",
+    before: "head !== undefined && head.due < due",
+    after: "head.due < due",
+    reason: "what offers something has a head: the types do not know"
+  },
+  {
+    file: "sendLanes.ts",
+    before: "head.due < due",
+    after: "head.due <= due",
+    reason: "a tie"
+  },
+  {
+    file: "sendLanes.ts",
+    before: "head.next = undefined",
+    after: "",
+    reason: "costs memory: a message that is sent holds on to those that came after it"
+  },
+  ...[
+    ["lane.exclusive && taken > 0", "lane.exclusive"],
+    ["taken > 0", "taken >= 0"]
+  ].map(([before, after]) => ({
+    file: "sendLanes.ts",
+    before,
+    after,
+    reason: "a lane that is not passed by gives something: no message is larger than a call"
+  })),
+  {
+    file: "sendLanes.ts",
+    before: "this.#ready.delete(lane)",
+    after: "",
+    place: "form",
+    reason: "the only lane, empty, offers nothing: it is looked at in vain"
+  },
+  {
+    file: "sendLanes.ts",
+    before: "batch.length >= most",
+    after: "batch.length > most",
+    reason: "the others are looked at in vain: a full call takes nothing of them"
+  },
+  {
+    file: "call.ts",
+    before: 'error._tag === "TransportError" && error.status === 413',
+    after: "error.status === 413",
+    reason: "any other error of this status blames one message, and each goes by itself as well"
+  },
+  {
+    file: "call.ts",
+    before: "remaining.length === 1 && only !== undefined",
+    after: "remaining.length === 1",
+    reason: "one message is there: the types do not know"
+  },
+  {
+    file: "call.ts",
+    before: "now() - since > deduplicationWindow",
+    after: "now() - since >= deduplicationWindow",
+    reason: "a tie, well before the window ends"
+  },
+  {
+    file: "call.ts",
+    before: "SenderFault",
+    after: "!(SenderFault)",
+    place: "$fault",
+    reason: "only told: it stands in the error's cause, and nothing asks for more than that it is there"
   }
 ]

@@ -236,10 +236,7 @@ export class Outbox {
         again()
         continue
       }
-      if (this.#lanes.offered === 0) {
-        this.#options.rate?.leave(this.#claimant)
-        return
-      }
+      if (this.#lanes.offered === 0) return
       if (!this.#isFull()) {
         const { due } = this.#lanes
         if (due > this.#host.now()) {

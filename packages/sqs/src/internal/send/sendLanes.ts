@@ -77,7 +77,7 @@ export class Lanes {
     if (lane.tail === undefined) lane.head = entry
     else lane.tail.next = entry
     lane.tail = entry
-    if (!(lane.exclusive && lane.outstanding > 0) && lane.offered < lane.perCall) this.#offer(lane, entry)
+    if (lane.outstanding === 0 && lane.offered < lane.perCall) this.#offer(lane, entry)
   }
 
   /** Takes what the next call is to hold. */
@@ -85,9 +85,7 @@ export class Lanes {
     const batch: Array<Entry> = []
     let room = this.#options.callBytes
     for (const lane of this.#ready) {
-      if (batch.length > 0 && lane.exclusive && (batch.length + lane.offered > most || lane.offeredBytes > room)) {
-        continue
-      }
+      if (batch.length > 0 && (batch.length + lane.offered > most || lane.offeredBytes > room)) continue
       let taken = 0
       let head = lane.head
       while (head !== undefined && taken < lane.perCall && batch.length < most && head.size <= room) {
