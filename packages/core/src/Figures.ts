@@ -77,6 +77,8 @@ export interface Figures {
   readonly pausedFor: number
   readonly throttledFor: number
   readonly failingFor: number
+  /** For how long it has put messages back, as for their retries, all of them added up: so long they are in flight of the queue and not here. */
+  readonly deferredFor: number
   /**
    * How long the event loop was held at stretches of more than half a lease, or 5 seconds where that is less; and the latest
    * of them.
@@ -237,6 +239,7 @@ export const since = (before: Figures, now: Figures): Interval => ({
   pausedFor: now.pausedFor - before.pausedFor,
   throttledFor: now.throttledFor - before.throttledFor,
   failingFor: now.failingFor - before.failingFor,
+  deferredFor: now.deferredFor - before.deferredFor,
   loopHeldFor: now.loopHeldFor - before.loopHeldFor,
   loopHeldBy: now.loopHeldBy !== undefined && now.loopHeldBy.at > before.at ? now.loopHeldBy : undefined,
   failedTime: now.failedTime - before.failedTime,
@@ -304,6 +307,7 @@ export const join = (intervals: readonly [Interval, ...ReadonlyArray<Interval>])
     pausedFor: sum(({ pausedFor }) => pausedFor),
     throttledFor: sum(({ throttledFor }) => throttledFor),
     failingFor: sum(({ failingFor }) => failingFor),
+    deferredFor: sum(({ deferredFor }) => deferredFor),
     loopHeldFor: sum(({ loopHeldFor }) => loopHeldFor),
     loopHeldBy: intervals.findLast(({ loopHeldBy }) => loopHeldBy !== undefined)?.loopHeldBy,
     failedTime: sum(({ failedTime }) => failedTime),

@@ -1,6 +1,6 @@
 /** What a diagnosis says, and how it is asked for; each cause by itself is on the emulator, in packages/sqs/test. */
 import { assert, describe, it } from "@effect/vitest"
-import { Backlog, Consumer, Diagnosis, Figures, Pipeline, ProcessLoad } from "@millrace/core"
+import { Backlog, Consumer, Diagnosis, Figures, Pipeline, ProcessLoad, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Chunk, Effect, Fiber, Schedule, Stream } from "effect"
 import { numbered, simulated } from "./support/index.js"
@@ -50,6 +50,40 @@ describe("a diagnosis", () => {
         assert.include(Diagnosis.render(diagnosis as Diagnosis.Diagnosis), "1. Too few slots (explains 100 %)")
       }).pipe(Effect.provide(ProcessLoad.layerUnknown)),
       { leaks: "interrupt" }
+    )
+  )
+
+  it(
+    "takes what it has put back itself for no other consumer's",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ latency: "10 millis" })
+        const consumer = yield* Consumer.make(memory)
+        // 20 a second come, two slots do 10, and half of them fail and are not seen for 30 seconds.
+        yield* memory.send(numbered(2)).pipe(Effect.repeat(Schedule.fixed("100 millis")), Effect.fork)
+        let runs = 0
+        yield* consumer.stream.pipe(
+          Pipeline.process(
+            () => Effect.zipRight(Effect.sleep("200 millis"), runs++ % 2 === 0 ? Effect.fail("no") : Effect.void),
+            { concurrency: 2, retry: RetryPolicy.redeliver(Schedule.spaced("30 seconds")) }
+          ),
+          Stream.runDrain,
+          Effect.fork
+        )
+        const backlog = yield* Backlog.make({
+          queue: "memory",
+          counts: Effect.map(memory.stats, ({ inFlight, visible }) => ({ visible, inFlight, delayed: 0 })),
+          errorKind: () => "transient"
+        })
+        const watched = yield* Diagnosis.of(consumer, backlog)
+        yield* Effect.sleep("4 minutes")
+        const { inFlight, visible } = yield* memory.stats
+        assert.isAbove(inFlight, 5 * (yield* consumer.figures).stats.inFlight)
+        const { lag } = (yield* watched.now) as Diagnosis.Diagnosis
+        assert.isAbove(lag.visible, 0.7 * visible)
+        assert.isAbove(lag.required, 15 + (0.7 * visible) / 120)
+      }).pipe(Effect.provide(ProcessLoad.layerUnknown)),
+      { leaks: "interrupt", seeds: 1 }
     )
   )
 

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Consumer, Figures, Histogram, Pipeline, RetryPolicy, Tunable } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import { Chunk, Effect, FastCheck, Fiber, Ref, Stream } from "effect"
+import { Chunk, Effect, FastCheck, Fiber, Ref, Schedule, Stream } from "effect"
 import { numbered, simulated } from "./support/index.js"
 
 class Refused extends Error {
@@ -33,6 +33,34 @@ describe("a histogram", () => {
 })
 
 describe("figures of a consumer", () => {
+  it(
+    "tell for how long it has put back what comes again",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make()
+        yield* memory.send(numbered(30))
+        const consumer = yield* Consumer.make(memory)
+        const before = yield* consumer.figures
+        yield* consumer.stream.pipe(
+          Pipeline.process((n) => (Number(n) % 3 === 0 ? Effect.fail(new Refused()) : Effect.void), {
+            concurrency: 4,
+            retry: RetryPolicy.redeliver(Schedule.spaced("40 seconds"))
+          }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* Effect.sleep("30 seconds")
+        const interval = Figures.since(before, yield* consumer.figures)
+        assert.strictEqual(interval.stats.retried, 10)
+        assert.strictEqual(interval.deferredFor, 10 * 40_000)
+        const next = Figures.since(yield* consumer.figures, yield* consumer.figures)
+        assert.strictEqual(next.deferredFor, 0)
+        assert.strictEqual(Figures.join([interval, next]).deferredFor, 10 * 40_000)
+      }),
+      { leaks: "interrupt" }
+    )
+  )
+
   it(
     "tell how busy its slots were, what its handlers and calls took, and how many ran together",
     simulated(

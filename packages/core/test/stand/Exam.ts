@@ -131,19 +131,47 @@ export const treatSingle = (name: string, seed: number, counting?: Counting): Tr
   return run(seed, planned.scenario, treat(seed, planned, new Set(planned.causes)))
 }
 
-/** How many wait by each cause alone tells which weighs most. */
-const dominantOf = (seed: number, { alone, from }: Planned): Dominant => {
-  const weights = alone.map(({ cause, scenario }) => ({
-    cause,
-    waiting: run(seed, scenario, (world) =>
-      Effect.zipRight(
-        world.sleep(from + 180),
-        Effect.map(world.truth, ({ visible }) => visible)
-      )
+/** How many wait three minutes after it began. */
+const waitingWith = (seed: number, from: number, scenario: Scenario): number =>
+  run(seed, scenario, (world) =>
+    Effect.zipRight(
+      world.sleep(from + 180),
+      Effect.map(world.truth, ({ visible }) => visible)
     )
-  }))
-  const most = Math.max(...weights.map(({ waiting }) => waiting))
-  return new Set(weights.filter(({ waiting }) => waiting >= most / 1.4).map(({ cause }) => cause))
+  )
+
+/**
+ * What waits is shared out among the causes: each is given what it adds to those before it, on average over all orders in
+ * which they may come (Shapley's value). By itself a cause shows only a part of what it does in a mixture: a burst that
+ * would have cleared by now stays where slots are few, and of two that multiply neither does much alone.
+ */
+export const weights = (count: number, waiting: (places: ReadonlySet<number>) => number): ReadonlyArray<number> => {
+  const known = new Map<number, number>()
+  const of = (mask: number): number => {
+    const places = Array.from({ length: count }, (_, place) => place).filter((place) => mask & (1 << place))
+    const value = known.get(mask) ?? (places.length === 0 ? 0 : waiting(new Set(places)))
+    known.set(mask, value)
+    return value
+  }
+  const factorial = (n: number): number => (n <= 1 ? 1 : n * factorial(n - 1))
+  const sizeOf = (mask: number): number => (mask === 0 ? 0 : (mask & 1) + sizeOf(mask >> 1))
+  return Array.from({ length: count }, (_, place) => {
+    let sum = 0
+    for (let mask = 0; mask < 1 << count; mask++) {
+      if (mask & (1 << place)) continue
+      const size = sizeOf(mask)
+      const part = (factorial(size) * factorial(count - size - 1)) / factorial(count)
+      sum += part * (of(mask | (1 << place)) - of(mask))
+    }
+    return sum
+  })
+}
+
+/** The causes that weigh most, each within a factor of 1.4. */
+const dominantOf = (seed: number, { causes, from, only }: Planned): Dominant => {
+  const each = weights(causes.length, (places) => waitingWith(seed, from, only(places)))
+  const most = Math.max(...each)
+  return new Set(causes.filter((_, place) => (each[place] ?? 0) >= most / 1.4))
 }
 
 export const treatMixture = (seed: number, counting?: Counting): Treated => {

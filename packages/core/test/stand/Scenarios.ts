@@ -16,8 +16,8 @@ export interface Planned {
   readonly from: number
   /** What a number that is advised should be, at the least that does. */
   readonly needs: Partial<Readonly<Record<string, number>>>
-  /** Each of several causes by itself. */
-  readonly alone: ReadonlyArray<{ readonly cause: Cause; readonly scenario: Scenario }>
+  /** With some of its causes only, by their places in `causes`. */
+  readonly only: (places: ReadonlySet<number>) => Scenario
 }
 
 /** From `from` to `to`, as much in each doubling. */
@@ -541,7 +541,7 @@ export const single = (name: string, seed: number, counting?: Counting): Planned
   const base = sound(draw, { ...injection.shape?.(draw), counting })
   const { change, needs = {} } = injection.inject(base, draw)
   const scenario = change(base.scenario)
-  return { name, causes: [injection.cause], scenario, from: base.from, needs, alone: [] }
+  return { name, causes: [injection.cause], scenario, from: base.from, needs, only: () => scenario }
 }
 
 /** What hides the other, turns the same screw, or looks alike. */
@@ -590,18 +590,24 @@ export const mixture = (seed: number, counting?: Counting): Planned => {
   }
   const ordered = chosen.some(({ injection }) => injection.shape?.(draw).ordered === true)
   const base = sound(draw, { ordered, busy: 3.6, time: [200, 700], fleet: 1, counting })
-  const injected = chosen.map(({ injection }) => ({ cause: injection.cause, ...injection.inject(base, draw) }))
+  const injected = chosen.map(({ injection }, place) => ({
+    place,
+    cause: injection.cause,
+    ...injection.inject(base, draw)
+  }))
   // Who has too few permits has them still where another would give more.
   const changes = [...injected].sort(
     (a, b) => Number("maxInFlight" in (a.needs ?? {})) - Number("maxInFlight" in (b.needs ?? {}))
   )
+  const only = (places: ReadonlySet<number>) =>
+    of(...changes.filter(({ place }) => places.has(place)).map(({ change }) => change))(base.scenario)
   return {
     name: chosen.map(({ name }) => name).join(" + "),
     causes: injected.map(({ cause }) => cause),
-    scenario: of(...changes.map(({ change }) => change))(base.scenario),
+    scenario: only(new Set(injected.keys())),
     from: base.from,
     needs: Object.assign({}, ...injected.map(({ needs }) => needs ?? {})),
-    alone: injected.map(({ cause, change }) => ({ cause, scenario: change(base.scenario) }))
+    only
   }
 }
 
@@ -620,13 +626,7 @@ export const healthy = (seed: number, counting?: Counting): Planned => {
   const burst = one(0, 0, draw(1, 2))
   const swing = one(0, 0, draw(0.1, 0.25))
   const failing = one(0, 0, 0.02)
-  return {
-    name: "healthy",
-    causes: [],
-    from: 0,
-    needs: {},
-    alone: [],
-    scenario: {
+  const scenario: Scenario = {
       ordered,
       knobs: {
         concurrency: slots,
@@ -656,6 +656,6 @@ export const healthy = (seed: number, counting?: Counting): Planned => {
           : undefined,
       deployAt: one(undefined, undefined, draw(60, 300)),
       counting: counting ?? lagging(draw)
-    }
   }
+  return { name: "healthy", causes: [], from: 0, needs: {}, scenario, only: () => scenario }
 }

@@ -69,13 +69,8 @@ export const attribute = (lag: Lag): Attribution => {
   // Where slots stand idle, what keeps them so would keep those idle too that there are too few of.
   const busy = ramp((running + hung) / slots, 0.6, 0.85)
   let idle = lag.idle + (1 - busy) * Math.max(0, enough - slots)
-  // A pause stops all for a part of the time, what else there is slows the rest: of what both lose, each is given as much
-  // as its factor counts for.
-  const paused = clamp(now.pausedFor / millis)
-  const working = running / Math.max(running + idle, 1e-9)
-  const pause = -Math.log(Math.max(0.01, 1 - paused))
-  const rest = -Math.log(clamp(Math.max(0.01, working / Math.max(1 - paused, 0.01))))
-  const byPause = pause === 0 ? 0 : (idle * pause) / (pause + rest)
+  // A pause stops all for as long as it lasts, and nobody knows what else would have then.
+  const byPause = Math.min(idle, clamp(now.pausedFor / millis) * slots)
   add("Paused", byPause)
   idle -= byPause
   for (const [cause, part] of idleCauses(lag, best, enough)) {

@@ -19,10 +19,13 @@ import type { Cause } from "./finding.js"
 import type { Lag } from "./lag.js"
 import { clamp, millisOf, ramp } from "./readings.js"
 
-/** Of a message's time with the calls that receive and ack it, the calls' part; all, where permits would do without it. */
-const ofCalls = (lag: Lag, enough: number): number => {
-  const { callTime, handlerTime = 0, now } = lag
-  const part = callTime / Math.max(1, callTime + handlerTime)
+/**
+ * Of a message's time at its best with the calls that receive and ack it, the calls' part; all, where permits would do
+ * without it.
+ */
+export const ofCalls = (lag: Lag, best: number, enough: number): number => {
+  const { callTime, now } = lag
+  const part = callTime / Math.max(1, callTime + best)
   const wouldDo = ramp(part, 0.1, 0.4) * ramp(now.stats.maxInFlight / Math.max(1, enough), 1, 1.3)
   return slowness(lag) * (part + (1 - part) * wouldDo)
 }
@@ -44,7 +47,7 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
   const groups = Math.max(0, activeGroups(lag) - stuck.length)
   const few = ordered ? 1 - ramp(groups / Math.min(slots, maxInFlight), 0.8, 1) : 1
   const hottest = hottestShare(lag)
-  const calls = ofCalls(lag, enough)
+  const calls = ofCalls(lag, best, enough)
   // Whether the turns of one group are taken all the time; of a turn that waits for a connection they are not taken by it.
   const waits = connectionsFull(recent)
   const turn = best + ackTime(lag) * (1 - waits)

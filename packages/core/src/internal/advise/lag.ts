@@ -5,7 +5,7 @@ import * as Histogram from "../../Histogram.js"
 import { callTime } from "./calls.js"
 import { type Quick, quickest } from "./concurrency.js"
 import type { Known, Limits } from "./known.js"
-import { joined, usualTime } from "./norm.js"
+import { beforeOnset, joined, usualTime } from "./norm.js"
 import { type Pace, paceOf } from "./pace.js"
 import { enough, millisOf, sumOf } from "./readings.js"
 import { boundedStages, busiestOf, idleOf, runsOf, slotsOf, slotTimeOf } from "./slots.js"
@@ -17,6 +17,8 @@ export interface Lag extends Known, Limits, Pace {
   /** The intervals of `now`, and the norm as one. */
   readonly recent: ReadonlyArray<Figures.Interval>
   readonly norm: Figures.Interval | undefined
+  /** Those in which it may have begun: neither of the norm nor of what came after. */
+  readonly began: ReadonlyArray<Figures.Interval>
   readonly last: Backlog.Fresh | undefined
   /** Messages done by this consumer, and the rate at which it would clear its backlog in time. */
   readonly throughput: number
@@ -70,7 +72,8 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
   const recent = [first, ...rest]
   const now = Figures.join([first, ...rest])
   if (now.seconds < least) return undefined
-  const well = known.well.filter(({ to }) => to <= end - limits.window)
+  const pastWell = known.well.filter(({ to }) => to <= end - limits.window)
+  const { began, well } = beforeOnset(pastWell, known.onset)
   const norm = joined(well)
   const stage = busiestOf(now)
   const several = stage !== undefined && boundedStages(now).length > 1
@@ -90,7 +93,7 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
   const running = taken - hung
 
   const throughput = sumOf(recent, ({ stats }) => stats.acked + stats.deadLettered) / now.seconds
-  const pace = paceOf({ ...known, well }, recent, now.settings.ordered, limits)
+  const pace = paceOf({ ...known, well: pastWell }, recent, now.settings.ordered, limits)
   const { arrivals, visible } = pace
   const required = arrivals + (visible * 1000) / limits.drainWithin
   // What a consumer does in five seconds is on its way, and no backlog.
@@ -118,6 +121,7 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
     ...limits,
     ...pace,
     well,
+    began,
     now,
     recent,
     norm,

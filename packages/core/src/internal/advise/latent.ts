@@ -6,11 +6,11 @@ import {
   failingShare,
   hottestShare,
   onceOnly,
-  slowness,
   stopped,
   throttledShare
 } from "./evidence.js"
 import type { Cause } from "./finding.js"
+import { ofCalls } from "./idle.js"
 import type { Lag } from "./lag.js"
 import { ramp } from "./readings.js"
 
@@ -30,7 +30,7 @@ export const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray
   // Calls that are refused or fail hold permits for longer.
   const answered = 1 - ramp(throttledShare(lag) + failingShare(lag), 0.05, 0.3)
   const short = needed * above(permits, now.stats.maxInFlight) * answered
-  const calls = slowness(lag) * (1 - best / Math.max(1, best + lag.callTime))
+  const calls = ofCalls(lag, best, needed)
   // A call that waits for a connection takes long for that.
   const waits = ramp(connectionsFull(lag.recent), 0, 0.4)
   const hottest = hottestShare(lag)

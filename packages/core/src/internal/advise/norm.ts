@@ -14,6 +14,19 @@ export const isWell = ({ handler, pausedFor, queued, seconds, stats }: Figures.I
   return waited !== undefined && waited <= moment && pausedFor < seconds * 100 && stats.lost === 0
 }
 
+/** What is behind began some time before messages waited for long: this much, in milliseconds. */
+const unnoticed = 15_000
+
+/** Of what was well, that which was so for sure, and that in which it may have begun. */
+export const beforeOnset = (
+  well: ReadonlyArray<Figures.Interval>,
+  [first]: ReadonlyArray<Figures.Interval>
+): { readonly well: ReadonlyArray<Figures.Interval>; readonly began: ReadonlyArray<Figures.Interval> } => {
+  if (first === undefined) return { well, began: [] }
+  const sure = well.filter(({ to }) => to <= first.from - unnoticed)
+  return sure.length < 3 ? { well, began: [] } : { well: sure, began: well.slice(sure.length) }
+}
+
 /** The middle of values, each as often as it weighs. */
 export const weightedMedian = (values: ReadonlyArray<readonly [value: number, weight: number]>): number | undefined => {
   const sorted = [...values].sort(([a], [b]) => a - b)

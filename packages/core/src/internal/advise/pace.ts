@@ -72,6 +72,15 @@ const growthOf = (samples: ReadonlyArray<Backlog.Fresh>, end: number, window: nu
 const slopeOf = (samples: ReadonlyArray<Backlog.Fresh>, end: number, window: number): number | undefined =>
   trendOf(samples.filter(({ at }) => at >= end - window - 1).map((sample) => [sample.at / 1000, total(sample)]))?.slope
 
+/** What this consumer has in flight on average, and what it has put back and is not to come yet: by Little's law. */
+const ownInFlight = (intervals: ReadonlyArray<Figures.Interval>): number =>
+  sumOf(intervals, ({ stats }) => stats.inFlight) / Math.max(1, intervals.length) +
+  sumOf(intervals, ({ deferredFor }) => deferredFor) /
+    Math.max(
+      1,
+      sumOf(intervals, ({ seconds }) => 1000 * seconds)
+    )
+
 /** This consumer's part of what is in flight of the queue, which is its part of the work; all, unless it is clearly less. */
 const shareOf = ({ consumers, intervals, samples }: Known, end: number, inFlightLimit: number): number => {
   if (consumers !== undefined) return 1 / Math.max(1, consumers)
@@ -80,7 +89,7 @@ const shareOf = ({ consumers, intervals, samples }: Known, end: number, inFlight
   const mine = intervals.filter(({ to }) => to >= from - mostLate / 2)
   if (counted.length === 0 || mine.length === 0) return 1
   const all = sumOf(counted, ({ inFlight }) => inFlight) / counted.length
-  const own = sumOf(mine, ({ stats }) => stats.inFlight) / mine.length
+  const own = ownInFlight(mine)
   // Those who hold what they do not work on are no fleet.
   if (all < 3 || all >= 0.8 * inFlightLimit) return 1
   const share = own / all
@@ -91,10 +100,7 @@ const shareOf = ({ consumers, intervals, samples }: Known, end: number, inFlight
 const heldByOthers = ({ intervals, samples }: Known, end: number): number => {
   const counted = samples.filter(({ at }) => at >= end - 2 * mostLate)
   const mine = intervals.filter(({ to }) => to >= end - 2.5 * mostLate)
-  return (
-    sumOf(counted, ({ inFlight }) => inFlight) / Math.max(1, counted.length) -
-    sumOf(mine, ({ stats }) => stats.inFlight) / Math.max(1, mine.length)
-  )
+  return sumOf(counted, ({ inFlight }) => inFlight) / Math.max(1, counted.length) - ownInFlight(mine)
 }
 
 /** What messages received of late had waited. */

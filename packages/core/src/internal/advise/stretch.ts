@@ -1,6 +1,5 @@
 /** How much longer handlers take than they did, and why: time has passed, or more run at once. */
 import * as Figures from "../../Figures.js"
-import { quickest } from "./concurrency.js"
 import { type Lag, meanTime } from "./lag.js"
 import { asManyBy } from "./probes.js"
 import { enough, ramp, sumOf } from "./readings.js"
@@ -35,18 +34,48 @@ const overAlike = ({ norm, now }: Lag): number | undefined => {
   return handlers < 3 * enough ? undefined : time / then
 }
 
+/**
+ * Whether handlers that began with fewer beside them take as long as those of now, since it began: by concurrency they would
+ * have been quicker in proportion. Of the time in which it began only those count that had more beside them than was usual.
+ */
+const evenOfFew = ({ began, norm, now, onset }: Lag, handlerTime: number, running: number): boolean => {
+  const [first, ...rest] = onset
+  const unusual = ({ running: level }: Figures.AtRunning) =>
+    (norm?.byRunning.find((one) => one.running === level)?.handlers ?? 0) < 0.02 * (norm?.handler.count ?? 0)
+  const levels = [
+    ...[...began, ...(first === undefined ? [] : [first])].flatMap(({ byRunning }) => byRunning.filter(unusual)),
+    ...[...rest, now].flatMap(({ byRunning }) => byRunning)
+  ].filter((level) => level.running <= running / 1.5)
+  const handlers = sumOf(levels, (level) => level.handlers)
+  if (handlers < enough) return false
+  const time = sumOf(levels, (level) => level.time) / handlers
+  const beside = sumOf(levels, (level) => level.running * level.handlers) / handlers
+  return Math.log(time / handlerTime) >= 0.5 * Math.log(beside / running)
+}
+
 /** What concurrency adds to what time explains: the quickest of many means is quick by chance too, so only what is plain. */
 const beside = (overQuick: number, byTime: number): number =>
   byTime > 1 && overQuick < 1.5 * byTime ? 1 : Math.max(1, overQuick / byTime)
 
-/** The most that was done a second for as long as six intervals. */
+/**
+ * What was asked of the downstream and given, in runs that succeed: one that fails is served as well, for as long as it
+ * takes. Who counts only what succeeds takes a downstream that is as quick as ever for one that has become slow.
+ */
+const served = ({ failedTime, handler, stats: { failed, handled } }: Figures.Interval): number => {
+  const succeeded = handler.sum - failedTime
+  return handled === 0 || succeeded <= 0
+    ? handled + failed
+    : handled + Math.min(failed, (failedTime * handled) / succeeded)
+}
+
+/** The most that was served a second for as long as six intervals. */
 const mostDone = (well: ReadonlyArray<Figures.Interval>): number =>
   well.reduce((most, _, i) => {
     const some = well.slice(i, i + 6)
     const seconds = sumOf(some, (interval) => interval.seconds)
     return some.length < Math.min(6, well.length)
       ? most
-      : Math.max(most, sumOf(some, ({ stats }) => stats.handled) / seconds)
+      : Math.max(most, sumOf(some, served) / seconds)
   }, 0)
 
 /** How much longer a handler takes now than before: by time passed, and by how many run beside it. */
@@ -62,7 +91,7 @@ export const stretched = (lag: Lag): { readonly byTime: number; readonly byConcu
   if (overUsual === 1 && overQuick === 1) return none
   // A downstream that is full gives as much to many as it gave to few, or to more; one that gives less than it once did
   // has changed. One that is given less, since slots stand idle for want of messages, has not shown what it gives.
-  const rate = now.stats.handled / now.seconds
+  const rate = served(now) / now.seconds
   const busy = running >= 0.8 * lag.slots
   if (busy && rate < 0.93 * mostDone(lag.well)) return { byTime: overUsual, byConcurrency: 1 }
   const alike = busy || several ? undefined : overAlike(lag)
@@ -76,10 +105,7 @@ export const stretched = (lag: Lag): { readonly byTime: number; readonly byConcu
     const byTime = Math.min(overUsual, surely < 1.15 * then ? 1 : handlerTime / then)
     return { byTime, byConcurrency: beside(overQuick, byTime) }
   }
-  // So does concurrency that changes meanwhile, and what few took when it began.
-  const [first = now, ...rest] = lag.onset
-  const near = several ? undefined : quickest(Figures.join([first, ...rest, now]).byRunning, running * perSlot)
-  if (near !== undefined && near.time >= 0.85 * handlerTime) return { byTime: overUsual, byConcurrency: 1 }
+  if (!several && evenOfFew(lag, handlerTime, running * perSlot)) return { byTime: overUsual, byConcurrency: 1 }
   return { byTime: 1, byConcurrency: Math.max(overQuick, overUsual) }
 }
 

@@ -69,6 +69,7 @@ const figures = (host: Host, now: number): Omit<Figures.Figures, "connections"> 
     pausedFor: intake.pausing.at(now),
     throttledFor: intake.throttled.at(now),
     failingFor: intake.failing.at(now),
+    deferredFor: observer.deferredFor,
     loopHeldFor: observer.loopHeldFor,
     loopHeldBy: observer.loopHeldBy,
     stages: [...observer.stages].map(({ stage }) => stage),

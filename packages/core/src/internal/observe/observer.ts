@@ -142,6 +142,7 @@ export class Observer {
   /** Handlers that run now. */
   running = 0
   failedTime = 0
+  deferredFor = 0
   /** By bucket, so that it stays small at any concurrency. */
   readonly #byRunning = new Map<number, Sum>()
 

@@ -75,6 +75,11 @@ export class Reports implements Source.Reports<InFlight> {
     this.#host.metrics.add("overShare")
   }
 
+  /** The queue keeps it for so long before it comes again. */
+  deferred(millis: number): void {
+    this.#host.observer.deferredFor += millis
+  }
+
   /** Its delete was confirmed after its lease was over. */
   ackedLate(): void {
     this.#host.metrics.add("ackedLate")

@@ -2,6 +2,7 @@
  * The way of a settlement to the queue, and of its answer to the delivery's end. An ack is sent while its lease is extended
  * yet; before anything else the extensions stop; and what goes back takes what is behind it along.
  */
+import * as Duration from "effect/Duration"
 import type { LeaseKeeper } from "../../LeaseKeeper.js"
 import * as Settlement from "../../Settlement.js"
 import type { Settler } from "../../Settler.js"
@@ -80,6 +81,7 @@ export class Settlements implements Source.Settlements<InFlight> {
     if (confirmed && outcome === "acked" && now() > delivery.deadline) reports.ackedLate()
     if (!confirmed) reports.unconfirmed(delivery, request)
     else if (request._tag === "DeadLetter") reports.deadLettered(delivery, request.reason)
+    else if (request._tag === "SetLease") reports.deferred(Duration.toMillis(request.duration))
     ends.end(delivery, confirmed ? outcome : "lost")
   }
 
