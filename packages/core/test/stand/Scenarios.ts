@@ -627,35 +627,35 @@ export const healthy = (seed: number, counting?: Counting): Planned => {
   const swing = one(0, 0, draw(0.1, 0.25))
   const failing = one(0, 0, 0.02)
   const scenario: Scenario = {
-      ordered,
-      knobs: {
-        concurrency: slots,
-        maxInFlight: Math.max(60, 3 * slots),
-        rate: unlimited,
-        consumers: fleet,
-        timeout: undefined,
-        visibilityTimeout: 30_000,
-        heartbeat: true,
-        wait: 20_000,
-        maxSockets: 1000,
-        groups: 5 * slots * fleet + 20,
-        attempts: 5
-      },
-      arrivals: (at) => rate * fleet * (1 + (at % 50 < 3 ? burst : 0)) * (1 + swing * Math.sin(at / 60)),
-      takes: ({ own }) => (own < tail ? 10 * time : time),
-      spread: draw(0, 1),
-      shape,
-      latency: (
-        (latency) => () =>
-          latency
-      )(draw(3, 30)),
-      fails: ({ chance }) => chance < failing,
-      faults:
-        draw(0, 1) < 0.3
-          ? { operations: ["receive", "ack", "setLease"], throttled: 0.005, transient: 0.01, from: 0 }
-          : undefined,
-      deployAt: one(undefined, undefined, draw(60, 300)),
-      counting: counting ?? lagging(draw)
+    ordered,
+    knobs: {
+      concurrency: slots,
+      maxInFlight: Math.max(60, 3 * slots),
+      rate: unlimited,
+      consumers: fleet,
+      timeout: undefined,
+      visibilityTimeout: 30_000,
+      heartbeat: true,
+      wait: 20_000,
+      maxSockets: 1000,
+      groups: 5 * slots * fleet + 20,
+      attempts: 5
+    },
+    arrivals: (at) => rate * fleet * (1 + (at % 50 < 3 ? burst : 0)) * (1 + swing * Math.sin(at / 60)),
+    takes: ({ own }) => (own < tail ? 10 * time : time),
+    spread: draw(0, 1),
+    shape,
+    latency: (
+      (latency) => () =>
+        latency
+    )(draw(3, 30)),
+    fails: ({ chance }) => chance < failing,
+    faults:
+      draw(0, 1) < 0.3
+        ? { operations: ["receive", "ack", "setLease"], throttled: 0.005, transient: 0.01, from: 0 }
+        : undefined,
+    deployAt: one(undefined, undefined, draw(60, 300)),
+    counting: counting ?? lagging(draw)
   }
   return { name: "healthy", causes: [], from: 0, needs: {}, scenario, only: () => scenario }
 }

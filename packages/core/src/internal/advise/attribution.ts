@@ -4,7 +4,7 @@
  * rate is shared out among the causes by what each took, so that the score of a cause is the part of the lag that it
  * explains.
  */
-import { cpuBound, lostShare, onceOnly } from "./evidence.js"
+import { cpuBound, lostShare, onceOnly, stopped } from "./evidence.js"
 import type { Cause } from "./finding.js"
 import { idleCauses } from "./idle.js"
 import type { Lag } from "./lag.js"
@@ -23,6 +23,9 @@ export interface Attribution {
   readonly enough: number
   readonly best: number
 }
+
+/** What hands out so much and no more, whether what it is spent on succeeds or not. */
+const spent: ReadonlySet<Cause> = new Set(["RateLimited", "ConnectionsExhausted", "IntakeTooSmall"])
 
 export const attribute = (lag: Lag): Attribution => {
   const { excess, handlerTime, hung, now, required, running, slots, throughput, workTime } = lag
@@ -69,12 +72,25 @@ export const attribute = (lag: Lag): Attribution => {
   // Where slots stand idle, what keeps them so would keep those idle too that there are too few of.
   const busy = ramp((running + hung) / slots, 0.6, 0.85)
   let idle = lag.idle + (1 - busy) * Math.max(0, enough - slots)
-  // A pause stops all for as long as it lasts, and nobody knows what else would have then.
-  const byPause = Math.min(idle, clamp(now.pausedFor / millis) * slots)
+  // A pause stops all for a part of the time, what else there is slows the rest: of what both lose, each is given as much
+  // as its factor counts for. Where it leaves no rest, nobody knows of anything else.
+  const paused = clamp(now.pausedFor / millis)
+  const working = running / Math.max(running + idle, 1e-9)
+  const pause = -Math.log(Math.max(0.01, 1 - paused))
+  const rest = -Math.log(clamp(Math.max(0.01, working / Math.max(1 - paused, 0.01)))) * ramp(1 - paused, 0.02, 0.15)
+  const byPause = pause === 0 ? 0 : (idle * pause) / (pause + rest)
   add("Paused", byPause)
   idle -= byPause
+  // What fails would fail in the idle slots too, and spends tokens, connections and permits like any other: they multiply.
+  const failing = -Math.log(Math.max(0.01, 1 - failed / Math.max(running - lost, 1e-9)))
+  const idling = Math.log((running + idle) / Math.max(running, 0.01 * slots))
+  const byFailing = taken.get("Retries") ?? 0
+  const product = failing <= 0 ? 0 : ((byFailing + idle) * failing) / (failing + idling) - byFailing
+  const wouldFail = clamp(product / Math.max(idle, 1e-9)) * (1 - ramp(stopped(lag), 0, 0.3))
   for (const [cause, part] of idleCauses(lag, best, enough)) {
-    add(cause, idle * part)
+    const failed = spent.has(cause) ? wouldFail : 0
+    add(cause, idle * part * (1 - failed))
+    add("Retries", idle * part * failed)
     idle *= 1 - part
   }
 

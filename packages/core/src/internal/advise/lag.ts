@@ -83,9 +83,13 @@ export const measure = (known: Known, limits: Limits): Lag | undefined => {
       : interval.handler.count === 0
         ? undefined
         : [interval.handler.sum / interval.handler.count, interval.handler.count]
-  const usual = usualTime(well, timeOf)
+  const usual = usualTime(pastWell, timeOf)
   const { bounded, running: taken, slots, waiting } = slotsOf(now, stage)
-  const stuck = stuckGroups(known.intervals, usual ?? Histogram.quantile((norm ?? now).handler, 0.5) ?? 0)
+  const handlers = (norm ?? now).handler
+  const stuck = stuckGroups(known.intervals, {
+    usual: usual ?? Histogram.quantile(handlers, 0.5) ?? 0,
+    longest: Histogram.quantile(handlers, 1) ?? 0
+  })
   const hungFor = sumOf(stuck, ({ age, failures, head }) =>
     head.running && failures === 0 ? Math.min(age, millisOf(now)) : 0
   )

@@ -50,7 +50,9 @@ export const notableCauses = (
   const shut = now.stages.some(({ circuit }) => circuit !== undefined && circuit !== "all")
   const waits = lag.visible >= 1
   const failedPart = failedShare(lag)
-  if (now.stats.failed >= 5 && failedPart >= 0.1) note("Retries", failedPart)
+  // A batch that fails whole has failed once.
+  const times = new Set(now.recentFailures.map(({ at }) => at)).size
+  if (times >= 5 && failedPart >= 0.1) note("Retries", failedPart)
   // On an ordered queue one that fails again and again holds up its group, and is told of as that.
   else if (!now.settings.ordered && repeated(lag).some(({ failures }) => failures >= 4)) note("Retries", 0.05)
   // Leases that could not be extended, since no call got through, are not too short.
@@ -71,7 +73,9 @@ export const notableCauses = (
   if (now.failedCalls.throttled >= 3 && throttledShare(lag) >= 0.05) note("Throttled", throttledShare(lag))
   if (now.paused && waits) note("Paused", 1)
   if (waits && shut) note("CircuitOpen", 1)
-  if (lag.stuck.length > 0 && !shut) note("StuckGroup", waits ? 0.5 : 0.1)
+  // One that takes long and holds up nobody may yet end.
+  const [stuck] = lag.stuck
+  if (stuck !== undefined && !shut && (waits || stuck.age >= 60_000)) note("StuckGroup", waits ? 0.5 : 0.1)
   const tenant = noisiest(now)
   if (tenant !== undefined && (behind || lag.material)) note("NoisyTenant", 0.3 * tenant.time)
   // Not behind yet: most are received at once, and one group's turns are taken all the time.

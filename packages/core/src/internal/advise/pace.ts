@@ -81,6 +81,20 @@ const ownInFlight = (intervals: ReadonlyArray<Figures.Interval>): number =>
       sumOf(intervals, ({ seconds }) => 1000 * seconds)
     )
 
+/**
+ * Whether counts stand still that would have risen by half at that pace, in messages a second. However late they are, four
+ * in a row are alike by a rare chance only while more comes all the time.
+ */
+const standStill = (samples: ReadonlyArray<Backlog.Fresh>, pace: number): boolean => {
+  const last = samples.slice(-4)
+  const [first] = last
+  if (first === undefined || last.length < 4) return false
+  const counts = last.map(({ visible }) => visible)
+  const rise = pace * (((last.at(-1)?.at ?? 0) - first.at) / 1000)
+  // Off by up to a tenth up and down.
+  return Math.max(...counts) <= 1.25 * Math.min(...counts) && rise >= 0.5 * median(counts)
+}
+
 /** This consumer's part of what is in flight of the queue, which is its part of the work; all, unless it is clearly less. */
 const shareOf = ({ consumers, intervals, samples }: Known, end: number, inFlightLimit: number): number => {
   if (consumers !== undefined) return 1 / Math.max(1, consumers)
@@ -129,6 +143,13 @@ const perSecond = (intervals: ReadonlyArray<Figures.Interval>): number =>
     sumOf(intervals, ({ seconds }) => seconds)
   )
 
+/** Of what waits, what had been here before and was put back or lost: it has come already. */
+const waitingAgain = (after: ReadonlyArray<Figures.Interval>): number => {
+  const last = after.at(-1)
+  const back = sumOf(after, ({ stats }) => stats.retried + stats.released + stats.lost - stats.redelivered)
+  return last === undefined ? 0 : Math.max(0, back - last.deferredFor / (1000 * last.seconds))
+}
+
 /** What came beyond the usual rate and still waits: since when it was well, all that came less what should have. */
 const beyond = (
   { intervals, well }: Known,
@@ -141,7 +162,8 @@ const beyond = (
   const after = intervals.filter(({ from }) => from >= since - 1)
   // What is no longer remembered was received as what is.
   const forgotten = Math.max(0, (after[0]?.from ?? end) - since) / 1000
-  const came = sumOf(after, ({ queued }) => queued.count) + forgotten * throughput + visible
+  const came =
+    sumOf(after, ({ queued }) => queued.count) + forgotten * throughput + Math.max(0, visible - waitingAgain(after))
   const lasted = (end - since) / 1000
   const expected = usual * lasted
   // What came is a matter of chance, and so was what came as a rule.
@@ -216,13 +238,16 @@ export const paceOf = (
     byCounts > 1.5 * mostAged + 5 * throughput + 20 &&
     share * Math.min(...last3) > 1.2 * mostAged + 2 * throughput + 10
 
+  // What comes no more though it still is what is received.
+  const still = sighted && !unseen && share === 1 && standStill(counted, comes - throughput)
+
   let visible: number
   let growth: number
   let arrivals: number
   // On an ordered queue too, what is received is of all that waits, where both witnesses agree about how many do.
   const alike = byCounts === undefined || (byAge > 0.6 * byCounts && byAge < 1.7 * byCounts)
   if (sighted && (!blocked || (alike && byAge > 10))) {
-    visible = unseen ? byCounts : byAge
+    visible = unseen ? byCounts : still ? Math.min(byAge, byCounts ?? byAge) : byAge
     growth = received * (stretch / (1 - stretch))
     arrivals = comes
     if (unseen && growing > growth) {
@@ -274,13 +299,14 @@ export const paceOf = (
   const sudden = end - since < 2 * mostLate && lately >= 4 * usual && seenFor < 40_000 && pilesFor < 45_000
   // What comes now, by those received where they have waited for a moment, and by the counts where they have not.
   const present =
-    sighted && !blocked && (latest?.waited ?? 0) < 45_000
+    sighted && !blocked && !still && (latest?.waited ?? 0) < 45_000
       ? lately
       : throughput + share * (slopeOf(samples, end, 90_000) ?? arrivals - throughput)
   const average = usual + (1000 * count) / Math.max(end - since, 1)
   // It has ended, where at that pace far more would wait by now, late as the counts are.
   const ended =
-    lately >= 1.5 * usual && end - since > 1.5 * mostLate && !blocked && pilesFor < 0.6 * (end - since - mostLate)
+    still ||
+    (lately >= 1.5 * usual && end - since > 1.5 * mostLate && !blocked && pilesFor < 0.6 * (end - since - mostLate))
   const over = ended || present <= usual + 0.35 * (average - usual)
   // What nobody can receive is no burst: it waits for another reason.
   const plain = count >= 0.2 * usual * ((end - since) / 1000)

@@ -1,5 +1,5 @@
 /** How much longer handlers take than they did, and why: time has passed, or more run at once. */
-import * as Figures from "../../Figures.js"
+import type * as Figures from "../../Figures.js"
 import { type Lag, meanTime } from "./lag.js"
 import { asManyBy } from "./probes.js"
 import { enough, ramp, sumOf } from "./readings.js"
@@ -47,10 +47,11 @@ const evenOfFew = ({ began, norm, now, onset }: Lag, handlerTime: number, runnin
     ...[...rest, now].flatMap(({ byRunning }) => byRunning)
   ].filter((level) => level.running <= running / 1.5)
   const handlers = sumOf(levels, (level) => level.handlers)
-  if (handlers < enough) return false
-  const time = sumOf(levels, (level) => level.time) / handlers
-  const beside = sumOf(levels, (level) => level.running * level.handlers) / handlers
-  return Math.log(time / handlerTime) >= 0.5 * Math.log(beside / running)
+  const time = sumOf(levels, (level) => level.time) / Math.max(1, handlers)
+  const beside = sumOf(levels, (level) => level.running * level.handlers) / Math.max(1, handlers)
+  const inProportion = Math.log(beside / running)
+  // By chance alone so few may be off by as much, times varying as waiting times do: three standard errors tell.
+  return handlers * inProportion ** 2 >= 9 && Math.log(time / handlerTime) >= 0.5 * inProportion
 }
 
 /** What concurrency adds to what time explains: the quickest of many means is quick by chance too, so only what is plain. */
@@ -73,9 +74,7 @@ const mostDone = (well: ReadonlyArray<Figures.Interval>): number =>
   well.reduce((most, _, i) => {
     const some = well.slice(i, i + 6)
     const seconds = sumOf(some, (interval) => interval.seconds)
-    return some.length < Math.min(6, well.length)
-      ? most
-      : Math.max(most, sumOf(some, served) / seconds)
+    return some.length < Math.min(6, well.length) ? most : Math.max(most, sumOf(some, served) / seconds)
   }, 0)
 
 /** How much longer a handler takes now than before: by time passed, and by how many run beside it. */

@@ -7,8 +7,16 @@ export interface Stuck extends Figures.Group {
   readonly failures: number
 }
 
-/** Groups whose head has been here, or has failed again and again, for far longer than handlers take. */
-export const stuckGroups = (intervals: ReadonlyArray<Figures.Interval>, handlers: number): ReadonlyArray<Stuck> => {
+/**
+ * Groups whose head has been here, or has failed again and again, for far longer than handlers take.
+ *
+ * @param handlers - what one takes as a rule, and the longest that one took.
+ */
+export const stuckGroups = (
+  intervals: ReadonlyArray<Figures.Interval>,
+  handlers: { readonly usual: number; readonly longest: number }
+): ReadonlyArray<Stuck> => {
+  const least = Math.max(30_000, 10 * handlers.usual, 2 * handlers.longest)
   const now = intervals.at(-1)
   const failures = intervals.flatMap(({ recentFailures }) => recentFailures)
   return (now?.groups ?? [])
@@ -17,9 +25,6 @@ export const stuckGroups = (intervals: ReadonlyArray<Figures.Interval>, handlers
       const since = Math.min(group.head.receivedAt, ...ofHead.map(({ at }) => at))
       return { ...group, age: (now?.to ?? 0) - since, failures: ofHead.length }
     })
-    .filter(
-      ({ age, failures, head }) =>
-        age >= Math.max(30_000, 10 * handlers) && (head.running || failures >= 2 || head.attempt > 1)
-    )
+    .filter(({ age, failures, head }) => age >= least && (head.running || failures >= 2 || head.attempt > 1))
     .sort((a, b) => b.age - a.age)
 }
