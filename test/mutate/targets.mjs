@@ -49,7 +49,7 @@ export const targets = [
     pkg: "sqs",
     files: ["outbox.ts", "sendLanes.ts", "call.ts", "sendBack.ts", "SqsLeaseQueue.ts", "maxCalls.ts", "queueBehind.ts"],
     tests: (path) =>
-      /(SqsProducer|SqsDeadLetter|SqsLeaseQueue|SqsConsumer|SqsLambda)\.[\w.]*test|test\/(send|deadLetter)\/|maxCalls|fifo-calls|deadlines\.test/.test(
+      /(SqsProducer|SqsDeadLetter|SqsLeaseQueue|SqsConsumer|SqsLambda)\.[\w.]*test|test\/(send|deadLetter)\/|maxCalls|back\.test|options\.test|fifo-calls|deadlines\.test/.test(
         path
       )
   }

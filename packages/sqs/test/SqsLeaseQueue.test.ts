@@ -134,6 +134,27 @@ describe("SqsLeaseQueue.receive", () => {
     }).pipe(Effect.provide(SqsEmulator.layer({ queues: { orders: {}, "orders.fifo": {} } })))
   )
 
+  it.effect("what a receive of a FIFO queue brought is told from what another did", () =>
+    Effect.gen(function* () {
+      const sqs = yield* SqsEmulator.SqsEmulator
+      const received = (name: string) =>
+        Effect.gen(function* () {
+          yield* sqs.send(
+            name,
+            ["a", "b", "c"].map((body) => SqsEmulator.message(body, { group: body }))
+          )
+          const queue = yield* SqsLeaseQueue.make(name)
+          const some = (max: number) => queue.receive({ max, wait: Duration.zero, attemptId: `${max}` })
+          return [...(yield* some(2)), ...(yield* some(1))].map(({ receive }) => receive)
+        })
+      const [first, second, third] = yield* received("orders.fifo")
+      assert.isNumber(first)
+      assert.strictEqual(second, first)
+      assert.notStrictEqual(third, first)
+      assert.deepStrictEqual(yield* received("orders"), [undefined, undefined, undefined])
+    }).pipe(Effect.provide(SqsEmulator.layer({ queues: { orders: {}, "orders.fifo": {} } })))
+  )
+
   it.effect("its lease runs as long as it says, whatever the queue's own was changed to meanwhile", () =>
     Effect.gen(function* () {
       const sqs = yield* SqsEmulator.SqsEmulator
