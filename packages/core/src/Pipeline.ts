@@ -13,6 +13,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import type * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import * as Channel from "./Channel.js"
 import * as Circuit from "./Circuit.js"
@@ -71,7 +72,12 @@ type Deliveries<A, E, EX, RX> = Stream.Stream<Delivery<A, E>, EX, RX>
 export const decode =
   <B, I, R>(schema: Schema.Schema<B, I, R>) =>
   <A extends I, E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E | DecodeError, EX, RX | R> =>
-    decodeStage(self, ParseResult.decodeUnknown(schema))
+    decodeStage(
+      self,
+      ParseResult.decodeUnknown(schema),
+      // A text that is to be a text: what is left of decoding is to open it.
+      SchemaAST.isStringKeyword(schema.ast) ? ParseResult.is(schema) : undefined
+    )
 
 /**
  * Parses bodies as JSON and decodes them by a Schema. What is not JSON, or does not match, flows on as a failed

@@ -4,11 +4,11 @@
 import type { Delivery, HandlerTimeout } from "@millrace/core/Delivery"
 import * as InvalidOptions from "@millrace/core/InvalidOptions"
 import * as Pipeline from "@millrace/core/Pipeline"
+import * as Promised from "@millrace/core/Promised"
 import * as Tunable from "@millrace/core/Tunable"
 import type { StandardSchemaV1 } from "@standard-schema/spec"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import type { Consumer } from "./consumer.js"
 import { asText, bySchema, type Decoded } from "./internal/body.js"
@@ -69,41 +69,17 @@ const batchesChecks: InvalidOptions.Checks<ConsumeBatchesOptions<never> & { read
 const awaited = <B>(
   handle: () => B | PromiseLike<B>,
   deliveries: ReadonlyArray<Delivery<unknown, unknown>>,
-  { once, timeout }: Pick<SettleOptions<never>, "once" | "timeout">,
+  { timeout }: Pick<SettleOptions<never>, "timeout">,
   abort: (reason: Error) => void
 ): Effect.Effect<B, unknown> => {
+  if (timeout === undefined) return Promised.make(handle, () => abort(reasonOf(deliveries)))
   let late: HandlerTimeout | undefined
-  const letGo = () => abort(late === undefined ? reasonOf(deliveries) : plainError(late))
-  const waits = Effect.withFiberRuntime<B, unknown>((fiber) => {
-    let runs = true
-    // Seen from outside: a canceler makes the fiber change its flags for each message, which costs more than all the rest here.
-    fiber.addObserver(() => {
-      if (runs) letGo()
-    })
-    return Effect.async((resume) => {
-      const ended = (exit: Exit.Exit<B, unknown>) => {
-        runs = false
-        resume(exit)
-      }
-      try {
-        // A promise stays the one it is: to follow it with another takes two turns more of each message.
-        Promise.resolve(handle()).then(
-          (value) => ended(Exit.succeed(value)),
-          (error) => ended(Exit.fail(error))
-        )
-      } catch (thrown) {
-        ended(Exit.fail(thrown))
-      }
-    })
-  })
-  // The fiber ends when the key has been given back, which is too late to be told.
-  const ran = once === undefined ? waits : Effect.onInterrupt(waits, () => Effect.sync(letGo))
-  if (timeout === undefined) return ran
+  const waits = Promised.make(handle, () => abort(late === undefined ? reasonOf(deliveries) : plainError(late)))
   const over = Effect.suspend(() => {
     late = tooLate(deliveries, timeout)
     return Effect.fail(late)
   })
-  return Effect.raceFirst(ran, Effect.delay(over, timeout))
+  return Effect.raceFirst(waits, Effect.delay(over, timeout))
 }
 
 const watch = (emitter: Emitter, delivery: Delivery<unknown, unknown>) =>

@@ -4,6 +4,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
+import type { Running } from "./running.js"
 
 export type Fork<R = never> = <A, E>(effect: Effect.Effect<A, E, R>) => Fiber.RuntimeFiber<A, E>
 
@@ -16,10 +17,7 @@ export const interruptible: <R>(runtime: Runtime.Runtime<R>) => Runtime.Runtime<
 export const fork = <R = never>(): Effect.Effect<Fork<R>, never, R> =>
   Effect.map(Effect.runtime<R>(), (runtime) => Runtime.runFork(interruptible(runtime)))
 
-/** Interrupts a fiber, where there is one, and does not wait for it. */
-export const interrupt = (
-  fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined,
-  by: FiberId.FiberId = FiberId.none
-): void => {
-  fiber?.unsafeInterruptAsFork(by)
+/** Interrupts what runs, where anything does, and does not wait for its end. */
+export const interrupt = (running: Running<unknown, unknown> | undefined, by: FiberId.FiberId = FiberId.none): void => {
+  running?.unsafeInterruptAsFork(by)
 }

@@ -8,6 +8,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import { interruptible } from "./fork.js"
 import { legibleRuntime } from "./legible.js"
+import { type Running, withoutFiber } from "./running.js"
 
 /** Does what is to be done at a stretch for something that is held, and takes the time. */
 export type Measure<H> = <A>(held: H, what: string, work: () => A) => A
@@ -23,11 +24,11 @@ export interface Named {
  * Runs an effect in a fiber of its own, for what is held where it is given, or for the first of a batch: how long that holds
  * the event loop is the first one's to answer for, and the logs name a message that is alone.
  */
-export type ForkFor<H, R> = <A, E>(
-  effect: Effect.Effect<A, E, R>,
-  held?: H,
-  batched?: boolean
-) => Fiber.RuntimeFiber<A, E>
+export interface ForkFor<H, R> {
+  <A, E>(effect: Effect.Effect<A, E, R>, held?: H, batched?: boolean): Fiber.RuntimeFiber<A, E>
+  /** Begins what `make` gives, in a fiber where it needs one. */
+  readonly begin: <A, E>(make: () => Effect.Effect<A, E, R>, held: H) => Running<A, E>
+}
 
 // Set as the fiber begins: `Effect.annotateLogs` would cost as much as all the rest.
 export const forkFor = <H extends { readonly message: Named }, R>(
@@ -43,21 +44,41 @@ export const forkFor = <H extends { readonly message: Named }, R>(
       return HashMap.set(group === undefined ? named : HashMap.set(named, "group", group), "messageId", id)
     }
     const scheduler = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentScheduler)
-    return (effect, held, batched = false) => {
+    const forked = <A, E>(effect: Effect.Effect<A, E, R>, held: H, what: string, batched: boolean) =>
+      runFork(effect, {
+        // The new fiber's own: `FiberRefs.updateAs` would copy all of them once more for each message.
+        updateRefs: (refs, fiberId) => {
+          refs.locals.set(FiberRef.currentScheduler, [[fiberId, new Turns(measure, held, what, scheduler)]])
+          if (!batched) refs.locals.set(fiberRef, [[fiberId, annotations(held.message)]])
+          return refs
+        }
+      })
+    const fork = <A, E>(effect: Effect.Effect<A, E, R>, held?: H, batched = false): Fiber.RuntimeFiber<A, E> => {
       if (held === undefined) return runFork(effect)
-      const what = batched ? "the handler of its batch" : "its handler or policy"
-      return measure(held, what, () =>
-        runFork(effect, {
-          // The new fiber's own: `FiberRefs.updateAs` would copy all of them once more for each message.
-          updateRefs: (refs, fiberId) => {
-            refs.locals.set(FiberRef.currentScheduler, [[fiberId, new Turns(measure, held, what, scheduler)]])
-            if (!batched) refs.locals.set(fiberRef, [[fiberId, annotations(held.message)]])
-            return refs
-          }
-        })
-      )
+      const what = batched ? ofBatch : ofOne
+      return measure(held, what, () => forked(effect, held, what, batched))
     }
+    const begin = <A, E>(make: () => Effect.Effect<A, E, R>, held: H): Running<A, E> =>
+      measure(held, ofOne, () => {
+        const effect = made(make)
+        return withoutFiber(effect) ?? forked(effect, held, ofOne, false)
+      })
+    return Object.assign(fork, { begin })
   })
+
+const ofOne = "its handler or policy"
+const ofBatch = "the handler of its batch"
+
+/** What it throws is the fiber's to die of. */
+const made = <A, E, R>(make: () => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  try {
+    return make()
+  } catch (thrown) {
+    return Effect.suspend(() => {
+      throw thrown
+    })
+  }
+}
 
 /** Measures each turn that a fiber takes after the first, and those of the fibers that it forks. */
 class Turns<H> implements Scheduler.Scheduler {

@@ -62,15 +62,27 @@ const isEncoded = ({ body, message }: Delivery<unknown, unknown>): boolean =>
   // Only a body as it was received is what its message says how to open.
   message.open !== undefined && Exit.isSuccess(body) && body.value === message.body
 
+/** Whether a body is already what it is to become, and is handed on as it is. */
+export type Passes<B> = (body: unknown) => body is B
+
+const hasBody = <B, E>(delivery: Delivery<unknown, E>, passes: Passes<B> | undefined): delivery is Delivery<B, E> =>
+  passes !== undefined && Exit.isSuccess(delivery.body) && passes(delivery.body.value)
+
 class Decoder<A, E, B, F, EX, R> {
   readonly #decode: Decode<A, B, F, R>
+  readonly #passes: Passes<B> | undefined
   readonly #pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>
   #items: ReadonlyArray<Delivery<A, E>> = []
   #next = 0
   #decoded: Array<Delivery<B, E | F | DecodeError>> = []
 
-  constructor(decode: Decode<A, B, F, R>, pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>) {
+  constructor(
+    decode: Decode<A, B, F, R>,
+    pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>,
+    passes: Passes<B> | undefined
+  ) {
     this.#decode = decode
+    this.#passes = passes
     this.#pull = pull
   }
 
@@ -120,6 +132,10 @@ class Decoder<A, E, B, F, EX, R> {
         for (const waiting of this.#items.slice(this.#next)) inFlight(waiting).awaited = true
         return Effect.zipRight(OpenBody.room(delivery), this.#step)
       }
+      if (!isEncoded(delivery) && hasBody(delivery, this.#passes)) {
+        this.#push(delivery)
+        continue
+      }
       const { value } = delivery.body
       const result = onLoop(inFlight(delivery), "decoding it", () => this.#begin(delivery, value))
       if (!isDone(result)) {
@@ -155,12 +171,13 @@ class Decoder<A, E, B, F, EX, R> {
 /** @internal */
 export const decodeStage = <A, E, EX, RX, B, R, F = never>(
   self: Stream.Stream<Delivery<A, E>, EX, RX>,
-  decode: Decode<A, B, F, R>
+  decode: Decode<A, B, F, R>,
+  passes?: Passes<B>
 ): Stream.Stream<Delivery<B, E | F | DecodeError>, EX, RX | R> =>
   fromPull(
     Effect.gen(function* () {
       const pull = yield* toPull(self)
-      const decoder = new Decoder(decode, pull)
+      const decoder = new Decoder(decode, pull, passes)
       yield* Effect.addFinalizer(() => decoder.close)
       return decoder.pull
     })

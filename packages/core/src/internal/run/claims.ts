@@ -1,15 +1,15 @@
 /**
- * The deliveries that a stage answers for, and the fibers that work on them. What it still has when it ends goes back.
+ * The deliveries that a stage answers for, and what works on them. What it still has when it ends goes back.
  */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import type * as FiberId from "effect/FiberId"
 import * as Settlement from "../../Settlement.js"
 import { interrupt } from "../effect/fork.js"
 import { leaseLostId } from "../effect/interruption.js"
+import type { Running } from "../effect/running.js"
 import { together } from "../effect/together.js"
 import type { InFlight, Owner } from "../lease/inFlight.js"
 import type { Source } from "../lease/source.js"
@@ -18,8 +18,8 @@ export class Claims implements Owner {
   closed = false
   readonly held = new Set<InFlight>()
   readonly #waiting = new Set<InFlight>()
-  readonly #working = new Map<InFlight, Fiber.RuntimeFiber<unknown, unknown>>()
-  readonly #stopped = new WeakSet<Fiber.RuntimeFiber<unknown, unknown>>()
+  readonly #working = new Map<InFlight, Running<unknown, unknown>>()
+  readonly #stopped = new WeakSet<Running<unknown, unknown>>()
 
   /** How long what it interrupts may take to end: as long as the most patient of its consumers says. */
   patience: Duration.Duration = Duration.zero
@@ -49,23 +49,23 @@ export class Claims implements Owner {
     return this.#waiting.has(delivery)
   }
 
-  /** A handler runs on it in this fiber. */
-  runs(delivery: InFlight, fiber: Fiber.RuntimeFiber<unknown, unknown>): void {
+  /** This runs a handler on it. */
+  runs(delivery: InFlight, running: Running<unknown, unknown>): void {
     const { receivedAt, source } = delivery
     const { observer } = source
     const startedAt = source.clock.now()
     delivery.runs(startedAt)
     delivery.startedWith = ++observer.running
     if (delivery.attempt === delivery.message.attempt) observer.waited.add(startedAt - receivedAt)
-    this.#working.set(delivery, fiber)
+    this.#working.set(delivery, running)
   }
 
-  /** No handler runs on it: its policy decides in this fiber. That ends like a handler, should it be interrupted. */
-  decides(delivery: InFlight, fiber: Fiber.RuntimeFiber<unknown, unknown>): void {
-    this.#working.set(delivery, fiber)
+  /** No handler runs on it: this is its policy, which decides. That ends like a handler, should it be interrupted. */
+  decides(delivery: InFlight, running: Running<unknown, unknown>): void {
+    this.#working.set(delivery, running)
   }
 
-  /** That fiber has ended. */
+  /** That has ended. */
   rests(delivery: InFlight): void {
     if (delivery.startedAt !== undefined) {
       delivery.source.observer.running--
@@ -83,16 +83,16 @@ export class Claims implements Owner {
   }
 
   #stop(delivery: InFlight, by?: FiberId.FiberId): boolean {
-    const fiber = this.#working.get(delivery)
-    if (fiber === undefined) return false
-    this.#stopped.add(fiber)
-    interrupt(fiber, by)
+    const running = this.#working.get(delivery)
+    if (running === undefined) return false
+    this.#stopped.add(running)
+    interrupt(running, by)
     return true
   }
 
   /** Whether it ended because it was told to, by a stop or a lost lease, and not as interrupted by its own doing. */
-  stopped<A, E>(fiber: Fiber.RuntimeFiber<A, E>, exit: Exit.Exit<A, E>): boolean {
-    return Exit.isFailure(exit) && Cause.isInterrupted(exit.cause) && this.#stopped.has(fiber)
+  stopped<A, E>(running: Running<A, E>, exit: Exit.Exit<A, E>): boolean {
+    return Exit.isFailure(exit) && Cause.isInterrupted(exit.cause) && this.#stopped.has(running)
   }
 
   interruptAll(): void {

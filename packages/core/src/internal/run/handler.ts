@@ -19,7 +19,7 @@ export interface Outcomes<B, E> {
   readonly skipped: () => void
 }
 
-/** Claims a delivery and runs `f` on it in a fiber of its own. */
+/** Claims a delivery and runs `f` on it, in a fiber of its own where it needs one. */
 export const run = <A, E, B, E2, R2>(
   claims: Claims,
   delivery: Delivery<A, E>,
@@ -39,14 +39,11 @@ export const run = <A, E, B, E2, R2>(
   const { clock, reports } = held.source
   const startedAt = clock.now()
   const body = delivery.body.value
-  const fiber = runFork(
-    Effect.suspend(() => f(body, delivery)),
-    held
-  )
-  claims.runs(held, fiber)
-  fiber.addObserver((exit) => {
+  const running = runFork.begin(() => f(body, delivery), held)
+  claims.runs(held, running)
+  running.addObserver((exit) => {
     claims.rests(held)
-    const stopped = claims.stopped(fiber, exit)
+    const stopped = claims.stopped(running, exit)
     const ran = !stopped && !(Exit.isSuccess(exit) && exit.value instanceof NotRun)
     if (ran) reports.handled(held, clock.now() - startedAt, Exit.isSuccess(exit))
     if (Exit.isSuccess(exit)) {
