@@ -1,4 +1,10 @@
-/** Puts the diagnosis through scenarios and scores it: what it names, what it advises, and whether that cures. */
+/**
+ * Puts the diagnosis through scenarios and scores it: what it names, what it advises, and whether that cures.
+ *
+ * Right is a look whose first finding is the cause; of several causes the one that weighs most, or one that weighs as much
+ * within a factor of 1.4: `weights` says how. A burst goes by itself: once its backlog has gone, what is right is to say
+ * nothing.
+ */
 import type { Diagnosis } from "@millrace/core"
 import { Effect } from "effect"
 import { ordersOf } from "./Operator.js"
@@ -214,22 +220,31 @@ export interface Hour {
   readonly story: ReadonlyArray<string>
 }
 
-/** A cause that stays for an hour, and nobody does anything. */
+/** A cause that stays for an hour, a burst apart, and nobody does anything. */
 export const hour = (name: string, seed: number, counting?: Counting): Hour => {
   const planned = single(name, seed, counting)
   const { causes, from } = planned
+  const passes = causes.includes("ProducerBurst")
   return run(seed, planned.scenario, (world) =>
-    Effect.map(world.sleep(from + 3600), () => {
+    Effect.gen(function* () {
+      yield* world.sleep(from + 120)
+      let goneAt = Number.POSITIVE_INFINITY
+      while ((yield* world.truth).at < from + 3600) {
+        yield* world.sleep(10)
+        const truth = yield* world.truth
+        if (passes && !isBehind(truth, planned.scenario)) goneAt = Math.min(goneAt, truth.at)
+      }
       const judged = world.looks.filter(({ at }) => at >= from + 120)
-      const isRight = (diagnosis: Diagnosis.Diagnosis) => diagnosis.findings[0]?._tag === causes[0]
+      const isRight = ({ at, diagnosis }: Look) =>
+        diagnosis.findings[0]?._tag === causes[0] || (at > goneAt && diagnosis.findings.length === 0)
       return {
         seed,
         name,
         looks: judged.length,
-        right: judged.filter(({ diagnosis }) => isRight(diagnosis)).length,
+        right: judged.filter(isRight).length,
         absent: judged.filter(({ diagnosis }) => diagnosis.findings.some(({ _tag }) => !causes.includes(_tag))).length,
         story: judged
-          .filter(({ diagnosis }) => !isRight(diagnosis))
+          .filter((look) => !isRight(look))
           .map(({ at, diagnosis }) => `  ${(at - from).toFixed(0)} s ${of(diagnosis)}`)
       }
     })

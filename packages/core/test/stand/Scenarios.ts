@@ -76,7 +76,7 @@ const sound = (draw: Draw, shape: Shape = {}): Sound => {
     wait: 20_000,
     maxSockets: 1000,
     groups: 400 * fleet,
-    attempts: 1000
+    attempts: 1_000_000
   }
   const quiet = draw(0.3, 1)
   return {

@@ -113,7 +113,7 @@ export const attribute = (lag: Lag): Attribution => {
   // More slots would clear the backlog in time: so far as nothing else has let it grow.
   const others = sum() - (taken.get("TooFewSlots") ?? 0)
   const few = onceOnly(lag) * busy * Math.max(0, needed - Math.max(slots, enough) - burst)
-  const clearing = few * (1 - others / Math.max(others + (taken.get("TooFewSlots") ?? 0), others + 0.2 * slots, 1e-9))
+  const clearing = few * (1 - ramp(others / slots, 0.05, 0.3))
   add("SaturatedDownstream", clearing * full)
   add("TooFewSlots", clearing * (1 - full))
 

@@ -12,7 +12,7 @@ import {
 import type { Cause } from "./finding.js"
 import { ofCalls } from "./idle.js"
 import type { Lag } from "./lag.js"
-import { clamp, ramp } from "./readings.js"
+import { ramp } from "./readings.js"
 
 /**
  * What would hold the consumer up next, were the rest mended: with what comes, and by what is known of it, the slots
@@ -22,10 +22,10 @@ export const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray
   const { now, slots } = lag
   const needed = (sustained * best) / 1000
   /** The part of what comes that is above so much, once it is clearly so. */
-  const above = (demand: number, most: number, clearly = 1.2) =>
-    demand <= most ? 0 : (1 - most / demand) * ramp(demand / most, 1, clearly)
-  // The fewer of the slots work, the less is known of what they would lack.
-  const surely = 1.2 + clamp(1 - (lag.running + lag.hung) / slots)
+  const above = (demand: number, most: number) =>
+    demand <= most ? 0 : (1 - most / demand) * ramp(demand / most, 1, 1.2)
+  // Where hardly a slot works, nobody knows what they would lack.
+  const used = ramp((lag.running + lag.hung) / slots, 0.05, 0.25)
   const chain = best + confirmTime(lag)
   const receiving = lag.callTime - (Histogram.mean(now.calls.ack) ?? 0)
   const permits = (sustained * (chain + receiving)) / 1000
@@ -43,10 +43,10 @@ export const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray
   if (lag.workTime === undefined) return [["RateLimited", ownRate]]
   return [
     ["RateLimited", ownRate],
-    ["TooFewSlots", needed * above(needed, slots, surely) * onceOnly(lag) * (1 - ramp(stopped(lag), 0.3, 0.6))],
+    ["TooFewSlots", needed * above(needed, slots) * used * onceOnly(lag) * (1 - ramp(stopped(lag), 0.3, 0.6))],
     ["SlowCalls", short * calls * (1 - waits)],
     ["ConnectionsExhausted", short * calls * waits],
     ["IntakeTooSmall", short * (1 - calls)],
-    ["HotGroup", needed * ofHottest]
+    ["HotGroup", needed * ofHottest * onceOnly(lag)]
   ]
 }

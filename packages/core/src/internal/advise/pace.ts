@@ -53,24 +53,43 @@ export const trendOf = (points: ReadonlyArray<readonly [x: number, y: number]>):
   return { slope: line.slope, error: (1.1 * (spread + 1)) / Math.max(width, 1e-9) }
 }
 
-/** By how many the whole queue grows a second, as far as that is clear; 0 where it is not. */
-const growthOf = (samples: ReadonlyArray<Backlog.Fresh>, end: number, window: number): number => {
-  const within = (millis: number) =>
-    trendOf(samples.filter(({ at }) => at >= end - millis - 1).map((sample) => [sample.at / 1000, total(sample)]))
-  for (const [millis, sure] of [
-    [window, 4],
-    [2 * window, 3.5],
-    [3 * window, 3]
+/** The latest counts of so many milliseconds, as a line. */
+const trendWithin = (samples: ReadonlyArray<Backlog.Fresh>, end: number, millis: number): Trend | undefined =>
+  trendOf(samples.filter(({ at }) => at >= end - millis - 1).map((sample) => [sample.at / 1000, total(sample)]))
+
+/**
+ * By how many the whole queue grows a second, as far as that is clear; 0 where it is not. What goes on since long may be
+ * clear over longer only, counts being off in proportion to what waits.
+ */
+const growthOf = (samples: ReadonlyArray<Backlog.Fresh>, end: number, window: number, since: number): number => {
+  for (const [windows, sure] of [
+    [1, 4],
+    [2, 3.5],
+    [3, 3],
+    [5, 3],
+    [10, 3]
   ] as const) {
-    const trend = within(millis)
+    if (windows > 3 && end - since < windows * window + mostLate) break
+    const trend = trendWithin(samples, end, windows * window)
     if (trend !== undefined && Math.abs(trend.slope) >= sure * trend.error) return trend.slope
   }
   return 0
 }
 
-/** By how many the whole queue grows a second, clear or not. */
-const slopeOf = (samples: ReadonlyArray<Backlog.Fresh>, end: number, window: number): number | undefined =>
-  trendOf(samples.filter(({ at }) => at >= end - window - 1).map((sample) => [sample.at / 1000, total(sample)]))?.slope
+/** The same, by the latest counts that say it so closely; `undefined` where none do. */
+const slopeWithin = (
+  samples: ReadonlyArray<Backlog.Fresh>,
+  end: number,
+  since: number,
+  most: number
+): number | undefined => {
+  for (const millis of [90_000, 180_000, 300_000, 600_000]) {
+    if (millis > 90_000 && end - since < millis + mostLate) break
+    const trend = trendWithin(samples, end, millis)
+    if (trend !== undefined && 2 * trend.error <= most) return trend.slope
+  }
+  return undefined
+}
 
 /** What this consumer has in flight on average, and what it has put back and is not to come yet: by Little's law. */
 const ownInFlight = (intervals: ReadonlyArray<Figures.Interval>): number =>
@@ -134,6 +153,12 @@ const aged = (intervals: ReadonlyArray<Figures.Interval>): ReadonlyArray<Aged> =
 const stretching = (points: ReadonlyArray<Aged>): number => {
   const slope = theilSen(points.map(({ at, waited }) => [at, waited]))?.slope ?? 0
   return Math.min(0.98, Math.max(-4, slope))
+}
+
+/** The same, as little as it may be. */
+const leastStretching = (points: ReadonlyArray<Aged>): number => {
+  const trend = trendOf(points.map(({ at, waited }) => [at, waited]))
+  return trend === undefined ? 0 : Math.min(stretching(points), trend.slope - 2 * trend.error)
 }
 
 const perSecond = (intervals: ReadonlyArray<Figures.Interval>): number =>
@@ -213,7 +238,8 @@ export const paceOf = (
   const received = perSecond(judged)
   const waited = latest === undefined ? 0 : Math.max(0, latest.waited + stretch * (end - latest.at))
   const comes = received / (1 - stretch)
-  const growing = share * growthOf(samples, end, limits.window)
+  const leastComes = received / (1 - Math.max(0, leastStretching(points)))
+  const growing = share * growthOf(samples, end, limits.window, since)
 
   const counted = samples.filter(({ at }) => at >= end - limits.window - 1)
   const last3 = counted.slice(-3).map(({ visible }) => visible)
@@ -239,7 +265,7 @@ export const paceOf = (
     share * Math.min(...last3) > 1.2 * mostAged + 2 * throughput + 10
 
   // What comes no more though it still is what is received.
-  const still = sighted && !unseen && share === 1 && standStill(counted, comes - throughput)
+  const still = sighted && !unseen && share === 1 && standStill(counted, (blocked ? leastComes : comes) - throughput)
 
   let visible: number
   let growth: number
@@ -253,6 +279,10 @@ export const paceOf = (
     if (unseen && growing > growth) {
       growth = growing
       arrivals = Math.max(comes, throughput + growing)
+    } else if (leastComes < 0.6 * comes && growing > 0 && growing < growth) {
+      // Where the wait grows nearly as fast as time passes, hardly anything of late has been received.
+      growth = growing
+      arrivals = Math.max(leastComes, throughput + growing)
     }
   } else if (samples.length > 0) {
     // Late counts of what is long gone are no backlog: all of them must speak of one.
@@ -297,17 +327,30 @@ export const paceOf = (
   const seenFor = sighted ? (latest?.at ?? end) - (latest?.waited ?? 0) - since : end - since
   const pilesFor = (1000 * (byCounts ?? visible)) / Math.max(lately - throughput, 1e-9)
   const sudden = end - since < 2 * mostLate && lately >= 4 * usual && seenFor < 40_000 && pilesFor < 45_000
-  // What comes now, by those received where they have waited for a moment, and by the counts where they have not.
+  const average = usual + (1000 * count) / Math.max(end - since, 1)
+  // What comes now, by those received where they have waited for a moment, and by the counts where they have not: once these
+  // tell the pace of a burst from the usual one.
+  const apart = 0.35 * (average - usual)
+  const slope = slopeWithin(
+    samples,
+    end,
+    since,
+    still || end - since < 4 * mostLate ? Number.POSITIVE_INFINITY : apart / share
+  )
   const present =
     sighted && !blocked && !still && (latest?.waited ?? 0) < 45_000
       ? lately
-      : throughput + share * (slopeOf(samples, end, 90_000) ?? arrivals - throughput)
-  const average = usual + (1000 * count) / Math.max(end - since, 1)
+      : slope !== undefined
+        ? throughput + share * slope
+        : counted.length >= 5
+          ? Number.POSITIVE_INFINITY
+          : arrivals
   // It has ended, where at that pace far more would wait by now, late as the counts are.
   const ended =
     still ||
     (lately >= 1.5 * usual && end - since > 1.5 * mostLate && !blocked && pilesFor < 0.6 * (end - since - mostLate))
-  const over = ended || present <= usual + 0.35 * (average - usual)
+  const past = sighted && !blocked && lately <= usual + apart
+  const over = ended || past || present <= usual + apart
   // What nobody can receive is no burst: it waits for another reason.
   const plain = count >= 0.2 * usual * ((end - since) / 1000)
   const excess = plain && (over || sudden) ? count * (1 - unreceived) : 0
