@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { seeds } from "../../../test/long.js"
-import { healthyRun, named, treatSingle } from "./stand/Exam.js"
+import { healthyRun, named, treatSingle, weights } from "./stand/Exam.js"
 import { mixture, single } from "./stand/Scenarios.js"
 
 /** A simulation is synchronous: between two, others have their turn. */
@@ -45,6 +45,8 @@ describe("with counts as SQS gives them", () => {
 
   // Each with what makes one cause look like another: what comes first, in which part of the looks, and what is not named.
   const hot = (seed: number) => single("one hot group", seed)
+  const few = (seed: number) => single("too few slots", seed)
+  const slow = (seed: number) => single("handlers become slow in a fleet", seed)
   const alike = [
     ["behind an open circuit nothing says that slots are too few", mixture, 609, "CircuitOpen", 1, "TooFewSlots"],
     [
@@ -64,14 +66,38 @@ describe("with counts as SQS gives them", () => {
       "ProducerBurst",
       0.5,
       undefined
-    ]
+    ],
+    [
+      "what fails and is put back is no burst, and no other consumer's",
+      mixture,
+      640,
+      "RateLimited",
+      0.7,
+      "ProducerBurst"
+    ],
+    [
+      "a full downstream whose runs fail as well has not become slow",
+      mixture,
+      712,
+      "SaturatedDownstream",
+      0.9,
+      "SlowHandler"
+    ],
+    ["a pause explains all while it lasts, whatever hangs besides", mixture, 713, "Paused", 1, undefined],
+    ["a burst has ended once the counts stand still", mixture, 716, "ProducerBurst", 0.8, undefined],
+    ["groups that lost leases hold are not hot", mixture, 741, "VisibilityTimeoutTooShort", 1, "HotGroup"],
+    ["a backlog that grows for ten minutes is no burst", few, 7200, "TooFewSlots", 0.95, "ProducerBurst", 900],
+    ["a backlog that slow handlers let grow names no slots", slow, 7200, "SlowHandler", 0.95, "TooFewSlots", 1100]
   ] as const
-  for (const [name, plan, seed, first, least, absent] of alike.slice(0, seeds({ short: 1, long: alike.length }))) {
+  for (const [name, plan, seed, first, least, absent, until] of alike.slice(
+    0,
+    seeds({ short: 1, long: alike.length })
+  )) {
     it.live(name, () =>
       Effect.zipRight(
         turn,
         Effect.sync(() => {
-          const looks = named(seed, plan(seed))
+          const looks = named(seed, plan(seed), until)
           const told = looks.map((causes) => causes.join(" ")).join("\n")
           assert.isAtLeast(
             looks.filter((causes) => causes[0] === first).length,
@@ -83,6 +109,26 @@ describe("with counts as SQS gives them", () => {
       )
     )
   }
+
+  it("what waits is shared out among causes by what each adds, in whatever order they come", () => {
+    const of = (waiting: (has: (place: number) => boolean) => number, count = 2) =>
+      weights(count, (places) => waiting((place) => places.has(place)))
+    // One beside the other; one that stops all alone, as the other does; two of which neither does anything alone.
+    assert.deepStrictEqual(
+      of((has) => (has(0) ? 300 : 0) + (has(1) ? 100 : 0)),
+      [300, 100]
+    )
+    assert.deepStrictEqual(
+      of(() => 500),
+      [250, 250]
+    )
+    assert.deepStrictEqual(
+      of((has) => (has(0) && has(1) ? 800 : 0)),
+      [400, 400]
+    )
+    const three = of((has) => (has(0) && has(1) ? 600 : 0) + (has(2) ? 90 : 0), 3)
+    for (const [i, weight] of [300, 300, 90].entries()) assert.closeTo(three[i] ?? 0, weight, 1e-6)
+  })
 
   for (let seed = 0; seed < seeds({ short: 1, long: 3 }); seed++) {
     it.live(`a healthy consumer has nothing said of it, seed ${seed}`, () =>

@@ -134,6 +134,44 @@ describe("a diagnosis", () => {
   )
 
   it(
+    "says how many slots clear a burst that would stay for long, and none for one that is soon gone",
+    simulated(
+      Effect.gen(function* () {
+        const advised = (messages: number) =>
+          Effect.gen(function* () {
+            const memory = yield* MemoryQueue.make({ latency: "10 millis" })
+            const consumer = yield* Consumer.make(memory)
+            // 10 a second come, and the slots do hardly more.
+            yield* memory.send(numbered(1)).pipe(Effect.repeat(Schedule.fixed("100 millis")), Effect.fork)
+            yield* consumer.stream.pipe(
+              Pipeline.process(() => Effect.sleep("350 millis"), { concurrency: 4 }),
+              Stream.runDrain,
+              Effect.fork
+            )
+            const backlog = yield* Backlog.make({
+              queue: "memory",
+              counts: Effect.map(memory.stats, ({ inFlight, visible }) => ({ visible, inFlight, delayed: 0 })),
+              errorKind: () => "transient"
+            })
+            const watched = yield* Diagnosis.of(consumer, backlog)
+            yield* Effect.sleep("3 minutes")
+            yield* memory.send(numbered(messages))
+            yield* Effect.sleep("100 seconds")
+            const [first] = (yield* watched.now)?.findings ?? []
+            assert.strictEqual(first?._tag, "ProducerBurst")
+            return first?.advice.find(({ setting }) => setting === "concurrency")?.to
+          })
+        const slots = yield* advised(3000)
+        // 10 a second, and 3000 within ten minutes.
+        assert.isAtLeast(slots ?? 0, 0.8 * 15 * 0.35)
+        assert.isAtMost(slots ?? 0, 16)
+        assert.isUndefined(yield* advised(400))
+      }).pipe(Effect.provide(ProcessLoad.layerUnknown)),
+      { leaks: "interrupt", seeds: 1 }
+    )
+  )
+
+  it(
     "reckons the backlog from how long messages had waited, where nobody reads it",
     simulated(
       Effect.gen(function* () {

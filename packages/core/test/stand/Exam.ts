@@ -185,10 +185,17 @@ export const treatMixture = (seed: number, counting?: Counting): Treated => {
   return run(seed, planned.scenario, treat(seed, planned, dominantOf(seed, planned)))
 }
 
-/** What is named while nobody does anything, the first first: in each look from a minute and a half on, for as long again. */
-export const named = (seed: number, { from, scenario }: Planned): ReadonlyArray<ReadonlyArray<Diagnosis.Cause>> =>
+/**
+ * What is named while nobody does anything, the first first: in each look from a minute and a half on, for so many seconds
+ * since it began.
+ */
+export const named = (
+  seed: number,
+  { from, scenario }: Planned,
+  until = 180
+): ReadonlyArray<ReadonlyArray<Diagnosis.Cause>> =>
   run(seed, scenario, (world) =>
-    Effect.map(world.sleep(from + 180), () =>
+    Effect.map(world.sleep(from + until), () =>
       world.looks.filter(({ at }) => at >= from + 90).map(({ diagnosis }) => diagnosis.findings.map(({ _tag }) => _tag))
     )
   )

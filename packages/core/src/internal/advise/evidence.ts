@@ -109,5 +109,11 @@ export const failingShare = ({ now: { failedCalls, stats } }: Lag): number =>
 export const slowness = ({ callTime, usualCallTime }: Lag): number =>
   ramp(callTime, 60, 200) * (usualCallTime === undefined ? 1 : ramp(callTime / Math.max(usualCallTime, 1), 1.1, 1.6))
 
+/** On an ordered queue: where nearly all lose their leases, what lost its own still holds its group; 1 where all do. */
+export const turnsLost = (lag: Lag): number => {
+  const { acked, deadLettered, lost } = lag.now.stats
+  return lag.now.settings.ordered ? ramp(lost / Math.max(1, lost + acked + deadLettered), 0.5, 0.9) : 0
+}
+
 /** Where leases are lost, work is done twice, and nobody knows what it takes once: 1 where none is. */
 export const onceOnly = (lag: Lag): number => 1 - ramp(lostShare(lag), 0.03, 0.15)

@@ -10,10 +10,10 @@ import {
   hottestShare,
   lostShare,
   occupancy,
-  onceOnly,
   shut,
   slowness,
   throttledShare,
+  turnsLost,
   windowFull
 } from "./evidence.js"
 import type { Cause } from "./finding.js"
@@ -58,8 +58,6 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
   const ofStuck = stuck.reduce((sum, { inFlight }) => sum + inFlight, 0) / maxInFlight
   const short = (brought(lag) ?? now.settings.batchSize) < 0.7 * now.settings.batchSize
   const inOrder = few * Math.max(ordered ? hot : 0, Math.max(inLanes, ordered ? withheld : 0) * (1 - calls))
-  // Who lost his lease still holds his group: what waits for its turn waits for that.
-  const turnsLost = ordered ? 1 - onceOnly(lag) : 0
   return [
     ["CircuitOpen", shut(lag)],
     // A poller that was refused begins anew with one call at a time: what comes in after it is held up too.
@@ -80,7 +78,7 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
           withheld * ramp(lag.unreceived, 0.5, 0.8) * ramp(lag.others, 0.3, 1) * (1 - ramp(lostShare(lag), 0.02, 0.1))
         : Math.max(ramp(ofStuck, 0.3, 0.9), withheld * (hottest >= 0.3 && groups >= 1 ? 0.5 : 1))
     ],
-    ["VisibilityTimeoutTooShort", inOrder * turnsLost],
+    ["VisibilityTimeoutTooShort", inOrder * turnsLost(lag)],
     ["HotGroup", inOrder],
     // Permits of what failed and is held for its turn again.
     ["Retries", full * ramp(failedShare(lag), 0.05, 0.3) * held],

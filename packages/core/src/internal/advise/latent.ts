@@ -7,7 +7,8 @@ import {
   hottestShare,
   onceOnly,
   stopped,
-  throttledShare
+  throttledShare,
+  turnsLost
 } from "./evidence.js"
 import type { Cause } from "./finding.js"
 import { ofCalls } from "./idle.js"
@@ -47,6 +48,6 @@ export const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray
     ["SlowCalls", short * calls * (1 - waits)],
     ["ConnectionsExhausted", short * calls * waits],
     ["IntakeTooSmall", short * (1 - calls)],
-    ["HotGroup", needed * ofHottest * onceOnly(lag)]
+    ["HotGroup", needed * ofHottest * (1 - turnsLost(lag))]
   ]
 }

@@ -4,8 +4,8 @@ import { type Lag, meanTime } from "./lag.js"
 import { asManyBy } from "./probes.js"
 import { enough, ramp, sumOf } from "./readings.js"
 
-/** What handlers took as a rule that had about so many beside them. */
-const usualAt = ({ well }: Lag, running: number): number | undefined => {
+/** What handlers took as a rule that had about so many beside them, and what it may have been, of so few. */
+const usualAt = ({ well }: Lag, running: number): { readonly time: number; readonly atMost: number } | undefined => {
   const alike = well
     .flatMap(({ byRunning }) => byRunning)
     .filter((level) => level.running >= 0.7 * running && level.running <= 1.5 * running)
@@ -13,7 +13,8 @@ const usualAt = ({ well }: Lag, running: number): number | undefined => {
   if (handlers < enough) return undefined
   // At worst a handler's time grows as their number does.
   const those = sumOf(alike, (level) => level.handlers * level.running) / handlers
-  return (sumOf(alike, (level) => level.time) / handlers) * Math.max(1, running / those)
+  const time = (sumOf(alike, (level) => level.time) / handlers) * Math.max(1, running / those)
+  return { time, atMost: time * (1.15 + 1 / Math.sqrt(handlers)) }
 }
 
 /**
@@ -101,7 +102,7 @@ export const stretched = (lag: Lag): { readonly byTime: number; readonly byConcu
   // The same concurrency before and now tells the two apart at once.
   const then = several ? undefined : usualAt(lag, running * perSlot)
   if (then !== undefined) {
-    const byTime = Math.min(overUsual, surely < 1.15 * then ? 1 : handlerTime / then)
+    const byTime = Math.min(overUsual, surely < then.atMost ? 1 : handlerTime / then.time)
     return { byTime, byConcurrency: beside(overQuick, byTime) }
   }
   if (!several && evenOfFew(lag, handlerTime, running * perSlot)) return { byTime: overUsual, byConcurrency: 1 }
