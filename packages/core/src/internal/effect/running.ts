@@ -66,7 +66,8 @@ class Waiting<A> implements Running<A, unknown> {
 
   /** Like a fiber, it ends in a turn of its own: who interrupts is not called back from within. */
   unsafeInterruptAsFork(by: FiberId.FiberId): void {
-    queueMicrotask(() => {
+    // A promise, and not `queueMicrotask`: jest's fake timers hold that up.
+    Promise.resolve().then(() => {
       if (this.#exit !== undefined) return
       this.#letGo?.()
       this.#end(Exit.interrupt(by))
