@@ -9,15 +9,18 @@ const token = Redacted.make("a token of many characters")
 
 const serve = Dashboard.make({ port: 0, pages: 1, token, consumers: Effect.succeed({}) })
 
-/** Sends what is no request of any client's, and gives all that is answered. */
-const raw = (port: number, text: string): Effect.Effect<string> =>
+const login = (body: string) =>
+  `POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+
+/** Sends what is no request of any client's, and gives all that is answered: until the server closes, where it `waits`. */
+const raw = (port: number, text: string, waits = false): Effect.Effect<string> =>
   Effect.async((resume) => {
     let answer = ""
     const socket = connect(port, "127.0.0.1", () => socket.write(text))
     socket.setEncoding("latin1")
     socket.on("data", (chunk: string) => {
       answer += chunk
-      if (answer.includes("\r\n\r\n")) socket.destroy()
+      if (!waits && answer.includes("\r\n\r\n")) socket.destroy()
     })
     socket.on("error", () => {})
     socket.on("close", () => resume(Effect.succeed(answer)))
@@ -47,6 +50,7 @@ describe("the dashboard's doors", () => {
     Effect.gen(function* () {
       const { port } = yield* serve
       const half = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Le"
+      const began = performance.now()
       const answers = yield* Effect.all(
         Array.from({ length: 100 }, () => raw(port, half)),
         { concurrency: "unbounded" }
@@ -54,7 +58,38 @@ describe("the dashboard's doors", () => {
       // More than 1 + 64 are closed at once, the others once their time is over.
       assert.isAtLeast(answers.filter((answer) => answer === "").length, 35)
       assert.isAtLeast(answers.filter((answer) => /^HTTP\/1\.1 4/.test(answer)).length, 50)
+      assert.isBelow(performance.now() - began, 9_000)
       assert.match(yield* raw(port, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), /^HTTP\/1\.1 401 /)
+    })
+  )
+
+  test(
+    "a body that does not come, and a connection that asks for nothing more, end within seconds too",
+    Effect.gen(function* () {
+      const { port } = yield* serve
+      const began = performance.now()
+      const head = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+      const [slow, idle] = yield* Effect.all(
+        [
+          raw(port, `${head}Content-Length: 50\r\n\r\ntoken=`),
+          raw(port, "GET /icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n", true)
+        ].map((asked) => Effect.map(asked, (answer) => [answer, performance.now() - began] as const)),
+        { concurrency: 2 }
+      )
+      assert.match(slow?.[0] ?? "", /^HTTP\/1\.1 400 /)
+      assert.isBelow(slow?.[1] ?? 0, 15_000)
+      assert.match(idle?.[0] ?? "", /^HTTP\/1\.1 200 /)
+      assert.isBelow(idle?.[1] ?? 0, 10_000)
+    })
+  )
+
+  test(
+    "a body that is longer than any of the page's is not read",
+    Effect.gen(function* () {
+      const { port } = yield* serve
+      const body = `token=${encodeURIComponent(Redacted.value(token))}&more=${"x".repeat(5000)}`
+      assert.notMatch(yield* raw(port, login(body)), /set-cookie/i)
+      assert.match(yield* raw(port, login(body.slice(0, 500))), /set-cookie/i)
     })
   )
 
@@ -74,6 +109,44 @@ describe("the dashboard's doors", () => {
       const answers = yield* guesses.await.pipe(Effect.flatten)
       assert.strictEqual(answers.filter((answer) => /^HTTP\/1\.1 401 /.test(answer)).length, 20)
       assert.strictEqual(answers.filter((answer) => /^HTTP\/1\.1 429 /.test(answer)).length, 10)
+    })
+  )
+
+  test(
+    "so they are where the page asks for the token; and who shows none is not kept waiting by them",
+    Effect.gen(function* () {
+      const { port } = yield* serve
+      const guesses = yield* Effect.fork(
+        Effect.all(
+          Array.from({ length: 30 }, () => raw(port, login("token=wrong"))),
+          { concurrency: "unbounded" }
+        )
+      )
+      yield* Effect.sleep("300 millis")
+      for (let i = 0; i < 3; i++) {
+        assert.match(yield* raw(port, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), /^HTTP\/1\.1 401 /)
+      }
+      const answers = yield* guesses.await.pipe(Effect.flatten)
+      assert.strictEqual(answers.filter((answer) => /^HTTP\/1\.1 303 /.test(answer)).length, 20)
+      assert.strictEqual(answers.filter((answer) => /^HTTP\/1\.1 429 /.test(answer)).length, 10)
+    })
+  )
+
+  test(
+    "who has logged in at two dashboards of one host may look at both",
+    Effect.gen(function* () {
+      const ports = [(yield* serve).port, (yield* serve).port]
+      const jar = new Map<string, string>()
+      for (const port of ports) {
+        const answer = yield* raw(port, login(`token=${encodeURIComponent(Redacted.value(token))}`))
+        const [, name = "", value = ""] = /set-cookie: ([^=]+)=([^;]+)/i.exec(answer) ?? []
+        jar.set(name, value)
+      }
+      const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join("; ")
+      for (const port of ports) {
+        const asked = `GET /main.js HTTP/1.1\r\nHost: localhost\r\nCookie: ${cookie}\r\n\r\n`
+        assert.match(yield* raw(port, asked), /^HTTP\/1\.1 200 /)
+      }
     })
   )
 

@@ -2,11 +2,15 @@
  * The health of consumers over HTTP, for a container's probe: 200 where all are well, 503 where one is not, and in both
  * cases why, as JSON. It asks nobody and costs no call to the queue.
  *
+ * A server for nothing else has short times and few connections, so that half-sent requests cannot take the process's file
+ * descriptors.
+ *
  * @example
+ * const patience = { headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 5_000, connectionsCheckingInterval: 1_000 }
  * HttpRouter.empty.pipe(
  *   HttpRouter.get("/health", HealthRoute.handler(Effect.all({ orders: Orders }))),
  *   HttpServer.serve(),
- *   Layer.provide(NodeHttpServer.layer(createServer, { port: 8080 }))
+ *   Layer.provide(NodeHttpServer.layer(() => Object.assign(createServer(patience), { maxConnections: 64 }), { port: 8080 }))
  * )
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"

@@ -1,12 +1,16 @@
 /**
  * Effect's metrics over HTTP, those of consumers among them, as the text that Prometheus scrapes. It costs no call to the queue.
  *
+ * A server for nothing else has short times and few connections, so that half-sent requests cannot take the process's file
+ * descriptors.
+ *
  * @see https://prometheus.io/docs/instrumenting/exposition_formats/
  * @example
+ * const patience = { headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 5_000, connectionsCheckingInterval: 1_000 }
  * HttpRouter.empty.pipe(
  *   HttpRouter.append(MetricsRoute.route("/metrics")),
  *   HttpServer.serve(),
- *   Layer.provide(NodeHttpServer.layer(createServer, { port: 9464 }))
+ *   Layer.provide(NodeHttpServer.layer(() => Object.assign(createServer(patience), { maxConnections: 64 }), { port: 9464 }))
  * )
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"

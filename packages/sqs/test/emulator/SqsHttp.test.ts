@@ -604,6 +604,14 @@ describe("the server", () => {
       }
     })
   )
+  over("a body that does not come is not waited for", {}, ({ http: { port } }) =>
+    Effect.gen(function* () {
+      const began = performance.now()
+      const answer = yield* raw(port, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{")
+      expect(performance.now() - began).toBeLessThan(15_000)
+      expect(answer).toContain("408 Request Timeout")
+    })
+  )
   it.live("no more connections than it was told, but for those that idle", () =>
     Effect.gen(function* () {
       const { port } = yield* SqsHttp.SqsHttp
