@@ -371,5 +371,32 @@ export const survivors = [
     before: "phase === Phase.Claimed && (owner === undefined || owner.closed)",
     after: "(owner === undefined || owner.closed)",
     reason: "what is settled already is handed back by nobody"
-  }
+  },
+  {
+    file: "stage.ts",
+    before: "this.#ready.size === 0 || !this.#free()",
+    after: "!this.#free()",
+    reason: "where nothing is ready, nothing is taken"
+  },
+  ...[
+    ["at", "this.#now() + millis", "this.#now() - millis"],
+    ["#measure", "this.#now = () => clock.now()", ""],
+    ["#setAlarm", "this.#alarm.cancel()", ""]
+  ].map(([place, before, after]) => ({
+    file: "stage.ts",
+    place,
+    before,
+    after,
+    reason:
+      "the alarm is set anew, or wakes in vain: work, and no other result (that none is left at the end is tested)"
+  })),
+  ...[
+    "this.#all || this.#lanes.has(item) || this.#laneless.has(item)",
+    "this.#all || this.#lanes.has(item)",
+    "deliveries.every(({ outcome }) => outcome !== undefined) && this.#laneless.delete(item)"
+  ].map((before) => ({
+    file: "stage.ts",
+    before,
+    reason: "it leaves twice, and the second time does nothing"
+  }))
 ]

@@ -139,7 +139,7 @@ class Stage<In, Out, E, R> {
     // A pull that was begun with nothing wanted may want something now.
     if (this.#all) this.#demand()
     if (this.#inTurn !== undefined) this.#setAlarm(this.#inTurn)
-    if (this.#closing || this.#slots.taken === 0 || this.#wanted() > 0) this.#driver.wake()
+    if (this.#slots.taken === 0 || this.#wanted() > 0) this.#driver.wake()
   }
 
   #start(): void {
