@@ -4,7 +4,12 @@ import { Effect, Fiber, Logger, TestClock } from "effect"
 import * as WrongTokens from "../src/internal/wrongTokens.js"
 
 const shownAtOnce = (tokens: WrongTokens.WrongTokens, count: number) =>
-  Effect.fork(Effect.all(Array(count).fill(tokens.shown), { concurrency: "unbounded" }))
+  Effect.fork(
+    Effect.all(
+      Array.from({ length: count }, () => tokens.shown),
+      { concurrency: "unbounded" }
+    )
+  )
 
 it.effect("each waits a second, and more than twenty at a time are refused at once; then there is room again", () =>
   Effect.gen(function* () {

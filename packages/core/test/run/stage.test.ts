@@ -14,15 +14,16 @@ import type { Slot, Work } from "../../src/internal/run/work.js"
 import { Phase } from "../../src/internal/settle/oneSettlement.js"
 import { simulated } from "../support/index.js"
 
-interface Options extends Partial<Omit<Work<string, string, never>, "slots" | "claims" | "deliveries" | "gate">> {
+interface Options
+  extends Partial<Omit<Work<string, string, never>, "slots" | "claims" | "deliveries" | "gate" | "passedOn">> {
   readonly slots?: number
   readonly bound?: false
   /** Items are in the lanes of their first letters, but `-1` is in none. */
   readonly laned?: boolean
   readonly ackAhead?: boolean
   readonly gated?: boolean
-  /** How long the queue takes to confirm what is released. */
-  readonly confirms?: number
+  /** Its results are what it has passed on. */
+  readonly passes?: boolean
 }
 
 /** How deep the stack is. */
@@ -34,7 +35,7 @@ const depth = (): number => {
   return stack.split("\n").length
 }
 
-const staged = ({ ackAhead = false, bound, confirms, gated, laned, slots = 2, ...work }: Options = {}) =>
+const staged = ({ ackAhead = false, bound, gated, laned, passes, slots = 2, ...work }: Options = {}) =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
     const now = () => clock.unsafeCurrentTimeMillis()
@@ -55,10 +56,7 @@ const staged = ({ ackAhead = false, bound, confirms, gated, laned, slots = 2, ..
       demand,
       settlements: {
         begins: () => {},
-        settle: (one: InFlight, { _tag }: Settlement.Settlement) => {
-          note(`${one.message.id} ${_tag}`)
-          if (confirms === 0) one.end("released")
-        },
+        settle: ({ message }: InFlight, { _tag }: Settlement.Settlement) => note(`${message.id} ${_tag}`),
         overflow: () => Settlement.release
       },
       lanes: { join: () => {}, hold: ({ message }: InFlight) => note(`${message.id} is held`) },
@@ -135,6 +133,7 @@ const staged = ({ ackAhead = false, bound, confirms, gated, laned, slots = 2, ..
             }
           : undefined,
       gate: gated === true ? gate : undefined,
+      passedOn: passes === true ? of : undefined,
       settles: true,
       start: (item, slot) => {
         note(`starts ${item}`)
@@ -354,7 +353,7 @@ describe("a stage pulls", () => {
     "the results that it has passed on are told so when they are taken",
     simulated(
       Effect.gen(function* () {
-        const bench = yield* staged({ passedOn: (name) => bench.of(name), start: (item, slot) => slot.done(item) })
+        const bench = yield* staged({ passes: true, start: (item, slot) => slot.done(item) })
         const first = yield* Effect.fork(bench.take)
         yield* Effect.sleep(1)
         yield* bench.give("-1")
