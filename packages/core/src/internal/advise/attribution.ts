@@ -109,7 +109,10 @@ export const attribute = (lag: Lag): Attribution => {
   // What came beyond the usual explains what it demands beyond the usual.
   const without = Math.min(required, sustained + ((lag.visible - excess) * 1000) / lag.drainWithin)
   const burst = excess < 0.3 * lag.visible ? 0 : ((required - without) * best) / 1000
-  add("ProducerBurst", Math.min(burst, Math.max(0, needed - (throughput * best) / 1000)))
+  const ofBurst = Math.min(burst, Math.max(0, needed - (throughput * best) / 1000))
+  // Where it does not become less, what keeps it is what else there is.
+  const kept = sum() < 0.1 * slots ? 0 : lag.stays * Math.max(0, ofBurst - 0.5 * sum())
+  add("ProducerBurst", ofBurst - kept)
   // More slots would clear the backlog in time: so far as nothing else has let it grow.
   const others = sum() - (taken.get("TooFewSlots") ?? 0)
   const few = onceOnly(lag) * busy * Math.max(0, needed - Math.max(slots, enough) - burst)

@@ -15,7 +15,7 @@ import * as Histogram from "../../Histogram.js"
 import { median, theilSen } from "../data/slope.js"
 import type { Known } from "./known.js"
 import { isWell, usualArrivals } from "./norm.js"
-import { clamp, done, enough, sumOf, total } from "./readings.js"
+import { clamp, done, enough, ramp, sumOf, total } from "./readings.js"
 
 export interface Pace {
   readonly visible: number
@@ -26,6 +26,8 @@ export interface Pace {
   readonly usualArrivals: number | undefined
   /** Of those that wait, how many came in a burst beyond what used to come. */
   readonly excess: number
+  /** Whether they stay, from 0 to 1: minutes after it, as much comes as is done, or more. */
+  readonly stays: number
   /** The part of those that wait that no receive brings, though others are brought at once. */
   readonly unreceived: number
   /** Messages in flight of the queue that this consumer does not have, on average. */
@@ -314,6 +316,7 @@ export const paceOf = (
       sustained: arrivals,
       usualArrivals: usual,
       excess: 0,
+      stays: 0,
       unreceived,
       others,
       share
@@ -353,15 +356,20 @@ export const paceOf = (
   const over = ended || past || present <= usual + apart
   // What nobody can receive is no burst: it waits for another reason.
   const plain = count >= 0.2 * usual * ((end - since) / 1000)
-  const excess = plain && (over || sudden) ? count * (1 - unreceived) : 0
+  // Minutes later it is plain what comes since, which may be more than before as well.
+  const settled = over && !still && slope !== undefined && end - since >= 4 * mostLate
+  const lasting = settled ? Math.max(1.1 * usual, present) : 1.1 * usual
+  const ofBurst = Math.max(0, count - ((lasting - 1.1 * usual) * (end - since)) / 1000)
+  const excess = plain && (over || sudden) ? ofBurst * (1 - unreceived) : 0
   const burst = excess >= 0.3 * visible && excess > 0
   return {
     visible,
     growth,
     arrivals: burst && over ? Math.min(arrivals, Math.max(1.1 * usual, present)) : arrivals,
-    sustained: burst ? Math.min(arrivals, 1.1 * usual) : arrivals,
+    sustained: burst ? Math.min(arrivals, lasting) : arrivals,
     usualArrivals: usual,
     excess: burst ? excess : 0,
+    stays: settled ? 1 - ramp(1 - lasting / Math.max(throughput, 1e-9), 0, 0.1) : 0,
     unreceived,
     others,
     share
