@@ -32,7 +32,9 @@ export const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray
   const permits = (sustained * (chain + receiving)) / 1000
   // Calls that are refused or fail hold permits for longer.
   const answered = 1 - ramp(throttledShare(lag) + failingShare(lag), 0.05, 0.3)
-  const short = needed * above(permits, now.stats.maxInFlight) * answered
+  // Behind an open circuit or a pause nobody knows.
+  const ran = 1 - ramp(stopped(lag), 0.3, 0.6)
+  const short = needed * above(permits, now.stats.maxInFlight) * answered * ran
   const calls = ofCalls(lag, best, needed)
   // A call that waits for a connection takes long for that.
   const waits = ramp(connectionsFull(lag.recent), 0, 0.4)
@@ -44,7 +46,7 @@ export const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray
   if (lag.workTime === undefined) return [["RateLimited", ownRate]]
   return [
     ["RateLimited", ownRate],
-    ["TooFewSlots", needed * above(needed, slots) * used * onceOnly(lag) * (1 - ramp(stopped(lag), 0.3, 0.6))],
+    ["TooFewSlots", needed * above(needed, slots) * used * onceOnly(lag) * ran],
     ["SlowCalls", short * calls * (1 - waits)],
     ["ConnectionsExhausted", short * calls * waits],
     ["IntakeTooSmall", short * (1 - calls)],
