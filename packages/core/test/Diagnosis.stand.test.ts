@@ -83,6 +83,7 @@ describe("with counts as SQS gives them", () => {
       0.9,
       "SlowHandler"
     ],
+    ["runs that fail spend connections too", mixture, 729, "Retries", 0.7, undefined],
     ["a pause explains all while it lasts, whatever hangs besides", mixture, 713, "Paused", 1, undefined],
     ["a burst has ended once the counts stand still", mixture, 716, "ProducerBurst", 0.8, undefined],
     ["groups that lost leases hold are not hot", mixture, 741, "VisibilityTimeoutTooShort", 1, "HotGroup"],
@@ -130,7 +131,8 @@ describe("with counts as SQS gives them", () => {
     for (const [i, weight] of [300, 300, 90].entries()) assert.closeTo(three[i] ?? 0, weight, 1e-6)
   })
 
-  for (let seed = 0; seed < seeds({ short: 1, long: 3 }); seed++) {
+  // Of the last two one has batches that fail whole now and then, the other a handler that takes very long once.
+  for (const seed of [0, 1, 2, 132, 165].slice(0, seeds({ short: 1, long: 5 }))) {
     it.live(`a healthy consumer has nothing said of it, seed ${seed}`, () =>
       Effect.zipRight(
         turn,

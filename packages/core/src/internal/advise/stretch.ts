@@ -36,23 +36,30 @@ const overAlike = ({ norm, now }: Lag): number | undefined => {
 }
 
 /**
- * Whether handlers that began with fewer beside them take as long as those of now, since it began: by concurrency they would
- * have been quicker in proportion. Of the time in which it began only those count that had more beside them than was usual.
+ * Whether handlers take as long whether few or many were beside them when they began, since it began: at a downstream that is
+ * full their time grows in proportion. Of the moments in which it began only those count that had more beside them than was
+ * usual. `false` where they hardly differ, so that nobody knows.
  */
-const evenOfFew = ({ began, norm, now, onset }: Lag, handlerTime: number, running: number): boolean => {
+const evenlySlow = ({ began, norm, now, onset }: Lag): boolean => {
   const [first, ...rest] = onset
   const unusual = ({ running: level }: Figures.AtRunning) =>
     (norm?.byRunning.find((one) => one.running === level)?.handlers ?? 0) < 0.02 * (norm?.handler.count ?? 0)
   const levels = [
     ...[...began, ...(first === undefined ? [] : [first])].flatMap(({ byRunning }) => byRunning.filter(unusual)),
     ...[...rest, now].flatMap(({ byRunning }) => byRunning)
-  ].filter((level) => level.running <= running / 1.5)
-  const handlers = sumOf(levels, (level) => level.handlers)
-  const time = sumOf(levels, (level) => level.time) / Math.max(1, handlers)
-  const beside = sumOf(levels, (level) => level.running * level.handlers) / Math.max(1, handlers)
-  const inProportion = Math.log(beside / running)
-  // By chance alone so few may be off by as much, times varying as waiting times do: three standard errors tell.
-  return handlers * inProportion ** 2 >= 9 && Math.log(time / handlerTime) >= 0.5 * inProportion
+  ].filter(({ handlers, time }) => handlers > 0 && time > 0)
+  const all = Math.max(
+    1,
+    sumOf(levels, ({ handlers }) => handlers)
+  )
+  const x = ({ running }: Figures.AtRunning) => Math.log(running)
+  const y = ({ handlers, time }: Figures.AtRunning) => Math.log(time / handlers)
+  const middleX = sumOf(levels, (level) => level.handlers * x(level)) / all
+  const middleY = sumOf(levels, (level) => level.handlers * y(level)) / all
+  // Times vary as waiting times do at worst: the exponent's standard error is one over the root of this.
+  const width = sumOf(levels, (level) => level.handlers * (x(level) - middleX) ** 2)
+  const exponent = sumOf(levels, (level) => level.handlers * (x(level) - middleX) * (y(level) - middleY)) / width
+  return width >= 9 && exponent < 0.5
 }
 
 /** What concurrency adds to what time explains: the quickest of many means is quick by chance too, so only what is plain. */
@@ -105,7 +112,7 @@ export const stretched = (lag: Lag): { readonly byTime: number; readonly byConcu
     const byTime = Math.min(overUsual, surely < then.atMost ? 1 : handlerTime / then.time)
     return { byTime, byConcurrency: beside(overQuick, byTime) }
   }
-  if (!several && evenOfFew(lag, handlerTime, running * perSlot)) return { byTime: overUsual, byConcurrency: 1 }
+  if (!several && evenlySlow(lag)) return { byTime: overUsual, byConcurrency: 1 }
   return { byTime: 1, byConcurrency: Math.max(overQuick, overUsual) }
 }
 
