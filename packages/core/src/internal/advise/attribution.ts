@@ -4,7 +4,7 @@
  * rate is shared out among the causes by what each took, so that the score of a cause is the part of the lag that it
  * explains.
  */
-import { cpuBound, lostShare, onceOnly, stopped } from "./evidence.js"
+import { cpuBound, lostShare, onceOnly, rateReached, stopped } from "./evidence.js"
 import type { Cause } from "./finding.js"
 import { idleCauses } from "./idle.js"
 import type { Lag } from "./lag.js"
@@ -72,6 +72,15 @@ export const attribute = (lag: Lag): Attribution => {
   // Where slots stand idle, what keeps them so would keep those idle too that there are too few of.
   const busy = ramp((running + hung) / slots, 0.6, 0.85)
   let idle = lag.idle + (1 - busy) * Math.max(0, enough - slots)
+  // Where a rate keeps slots idle, slow runs cost nothing yet: what they count for is what would be short of slots without it.
+  const limited = rateReached(lag) * ramp(idle / slots, 0.1, 0.3)
+  const slow = (taken.get("SlowHandler") ?? 0) + (taken.get("SaturatedDownstream") ?? 0)
+  const short = Math.max(0, (sustained * (workTime ?? best)) / 1000 - slots) / stretch
+  const kept = slow === 0 ? 1 : 1 - limited * (1 - Math.min(1, short / slow))
+  for (const cause of ["SlowHandler", "SaturatedDownstream"] as const) {
+    const own = taken.get(cause)
+    if (own !== undefined) taken.set(cause, own * kept)
+  }
   // A pause stops all for a part of the time, what else there is slows the rest: of what both lose, each is given as much
   // as its factor counts for. Where it leaves no rest, nobody knows of anything else.
   const paused = clamp(now.pausedFor / millis)
@@ -111,8 +120,8 @@ export const attribute = (lag: Lag): Attribution => {
   const burst = excess < 0.3 * lag.visible ? 0 : ((required - without) * best) / 1000
   const ofBurst = Math.min(burst, Math.max(0, needed - (throughput * best) / 1000))
   // Where it does not become less, what keeps it is what else there is.
-  const kept = sum() < 0.1 * slots ? 0 : lag.stays * Math.max(0, ofBurst - 0.5 * sum())
-  add("ProducerBurst", ofBurst - kept)
+  const stays = sum() < 0.1 * slots ? 0 : lag.stays * Math.max(0, ofBurst - 0.5 * sum())
+  add("ProducerBurst", ofBurst - stays)
   // More slots would clear the backlog in time: so far as nothing else has let it grow.
   const others = sum() - (taken.get("TooFewSlots") ?? 0)
   const few = onceOnly(lag) * busy * Math.max(0, needed - Math.max(slots, enough) - burst)

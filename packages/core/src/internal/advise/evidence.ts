@@ -115,5 +115,9 @@ export const turnsLost = (lag: Lag): number => {
   return lag.now.settings.ordered ? ramp(lost / Math.max(1, lost + acked + deadLettered), 0.5, 0.9) : 0
 }
 
+/** Whether as much is received as the consumer's own rate allows. */
+export const rateReached = ({ now: { seconds, settings, stats } }: Lag): number =>
+  settings.rate === undefined ? 0 : ramp(stats.received / seconds / settings.rate, 0.8, 0.9)
+
 /** Where leases are lost, work is done twice, and nobody knows what it takes once: 1 where none is. */
 export const onceOnly = (lag: Lag): number => 1 - ramp(lostShare(lag), 0.03, 0.15)

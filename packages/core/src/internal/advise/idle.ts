@@ -10,6 +10,7 @@ import {
   hottestShare,
   lostShare,
   occupancy,
+  rateReached,
   shut,
   slowness,
   throttledShare,
@@ -65,10 +66,7 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
       "Throttled",
       Math.max(partOfIdle(now.throttledFor), full * clamp(2 * throttledShare(lag)), ramp(throttledShare(lag), 0.1, 0.4))
     ],
-    [
-      "RateLimited",
-      now.settings.rate === undefined ? 0 : ramp(now.stats.received / now.seconds / now.settings.rate, 0.8, 0.9)
-    ],
+    ["RateLimited", rateReached(lag)],
     ["InFlightWindowFull", windowFull(lag)],
     [
       "StuckGroup",
