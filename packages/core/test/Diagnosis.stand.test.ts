@@ -84,6 +84,14 @@ describe("with counts as SQS gives them", () => {
       "SlowHandler"
     ],
     ["runs that fail spend connections too", mixture, 729, "Retries", 0.7, undefined],
+    [
+      "a rate that is reached comes before slow handlers, whose times do not grow with their number",
+      mixture,
+      834,
+      "RateLimited",
+      0.7,
+      "SaturatedDownstream"
+    ],
     ["a pause explains all while it lasts, whatever hangs besides", mixture, 713, "Paused", 1, undefined],
     ["a burst has ended once the counts stand still", mixture, 716, "ProducerBurst", 0.8, undefined],
     ["groups that lost leases hold are not hot", mixture, 741, "VisibilityTimeoutTooShort", 1, "HotGroup"],
