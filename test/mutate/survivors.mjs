@@ -398,5 +398,67 @@ export const survivors = [
     file: "stage.ts",
     before,
     reason: "it leaves twice, and the second time does nothing"
-  }))
+  })),
+  {
+    file: "internal/lease/groupOrder.ts",
+    before: "x < y",
+    after: "x <= y",
+    reason: "of two without a sequence: a sort asks only whether the later one comes first"
+  },
+  {
+    file: "lanes.ts",
+    before: "only !== undefined && permits.size === 1",
+    after: "permits.size === 1",
+    reason: "a lane that is the only one is there: the types do not know"
+  },
+  {
+    file: "lanes.ts",
+    before: "first !== undefined && this.#host.isHeld(first)",
+    after: "this.#host.isHeld(first)",
+    reason: "nothing is not held: the types do not know"
+  },
+  {
+    file: "lanes.ts",
+    before: "this.#perLane.delete(lane)",
+    after: "",
+    reason: "costs memory: a lane in which nobody has a permit overflows for nobody"
+  },
+  {
+    file: "lanes.ts",
+    before:
+      "rules && Sequencer.make<In>({ onReady: host.onReady, mayRun: (item) => host.deliveries(item).some((delivery) => !delivery.isSettling) })",
+    after:
+      "Sequencer.make<In>({ onReady: host.onReady, mayRun: (item) => host.deliveries(item).some((delivery) => !delivery.isSettling) })",
+    reason: "without rules nothing comes into a lane"
+  },
+  {
+    file: "claims.ts",
+    before: "this.#latest = delivery.source",
+    after: "",
+    reason: "costs time: its patience is looked at for each delivery"
+  },
+  {
+    file: "inTurn.ts",
+    before: "this.#groupless > looksAt",
+    after: "this.#groupless >= looksAt",
+    reason: "counts one more, which is not said"
+  },
+  {
+    file: "inTurn.ts",
+    before: "key === undefined || isLast(delivery)",
+    after: "isLast(delivery)",
+    reason: "what has no key has room in any case"
+  },
+  {
+    file: "inTurn.ts",
+    before: 'this.#deferred.length === 0 || gate?.flow !== "all"',
+    after: 'gate?.flow !== "all"',
+    reason: "where nothing was turned back, nothing is pushed"
+  },
+  {
+    file: "inTurn.ts",
+    before: "next !== undefined || this.#deferred.length === 0",
+    after: "next !== undefined",
+    reason: "where nothing was turned back there is no probe, and still nothing is next"
+  }
 ]

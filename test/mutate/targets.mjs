@@ -57,4 +57,4 @@ export const targets = [
 
 /** Statements and calls that only tell, or count for figures: no invariant hangs on them. */
 export const onlyTells =
-  /\b(log(Debug|Info|Warning|Error)?|annotate\w*|observer|metrics|gauge|notices|onCall|onPoll|onError)\b|#gauge|#measure|\b(starved|pausing|throttled|failing)\b\.set|fullReceives|shortReceives|lastReceive|receivingSince|stopwatch/
+  /\b(log(Debug|Info|Warning|Error)?|annotate\w*|observer|metrics|gauge|notices|onCall|onPoll|onError|onLate)\b|#gauge|#measure|\b(starved|pausing|throttled|failing)\b\.set|fullReceives|shortReceives|lastReceive|receivingSince|stopwatch/

@@ -39,6 +39,7 @@ describe("the dashboard's doors", () => {
         assert.match(answer, /^HTTP\/1\.1 400 /, target)
         assert.include(answer, "x-content-type-options: nosniff")
       }
+      assert.match(yield* raw(port, login("nothing=1")), /^HTTP\/1\.1 400 /)
       const answer = yield* raw(port, "nonsense\r\n\r\n")
       assert.match(answer, /^HTTP\/1\.1 400 /)
       assert.include(answer, "x-frame-options: DENY")

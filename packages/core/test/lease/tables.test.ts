@@ -144,6 +144,10 @@ describe("lanes in flight", () => {
     assert.deepStrictEqual(excess(0), [["a6 a4 a3"], "a1 a2"])
     of("a6").waits = false
     assert.deepStrictEqual(excess(0), [[], "a1 a2"])
+    // By the queue's own order, however they came.
+    const mixed = lanes("a1", "a4", "a2", "a3")
+    mixed.holds("a1")
+    assert.deepStrictEqual(mixed.excess(0), [["a4 a3 a2"], "a1"])
     // Where the queue has no order of its own, the last that came goes first.
     const standard = lanes("a1", "a2", "a3", "a4")
     for (const id of ["a1", "a2", "a3", "a4"]) Object.assign(standard.of(id), { message: { id } })

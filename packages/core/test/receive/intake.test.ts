@@ -14,6 +14,7 @@ import type { Reports } from "../../src/internal/observe/reports.js"
 import { Arrivals } from "../../src/internal/receive/arrivals.js"
 import { Demand } from "../../src/internal/receive/demand.js"
 import { OpenPolls, type Poll } from "../../src/internal/receive/openPolls.js"
+import { UnsharedPermits } from "../../src/internal/receive/permits.js"
 import { Pollers } from "../../src/internal/receive/pollers.js"
 import { Prefetched } from "../../src/internal/receive/prefetched.js"
 import { simulated } from "../support/index.js"
@@ -442,6 +443,32 @@ const intake = (
       drain: () => told.splice(0)
     }
   })
+
+describe("who shares its permits", () => {
+  it(
+    "is told of its pause, of the end of that, and of its stop, once each",
+    simulated(
+      Effect.gen(function* () {
+        let changes = 0
+        class Watched extends UnsharedPermits {
+          override changed() {
+            changes++
+          }
+        }
+        const permits = new Watched(yield* Tunable.make("maxInFlight", 10))
+        const { intake: made } = yield* intake({ permits })
+        const steps = [() => made.pause(), () => made.resume()]
+        for (const [i, step] of steps.entries()) {
+          step()
+          assert.strictEqual(changes, i + 1)
+        }
+        yield* made.stop
+        yield* made.stop
+        assert.strictEqual(changes, 3)
+      })
+    )
+  )
+})
 
 describe("a receive", () => {
   it(

@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type LeaseQueue, Settlement } from "@millrace/core"
 import { Duration, Effect, Exit, Fiber } from "effect"
+import { isInterruptedBy, leaseLostId } from "../../src/internal/effect/interruption.js"
 import { InFlight } from "../../src/internal/lease/inFlight.js"
 import type { Source } from "../../src/internal/lease/source.js"
 import { Observer } from "../../src/internal/observe/observer.js"
@@ -196,6 +197,31 @@ describe("lanes of a stage", () => {
     assert.lengthOf(settled, 2)
   })
 
+  it("one that stands for several has the permits of all in a lane of its own, and one for each in each of several", () => {
+    const admitted = (first: ReadonlyArray<string>, permits: number, maxInFlight: number) => {
+      const { admit, of, settled, state } = laned({ of: (item) => [item === "first" ? first : ["a"]] })
+      state.maxInFlight = maxInFlight
+      Object.defineProperty(of("first"), "permits", { value: permits })
+      admit("first", "next")
+      return settled.length === 0
+    }
+    assert.isFalse(admitted(["a"], 3, 6))
+    assert.isTrue(admitted(["a"], 2, 6))
+    assert.isTrue(admitted(["a", "b"], 3, 6))
+    assert.isFalse(admitted(["a", "a", "b"], 3, 4))
+    assert.isTrue(admitted(["a", "a", "b"], 3, 6))
+  })
+
+  it("what is settled already is not held", () => {
+    const { admit, lanes, of, told } = laned()
+    admit("a1")
+    of("a1").failures.hold(500)
+    of("a1").settle(Settlement.release)
+    told.length = 0
+    lanes.hold("a1")
+    assert.deepStrictEqual(told, [])
+  })
+
   it("what is to run again is held; of items in several lanes what is behind it goes back, where it would hold up others", () => {
     const { admit, of, settled, state, told, held, lanes, ends } = laned()
     admit("a1", "a2", "a3 b1", "a4 a5", "a6 c1")
@@ -293,6 +319,26 @@ describe("what a stage has claimed", () => {
         again.failures.again()
         claims.runs(again, running)
         assert.strictEqual(observer.waited.histogram.count, 1)
+      })
+    )
+  )
+
+  it(
+    "is stopped by a lost lease, which is told from a stop and from what it fails with itself",
+    simulated(
+      Effect.gen(function* () {
+        const { claims, of } = made()
+        const one = of("a")
+        claims.claim(one)
+        const running = yield* Effect.fork(Effect.never)
+        claims.runs(one, running)
+        claims.lose(one)
+        const exit = yield* Fiber.await(running)
+        assert.isTrue(Exit.isFailure(exit) && isInterruptedBy(exit.cause, leaseLostId))
+        assert.deepStrictEqual(
+          [claims.stopped(running, exit), claims.stopped(running, Exit.fail("its own"))],
+          [true, false]
+        )
       })
     )
   )
