@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type * as Delivery from "./Delivery.js"
 import type * as Figures from "./Figures.js"
 import type * as Health from "./Health.js"
@@ -14,7 +14,7 @@ import * as InvalidOptions from "./InvalidOptions.js"
 import { join } from "./internal/drain/companions.js"
 import { Idle } from "./internal/drain/idle.js"
 import { fork } from "./internal/effect/fork.js"
-import { fromPull } from "./internal/effect/pull.js"
+import { fromPull, unwrapped } from "./internal/effect/pull.js"
 import * as Engine from "./internal/engine.js"
 import { downstream } from "./internal/handOver/downstream.js"
 import type { OwnPermits } from "./internal/receive/sharedPermits.js"
@@ -356,4 +356,4 @@ export const stream = <E, Q = never>(
   queue: LeaseQueue.LeaseQueue<E>,
   options: Options<Q> = {}
 ): Stream.Stream<Delivery.Delivery<string>, E | Q | InvalidOptions.InvalidOptions> =>
-  Stream.unwrap(Effect.map(makeOne(queue, options), ({ stream }) => stream(true)))
+  unwrapped(Effect.map(makeOne(queue, options), ({ stream }) => stream(true)))

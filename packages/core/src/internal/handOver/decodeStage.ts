@@ -16,7 +16,7 @@ import * as OpenBody from "../../OpenBody.js"
 import * as Reason from "../../Reason.js"
 import { isDone } from "../effect/done.js"
 import { runsLegibly } from "../effect/legible.js"
-import { fromPull, toPull } from "../effect/pull.js"
+import { fromPull, type Pull, toPull } from "../effect/pull.js"
 import { onLoop } from "../observe/loopTime.js"
 import { attempt } from "../userCode/attempt.js"
 import * as decode from "./decode.js"
@@ -71,16 +71,12 @@ const hasBody = <B, E>(delivery: Delivery<unknown, E>, passes: Passes<B> | undef
 class Decoder<A, E, B, F, EX, R> {
   readonly #decode: Decode<A, B, F, R>
   readonly #passes: Passes<B> | undefined
-  readonly #pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>
+  readonly #pull: Pull<Delivery<A, E>, EX, R>
   #items: ReadonlyArray<Delivery<A, E>> = []
   #next = 0
   #decoded: Array<Delivery<B, E | F | DecodeError>> = []
 
-  constructor(
-    decode: Decode<A, B, F, R>,
-    pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>,
-    passes: Passes<B> | undefined
-  ) {
+  constructor(decode: Decode<A, B, F, R>, pull: Pull<Delivery<A, E>, EX, R>, passes: Passes<B> | undefined) {
     this.#decode = decode
     this.#passes = passes
     this.#pull = pull
@@ -177,7 +173,7 @@ export const decodeStage = <A, E, EX, RX, B, R, F = never>(
   fromPull(
     Effect.gen(function* () {
       const pull = yield* toPull(self)
-      const decoder = new Decoder(decode, pull, passes)
+      const decoder = new Decoder<A, E, B, F, EX, RX | R>(decode, pull, passes)
       yield* Effect.addFinalizer(() => decoder.close)
       return decoder.pull
     })

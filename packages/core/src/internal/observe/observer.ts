@@ -1,5 +1,4 @@
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Figures from "../../Figures.js"
 import * as Histogram from "../../Histogram.js"
 import type * as LeaseQueue from "../../LeaseQueue.js"
@@ -204,13 +203,15 @@ export class Observer {
     ): Effect.Effect<A, E> =>
       Effect.suspend(() => {
         const sentAt = now()
-        return Effect.onExit(call, (exit) => {
-          if (Exit.isSuccess(exit)) {
-            if (counts(exit.value)) this.calls[operation].add(now() - sentAt)
-          } else if (exit.cause._tag === "Fail") {
-            this.failedCalls[queue.errorKind(exit.cause.error)]++
+        return Effect.matchCauseEffect(call, {
+          onSuccess: (answer) => {
+            if (counts(answer)) this.calls[operation].add(now() - sentAt)
+            return Effect.succeed(answer)
+          },
+          onFailure: (cause) => {
+            if (cause._tag === "Fail") this.failedCalls[queue.errorKind(cause.error)]++
+            return Effect.failCause(cause)
           }
-          return Effect.void
         })
       })
     const always = () => true

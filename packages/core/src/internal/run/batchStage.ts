@@ -5,7 +5,7 @@ import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import { type Delivery, inFlight } from "../../Delivery.js"
-import { fromPull, toPull } from "../effect/pull.js"
+import { fromPull, type Pull, toPull } from "../effect/pull.js"
 import { Steady } from "../lease/steady.js"
 import { Phase } from "../settle/oneSettlement.js"
 import { Claims } from "./claims.js"
@@ -91,7 +91,7 @@ class Filling<A, E, EX> {
     })
   }
 
-  drive(pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>): Effect.Effect<void> {
+  drive<R>(pull: Pull<Delivery<A, E>, EX, R>): Effect.Effect<void, never, R> {
     return Effect.forever(Effect.flatMap(pull, (chunk) => this.#feed(Chunk.toReadonlyArray(chunk), 0))).pipe(
       Effect.exit,
       Effect.flatMap((exit) =>

@@ -14,7 +14,7 @@ import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import { type Delivery, inFlight, of } from "../../Delivery.js"
 import type { Tunable } from "../../Tunable.js"
-import { fromPull, toPull } from "../effect/pull.js"
+import { fromPull, type Pull, toPull } from "../effect/pull.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { Source } from "../lease/source.js"
 import { StandInSources } from "../lease/standInSource.js"
@@ -213,7 +213,7 @@ class Coalescing<A, E, EX> {
     this.#demand()
   }
 
-  drive(pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>>): Effect.Effect<void> {
+  drive<R>(pull: Pull<Delivery<A, E>, EX, R>): Effect.Effect<void, never, R> {
     const receive = Effect.flatMap(pull, (chunk) => this.#feed(Chunk.toReadonlyArray(chunk), 0))
     return Effect.forever(
       Effect.zipRight(

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import type { InvalidOptions } from "../../InvalidOptions.js"
 import { forkFor } from "../effect/forkFor.js"
-import { fromPull, toPull } from "../effect/pull.js"
+import { fromPull, type Pull, toPull } from "../effect/pull.js"
 import { Timer } from "../effect/timer.js"
 import { within } from "../effect/within.js"
 import { downstream } from "../handOver/downstream.js"
@@ -318,7 +318,7 @@ class Stage<In, Out, E, R> {
   readonly #untilStill = this.#driver.until(() => this.#slots.taken === 0)
 
   /** Runs until the upstream ends, then until all that it began is done. */
-  drive(pull: Effect.Effect<Chunk.Chunk<In>, Option.Option<E>>): Effect.Effect<void> {
+  drive<RX>(pull: Pull<In, E, RX>): Effect.Effect<void, never, RX> {
     const { claims, settles } = this.#work
     const receive = Effect.map(pull, (chunk) => this.#receive(Chunk.toReadonlyArray(chunk)))
     return Effect.forever(Effect.zipRight(this.#untilWanted, receive)).pipe(
