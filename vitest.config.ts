@@ -1,12 +1,25 @@
 import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
+import { BaseSequencer, type TestSpecification } from "vitest/node"
 import projects from "./vitest.workspace.js"
+
+/** As vitest has it, but the packaging tests first: they take longest, and much of it is waiting for npm. */
+class Sequencer extends BaseSequencer {
+  override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
+    const sorted = await super.sort(files)
+    const isFirst = ({ moduleId }: TestSpecification) => moduleId.includes("/test/packaging/")
+    return [...sorted.filter(isFirst), ...sorted.filter((file) => !isFirst(file))]
+  }
+}
 
 // The projects are listed in vitest.workspace.ts; named here, vitest reads them without a word about deprecation.
 export default defineConfig({
   test: {
     projects,
     // A worker a core: vitest by itself takes one less, which of two cores leaves half.
-    maxWorkers: availableParallelism()
+    maxWorkers: availableParallelism(),
+    // To load Effect, the SDK and our sources anew for each file would take most of the time of the short tests.
+    poolOptions: { forks: { isolate: false } },
+    sequence: { sequencer: Sequencer }
   }
 })
