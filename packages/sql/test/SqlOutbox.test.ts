@@ -33,7 +33,7 @@ const rows = Effect.flatMap(Client.SqlClient, (sql) =>
 const empty = rows.pipe(
   Effect.tap(() => Effect.sleep("20 millis")),
   Effect.repeat({ while: (n) => n > 0 }),
-  Effect.timeout("10 seconds")
+  Effect.timeout("50 seconds")
 )
 
 describe.each(databases)("on $name", ({ layer: database }) => {
