@@ -5,6 +5,7 @@ import { long, seeds } from "../../../test/long.js"
 import * as Alarms from "./stand/controls/Alarms.js"
 import * as Fleet from "./stand/controls/Fleet.js"
 import * as Producers from "./stand/controls/Producers.js"
+import * as Slots from "./stand/controls/Slots.js"
 
 /** A simulation is synchronous: between two, others have their turn. */
 const inTurns = (runs: number, run: (seed: number) => void, from = 0) =>
@@ -74,6 +75,29 @@ describe("a fleet turns round no oftener than under AWS's target tracking, and w
           },
           i
         ),
+      120_000
+    )
+  }
+})
+
+describe("adaptive concurrency does as the best fixed number of slots", () => {
+  for (const [name, done, tail, failed, after] of [
+    ["a hard limit", 0.9, 1.3, 0.02, 10],
+    ["a queue", 0.9, 1.3, 0, 15],
+    // Of 8 seconds each: found in minutes, though few comparisons are made in these.
+    ["a queue, 8 seconds", 0.9, 2, 0, 10],
+    ["beyond a peak, 8 seconds", 0.8, 1.3, 0, 10]
+  ] as const) {
+    it.live(
+      name,
+      () =>
+        inTurns(seeds({ short: 2, long: 8 }), (seed) => {
+          const found = Slots.found(name, seed)
+          assert.isAtLeast(found.done, done, `seed ${seed}`)
+          assert.isAtMost(found.tail, tail, `seed ${seed}`)
+          assert.isAtMost(found.failed, failed, `seed ${seed}`)
+          assert.isAtMost(found.after, after, `seed ${seed}`)
+        }),
       120_000
     )
   }

@@ -3,6 +3,7 @@ import * as Alarms from "./Alarms.js"
 import { mean, quantile } from "./Counts.js"
 import * as Fleet from "./Fleet.js"
 import * as Producers from "./Producers.js"
+import * as Slots from "./Slots.js"
 
 type Say = (text: string) => void
 export interface Asked {
@@ -60,4 +61,26 @@ const scaling = ({ name, say, seeds }: Asked) => {
   }
 }
 
-export const tables: Readonly<Record<string, (asked: Asked) => void>> = { alarms, scaling, throttle }
+const adaptive = ({ name, say, seeds }: Asked) => {
+  say(
+    `${"Adaptive, of the best fixed".padEnd(28)} done  least   p99  at most  failed  Jain  least  minutes until 80 %, median, most`
+  )
+  for (const one of Slots.names.filter((each) => each.includes(name))) {
+    const found = seeds.map((seed) => Slots.found(one, seed))
+    const of = (figure: keyof Slots.Found) => found.map((run) => run[figure])
+    const figures = [
+      mean(of("done")).toFixed(2),
+      Math.min(...of("done")).toFixed(2),
+      mean(of("tail")).toFixed(2),
+      Math.max(...of("tail")).toFixed(2),
+      mean(of("failed")).toFixed(3),
+      mean(of("fair")).toFixed(2),
+      Math.min(...of("fair")).toFixed(2),
+      quantile(of("after"), 0.5).toFixed(0),
+      Math.max(...of("after")).toFixed(0)
+    ]
+    say(`${one.padEnd(26)} ${figures.map((figure) => figure.padStart(6)).join("")}`)
+  }
+}
+
+export const tables: Readonly<Record<string, (asked: Asked) => void>> = { adaptive, alarms, scaling, throttle }
