@@ -135,7 +135,7 @@ described.each(packages)("the tarball of %s", (name) => {
       if (!/\.(js|d\.ts)$/.test(file)) continue
       const text = await readFile(join(folder, "dist", file), "utf8")
       const code = text.replace(/^\s*\*.*$/gm, "")
-      for (const [, path = ""] of code.matchAll(/\b(?:from\s*|import\s*\(?\s*)"([^".][^"]*)"/g)) {
+      for (const [, path = ""] of code.matchAll(/(?<!")\b(?:from\s*|import\s*\(?\s*)"([^".][^"]*)"/g)) {
         if (!path.startsWith("node:")) imported.add(path.split("/", path.startsWith("@") ? 2 : 1).join("/"))
       }
     }

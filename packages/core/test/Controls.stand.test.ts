@@ -82,7 +82,7 @@ describe("a fleet turns round no oftener than under AWS's target tracking, and w
 
 describe("adaptive concurrency does as the best fixed number of slots", () => {
   for (const [name, done, tail, failed, after] of [
-    ["a hard limit", 0.9, 1.3, 0.02, 10],
+    ["a hard limit", 0.9, 1.3, 0.03, 10],
     ["a queue", 0.9, 1.3, 0, 15],
     // Of 8 seconds each: found in minutes, though few comparisons are made in these.
     ["a queue, 8 seconds", 0.9, 2, 0, 10],

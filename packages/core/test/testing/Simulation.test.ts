@@ -27,8 +27,11 @@ const successOf = <A, E>({ exit }: Simulation.Result<A, E>): A =>
   })
 
 /** The line after the one that calls it, as a place in a report names it. */
-const nextLine = (): string =>
-  `Simulation.test.ts:${Number(new Error().stack?.split("\n")[2]?.match(/:(\d+):\d+/)?.[1]) + 1}:`
+const nextLine = (): string => {
+  const at = { stack: "" }
+  Error.captureStackTrace(at, nextLine)
+  return `Simulation.test.ts:${Number(at.stack.match(/:(\d+):\d+/)?.[1]) + 1}:`
+}
 
 /** A consumer with some of everything: long polls, fibers, random faults and sleeps; answers with its trace. */
 const consumer = (messages: number) =>
