@@ -91,12 +91,18 @@ describe("adaptive concurrency does as the best fixed number of slots", () => {
     it.live(
       name,
       () =>
-        inTurns(seeds({ short: 2, long: 8 }), (seed) => {
-          const found = Slots.found(name, seed)
-          assert.isAtLeast(found.done, done, `seed ${seed}`)
-          assert.isAtMost(found.tail, tail, `seed ${seed}`)
-          assert.isAtMost(found.failed, failed, `seed ${seed}`)
-          assert.isAtMost(found.after, after, `seed ${seed}`)
+        Effect.gen(function* () {
+          const shares: Array<number> = []
+          yield* inTurns(seeds({ short: 2, long: 8 }), (seed) => {
+            const found = Slots.found(name, seed)
+            shares.push(found.failed)
+            assert.isAtLeast(found.done, done, `seed ${seed}`)
+            assert.isAtMost(found.tail, tail, `seed ${seed}`)
+            assert.isAtMost(found.failed, failed, `seed ${seed}`)
+            assert.isAtMost(found.after, after, `seed ${seed}`)
+          })
+          // One that stands a slot beyond the limit has fewer refused than its tolerance of 5 %; as a rule it stands below.
+          assert.isAtMost(shares.reduce((sum, share) => sum + share, 0) / shares.length, failed / 3)
         }),
       120_000
     )

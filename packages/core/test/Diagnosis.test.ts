@@ -5,6 +5,13 @@ import { MemoryQueue } from "@millrace/core/testing"
 import { Chunk, Effect, Fiber, Schedule, Stream } from "effect"
 import { numbered, simulated } from "./support/index.js"
 
+const backlogOf = ({ stats }: MemoryQueue.MemoryQueue) =>
+  Backlog.make({
+    queue: "memory",
+    counts: Effect.map(stats, ({ inFlight, visible }) => ({ visible, inFlight, delayed: 0 })),
+    errorKind: () => "transient"
+  })
+
 /** 20 messages a second for handlers of 200 ms: four slots' work. */
 const working = (slots: number) =>
   Effect.gen(function* () {
@@ -16,11 +23,7 @@ const working = (slots: number) =>
       Stream.runDrain,
       Effect.fork
     )
-    const backlog = yield* Backlog.make({
-      queue: "memory",
-      counts: Effect.map(memory.stats, ({ inFlight, visible }) => ({ visible, inFlight, delayed: 0 })),
-      errorKind: () => "transient"
-    })
+    const backlog = yield* backlogOf(memory)
     return { consumer, backlog }
   })
 
@@ -70,11 +73,7 @@ describe("a diagnosis", () => {
           Stream.runDrain,
           Effect.fork
         )
-        const backlog = yield* Backlog.make({
-          queue: "memory",
-          counts: Effect.map(memory.stats, ({ inFlight, visible }) => ({ visible, inFlight, delayed: 0 })),
-          errorKind: () => "transient"
-        })
+        const backlog = yield* backlogOf(memory)
         const watched = yield* Diagnosis.of(consumer, backlog)
         yield* Effect.sleep("4 minutes")
         const { inFlight, visible } = yield* memory.stats
@@ -148,11 +147,7 @@ describe("a diagnosis", () => {
               Stream.runDrain,
               Effect.fork
             )
-            const backlog = yield* Backlog.make({
-              queue: "memory",
-              counts: Effect.map(memory.stats, ({ inFlight, visible }) => ({ visible, inFlight, delayed: 0 })),
-              errorKind: () => "transient"
-            })
+            const backlog = yield* backlogOf(memory)
             const watched = yield* Diagnosis.of(consumer, backlog)
             yield* Effect.sleep("3 minutes")
             yield* memory.send(numbered(messages))

@@ -33,7 +33,15 @@ export const exact: Counting = { late: 0, off: 0, how: "constant" }
 /** So many messages a second about, so that a run takes seconds at most. */
 const mostArrivals = 20
 
-const unlimited = Number.MAX_SAFE_INTEGER
+/** What a consumer has where nothing is turned. */
+const usual = {
+  rate: Number.MAX_SAFE_INTEGER,
+  timeout: undefined,
+  visibilityTimeout: 30_000,
+  heartbeat: true,
+  wait: 20_000,
+  maxSockets: 1000
+} satisfies Partial<Knobs>
 
 /** A consumer that keeps up with ease, and what is known of it. */
 interface Sound {
@@ -68,13 +76,8 @@ const sound = (draw: Draw, shape: Shape = {}): Sound => {
   const knobs: Knobs = {
     concurrency: slots,
     maxInFlight: Math.ceil(Math.max(50, slots * batch * 3, rate * 1.5)),
-    rate: unlimited,
+    ...usual,
     consumers: fleet,
-    timeout: undefined,
-    visibilityTimeout: 30_000,
-    heartbeat: true,
-    wait: 20_000,
-    maxSockets: 1000,
     groups: 400 * fleet,
     attempts: 1_000_000
   }
@@ -631,13 +634,8 @@ export const healthy = (seed: number, counting?: Counting): Planned => {
     knobs: {
       concurrency: slots,
       maxInFlight: Math.max(60, 3 * slots),
-      rate: unlimited,
+      ...usual,
       consumers: fleet,
-      timeout: undefined,
-      visibilityTimeout: 30_000,
-      heartbeat: true,
-      wait: 20_000,
-      maxSockets: 1000,
       groups: 5 * slots * fleet + 20,
       attempts: 5
     },

@@ -5,6 +5,7 @@
 import { Histogram } from "@millrace/core"
 import { PCGRandom } from "effect/Utils"
 import { type Checked, Climber } from "../../../src/internal/advise/climber.js"
+import { Heap } from "../../../src/internal/data/heap.js"
 import { type Draw, drawing, oneOf } from "../World.js"
 import { mean, quantile } from "./Counts.js"
 
@@ -76,41 +77,6 @@ interface Event {
   readonly run: () => void
 }
 
-/** What is due, the earliest first. */
-class Due {
-  readonly #heap: Array<Event> = []
-  push(event: Event): void {
-    const heap = this.#heap
-    let i = heap.push(event) - 1
-    while (i > 0) {
-      const up = (i - 1) >> 1
-      const parent = heap[up]
-      if (parent === undefined || parent.at <= event.at) break
-      heap[i] = parent
-      heap[up] = event
-      i = up
-    }
-  }
-  pop(): Event | undefined {
-    const heap = this.#heap
-    const first = heap[0]
-    const last = heap.pop()
-    if (first === undefined || last === undefined || heap.length === 0) return first
-    let i = 0
-    heap[0] = last
-    for (;;) {
-      let least = i
-      for (const child of [2 * i + 1, 2 * i + 2])
-        if ((heap[child]?.at ?? Infinity) < (heap[least]?.at ?? 0)) least = child
-      const under = heap[least]
-      if (least === i || under === undefined) return first
-      heap[i] = under
-      heap[least] = last
-      i = least
-    }
-  }
-}
-
 const hour = 3_600
 const every = 10
 /** What got done in each five minutes, and of the second hour all else. */
@@ -129,7 +95,7 @@ const ran = (
 ): Ran => {
   const random = new PCGRandom(seed)
   const { admitted = Infinity, alone, consumers, exponential, servers, slowness } = downstream
-  const due = new Due()
+  const due = new Heap<Event>((a, b) => a.at < b.at)
   let now = 0
   let calls = 0
   const freeAt: Array<number> = Array.from({ length: servers ?? 0 }, () => 0)
