@@ -103,29 +103,33 @@ export class NoLoss<E> {
   }
 
   #try(operation: Operation, entries: ReadonlyArray<Entry>, onAnswer: () => void): Effect.Effect<void> {
-    return Effect.gen(this, function* () {
-      const { now, queue } = this.#host
-      let remaining = entries
-      let pauses: Steps<unknown> | undefined
-      while (true) {
-        const triedAt = now()
-        const exit = yield* Effect.exit(this.#call(operation, remaining))
-        onAnswer()
-        const failed = this.#answered(operation, remaining, exit)
-        yield* Effect.logDebug(`${operation} of ${remaining.length} messages of ${queue.name}, ${failed.length} failed`)
-        if (failed.length === 0) return
-        pauses ??= yield* steps(this.#schedule)
-        // A schedule that ends still owes every entry a result: go on at its last pace.
-        if (!(yield* pauses.next(undefined))) yield* Effect.sleep("1 second")
-        remaining = failed.filter((entry) => {
-          const again = !entry.over() && this.#isWorthAnotherTry(entry, triedAt)
-          if (!again) this.#finish(entry, false)
-          return again
-        })
-        if (remaining.length < failed.length) this.#host.onResults()
-        if (remaining.length === 0) return
-      }
-    })
+    return Effect.gen(() => this.#trying(operation, entries, onAnswer))
+  }
+
+  // A method, and so one function for all calls: of each generator function V8 makes a hidden class, which stays, with all
+  // that the function can reach, until a major garbage collection.
+  *#trying(operation: Operation, entries: ReadonlyArray<Entry>, onAnswer: () => void): Effect.fn.Return<void> {
+    const { now, queue } = this.#host
+    let remaining = entries
+    let pauses: Steps<unknown> | undefined
+    while (true) {
+      const triedAt = now()
+      const exit = yield* Effect.exit(this.#call(operation, remaining))
+      onAnswer()
+      const failed = this.#answered(operation, remaining, exit)
+      yield* Effect.logDebug(`${operation} of ${remaining.length} messages of ${queue.name}, ${failed.length} failed`)
+      if (failed.length === 0) return
+      pauses ??= yield* steps(this.#schedule)
+      // A schedule that ends still owes every entry a result: go on at its last pace.
+      if (!(yield* pauses.next(undefined))) yield* Effect.sleep("1 second")
+      remaining = failed.filter((entry) => {
+        const again = !entry.over() && this.#isWorthAnotherTry(entry, triedAt)
+        if (!again) this.#finish(entry, false)
+        return again
+      })
+      if (remaining.length < failed.length) this.#host.onResults()
+      if (remaining.length === 0) return
+    }
   }
 
   #call(operation: Operation, entries: ReadonlyArray<Entry>): Effect.Effect<ReadonlyArray<LeaseQueue.EntryResult>, E> {

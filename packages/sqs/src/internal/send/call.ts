@@ -114,52 +114,55 @@ export class Calls {
 
   /** Sends messages to their end: each has its result then. */
   send(call: Call, batch: ReadonlyArray<Entry>): Effect.Effect<void> {
+    return Effect.gen(() => this.#sending(call, batch))
+  }
+
+  // A method: see `NoLoss`.
+  *#sending(call: Call, batch: ReadonlyArray<Entry>): Effect.fn.Return<void> {
     const { client, finish, isOpen, leaveSlot, now, onCall, onRetry, takeSlot, tell } = this.#host
     const { fifo, queueUrl, retry } = this.#options
-    return Effect.gen(this, function* () {
-      const since = now()
-      let remaining = batch
-      let retries: Steps<SqsError.SqsError> | undefined
-      for (let calls = 1; ; calls++) {
-        onCall()
-        const exit = yield* Effect.exit(
-          client.sendMessageBatch({
-            QueueUrl: queueUrl,
-            Entries: numbered(remaining)
-          })
-        )
-        let error: SqsError.SqsError
-        if (Exit.isSuccess(exit)) {
-          error = this.#answered(remaining, exit.value, calls)
-          remaining = remaining.filter(isOpen)
-        } else {
-          const failure = Cause.failureOption(exit.cause)
-          if (Option.isNone(failure)) return yield* Effect.failCause(Cause.stripFailures(exit.cause))
-          error = failure.value
-          if (SqsError.kind(error) === "transient") doubt(remaining)
-          const [only] = remaining
-          if (isTooLarge(error) && remaining.length > 1) return yield* this.#oneByOne(call, remaining)
-          if (!SqsError.retryable(error)) {
-            if (!blamesOneMessage(error)) return this.#giveUp(remaining, error, calls)
-            if (remaining.length === 1 && only !== undefined) {
-              return finish(only, Either.left({ _tag: "Rejected", error }))
-            }
-            return yield* this.#oneByOne(call, remaining)
+    const since = now()
+    let remaining = batch
+    let retries: Steps<SqsError.SqsError> | undefined
+    for (let calls = 1; ; calls++) {
+      onCall()
+      const exit = yield* Effect.exit(
+        client.sendMessageBatch({
+          QueueUrl: queueUrl,
+          Entries: numbered(remaining)
+        })
+      )
+      let error: SqsError.SqsError
+      if (Exit.isSuccess(exit)) {
+        error = this.#answered(remaining, exit.value, calls)
+        remaining = remaining.filter(isOpen)
+      } else {
+        const failure = Cause.failureOption(exit.cause)
+        if (Option.isNone(failure)) return yield* Effect.failCause(Cause.stripFailures(exit.cause))
+        error = failure.value
+        if (SqsError.kind(error) === "transient") doubt(remaining)
+        const [only] = remaining
+        if (isTooLarge(error) && remaining.length > 1) return yield* this.#oneByOne(call, remaining)
+        if (!SqsError.retryable(error)) {
+          if (!blamesOneMessage(error)) return this.#giveUp(remaining, error, calls)
+          if (remaining.length === 1 && only !== undefined) {
+            return finish(only, Either.left({ _tag: "Rejected", error }))
           }
+          return yield* this.#oneByOne(call, remaining)
         }
-        if (remaining.length === 0) return
-        yield* Effect.logDebug(`could not send ${remaining.length} messages; trying again`, error)
-        retries ??= yield* steps(retry)
-        // Where single messages failed, others may go meanwhile. Where the call did, the queue or the way to it is in
-        // trouble: the slot is kept, so that fewer calls go there.
-        if (Exit.isSuccess(exit)) leaveSlot(call)
-        tell()
-        const goesOn = yield* retries.next(error)
-        if (!call.holdsSlot) yield* takeSlot(call)
-        if (!goesOn || (fifo && now() - since > deduplicationWindow)) return this.#giveUp(remaining, error, calls)
-        onRetry(remaining.length)
       }
-    })
+      if (remaining.length === 0) return
+      yield* Effect.logDebug(`could not send ${remaining.length} messages; trying again`, error)
+      retries ??= yield* steps(retry)
+      // Where single messages failed, others may go meanwhile. Where the call did, the queue or the way to it is in
+      // trouble: the slot is kept, so that fewer calls go there.
+      if (Exit.isSuccess(exit)) leaveSlot(call)
+      tell()
+      const goesOn = yield* retries.next(error)
+      if (!call.holdsSlot) yield* takeSlot(call)
+      if (!goesOn || (fifo && now() - since > deduplicationWindow)) return this.#giveUp(remaining, error, calls)
+      onRetry(remaining.length)
+    }
   }
 
   /** A defect of the client must not leave its messages without a result. */
