@@ -127,6 +127,27 @@ describe("a signal", () => {
       })
     )
   )
+
+  it(
+    "lets nobody wait for what became true as it looked, and the next one have the wake-up of one who has gone",
+    simulated(
+      Effect.gen(function* () {
+        const signal = new Signal()
+        let looks = 0
+        // False at the first look, and true when it begins to wait: nobody wakes it.
+        yield* signal.until(() => looks++ > 0)
+        let holds = false
+        const gone = yield* Effect.fork(signal.until(() => holds))
+        yield* Effect.sleep(1)
+        yield* Fiber.interrupt(gone)
+        const next = yield* Effect.fork(signal.until(() => holds))
+        yield* Effect.sleep(1)
+        holds = true
+        signal.wake()
+        yield* Fiber.join(next)
+      })
+    )
+  )
 })
 
 describe("results", () => {

@@ -500,7 +500,9 @@ describe("a stage that foresees", () => {
         yield* turn
         assert.deepStrictEqual(said(), ["starts -1", "starts -2"])
         slot("-2").wait?.(500)
-        yield* Effect.sleep(500)
+        yield* Effect.sleep(499)
+        assert.deepStrictEqual(said(), [])
+        yield* Effect.sleep(2)
         assert.deepStrictEqual(said(), ["starts -2"])
         slot("-2").wait?.(3000)
         yield* Effect.sleep(500)

@@ -16,6 +16,8 @@ export class Steady {
   /** The monotonic clock against the wall clock as it was last seen, and `#ahead` at that time. */
   #skew: number
   #aheadThen = 0
+  /** The wall clock's millisecond in which `exactly` looked last. */
+  #exactAt = Number.NEGATIVE_INFINITY
 
   constructor(clock: Clock.Clock) {
     this.#clock = clock
@@ -31,8 +33,11 @@ export class Steady {
     return now
   }
 
-  /** Notices any, and costs a tenth of a microsecond more: for what a lease is judged by. */
+  /** Notices any, and costs more, once in a millisecond: for what a lease is judged by. */
   exactly(): number {
+    const wall = this.#clock.unsafeCurrentTimeMillis()
+    if (wall === this.#exactAt) return this.#last
+    this.#exactAt = wall
     const skew = this.#measure()
     const back = skew - this.#skew
     if (Math.abs(back) > rounding) {
@@ -40,7 +45,7 @@ export class Steady {
       this.#aheadThen = this.#ahead
       this.#skew = skew
     }
-    this.#last = Math.max(this.#last, this.#clock.unsafeCurrentTimeMillis() + this.#ahead)
+    this.#last = Math.max(this.#last, wall + this.#ahead)
     return this.#last
   }
 

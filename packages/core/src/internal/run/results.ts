@@ -49,8 +49,10 @@ export class Results<A, E> {
       this.#onTaken(results)
       return Effect.succeed(Chunk.unsafeFromArray(results))
     }
-    if (this.#end === undefined) return Effect.zipRight(this.#signal.wait, this.pull)
+    if (this.#end === undefined) return Effect.zipRight(this.#untilAny, this.pull)
     this.#told = this.#end
     return this.#end
   })
+
+  readonly #untilAny = this.#signal.until(() => this.#results.length > 0 || this.#end !== undefined)
 }

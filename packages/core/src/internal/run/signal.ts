@@ -25,8 +25,19 @@ export class Signal {
     })
   })
 
-  /** Waits until it holds. */
+  /**
+   * Waits until it holds, for one at a time. It looks in the step in which it begins to wait: nothing is missed. Who is
+   * interrupted leaves a wake-up behind that wakes nobody, until the next one who waits takes its place: to take it back
+   * would cost as much as all the rest.
+   */
   until(holds: () => boolean): Effect.Effect<void> {
-    return Effect.suspend(() => (holds() ? Effect.void : Effect.zipRight(this.wait, this.until(holds))))
+    const untilWoken = Effect.async<void>((resume) => {
+      if (holds()) resume(Effect.void)
+      else this.#wake = () => resume(Effect.void)
+    })
+    const until: Effect.Effect<void> = Effect.suspend(() =>
+      holds() ? Effect.void : Effect.zipRight(untilWoken, until)
+    )
+    return until
   }
 }

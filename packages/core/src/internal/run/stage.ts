@@ -291,12 +291,14 @@ class Stage<In, Out, E, R> {
     return free + Math.floor(count / 4) - ready
   }
 
-  /** Demand travels upstream here. */
-  readonly #untilWanted: Effect.Effect<void> = Effect.suspend(() => {
-    if (this.#wanted() <= 0 && !this.#mayWatch()) return Effect.zipRight(this.#driver.wait, this.#untilWanted)
+  /** Demand travels upstream here. False where there is none. */
+  readonly #wants = (): boolean => {
+    if (this.#wanted() <= 0 && !this.#mayWatch()) return false
     this.#demand()
-    return Effect.void
-  })
+    return true
+  }
+
+  readonly #untilWanted = this.#driver.until(this.#wants)
 
   #demand(): void {
     const wanted = Math.max(0, this.#wanted())
@@ -320,8 +322,12 @@ class Stage<In, Out, E, R> {
   /** Runs until the upstream ends, then until all that it began is done. */
   drive<RX>(pull: Pull<In, E, RX>): Effect.Effect<void, never, RX> {
     const { claims, settles } = this.#work
-    const receive = Effect.map(pull, (chunk) => this.#receive(Chunk.toReadonlyArray(chunk)))
-    return Effect.forever(Effect.zipRight(this.#untilWanted, receive)).pipe(
+    const receive: Effect.Effect<never, Option.Option<E>, RX> = Effect.flatMap(pull, (chunk) => {
+      this.#receive(Chunk.toReadonlyArray(chunk))
+      return receiveWanted
+    })
+    const receiveWanted = Effect.zipRight(this.#untilWanted, receive)
+    return receiveWanted.pipe(
       Effect.exit,
       Effect.tap(this.#untilIdle),
       Effect.tap(settles ? claims.settled : Effect.void),
