@@ -170,7 +170,9 @@ describe("a message that is split", () => {
           ),
           Stream.runDrain
         )
-        assert.deepStrictEqual(ran, ["0 a1", "0 b1", "1 a2", "1 b2", "7 a2", "8 a3", "9 a4"])
+        const of = (group: string) => ran.filter((run) => run.includes(group))
+        assert.deepStrictEqual(of("a"), ["0 a1", "1 a2", "7 a2", "8 a3", "9 a4"])
+        assert.deepStrictEqual(of("b"), ["0 b1", "1 b2"])
         assert.deepStrictEqual(calls.of("setLease"), [])
         assert.strictEqual((yield* memory.stats).redelivered, 0)
       })

@@ -822,7 +822,7 @@ describe("a stage ends", () => {
         const { claims, close, give, of, said, slot } = yield* read({ slots: 1 })
         yield* give("-1")
         const handler = yield* Effect.fork(Effect.never)
-        claims.runs(of("-1"), handler)
+        claims.runs(of("-1"), handler, 0)
         handler.addObserver(() => {
           claims.rests(of("-1"))
           slot("-1").done()
@@ -842,7 +842,7 @@ describe("a stage ends", () => {
         const { claims, close, give, of, said, slot } = yield* read({ slots: 1 })
         yield* give("-1")
         const never = yield* Effect.fork(Effect.uninterruptible(Effect.delay(Effect.void, "1 minute")))
-        claims.runs(of("-1"), never)
+        claims.runs(of("-1"), never, 0)
         said()
         const [took] = yield* Effect.timed(close)
         assert.strictEqual(Duration.toSeconds(took), 5)

@@ -4,6 +4,7 @@
 import { Kept } from "../../LeaseKeeper.js"
 import type * as LeaseQueue from "../../LeaseQueue.js"
 import type * as Settlement from "../../Settlement.js"
+import type { Running } from "../effect/running.js"
 import { OneSettlement, Phase } from "../settle/oneSettlement.js"
 import type { Lane } from "./laneTable.js"
 import type { Source } from "./source.js"
@@ -53,6 +54,8 @@ export class InFlight extends OneSettlement {
   passedOn = false
 
   // Its run, which `Claims` keeps.
+  /** Its handler, or the policy that decides on what that failed with. */
+  running: Running<unknown, unknown> | undefined = undefined
   /** Since when its handler runs, in milliseconds. */
   startedAt: number | undefined = undefined
   /** How many handlers of its consumer ran when its own began, itself included. */

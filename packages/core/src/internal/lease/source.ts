@@ -48,6 +48,8 @@ export interface QueueFacts {
 /** A clock that never goes back, in milliseconds. */
 export interface Clock {
   readonly now: () => number
+  /** The time as it was last looked at. */
+  readonly latest: number
   /** A time of that clock, since the epoch. */
   readonly onTheWall: (time: number) => number
 }

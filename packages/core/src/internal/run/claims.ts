@@ -18,7 +18,6 @@ export class Claims implements Owner {
   closed = false
   readonly held = new Set<InFlight>()
   readonly #waiting = new Set<InFlight>()
-  readonly #working = new Map<InFlight, Running<unknown, unknown>>()
   readonly #stopped = new WeakSet<Running<unknown, unknown>>()
 
   /** How long what it interrupts may take to end: as long as the most patient of its consumers says. */
@@ -49,20 +48,19 @@ export class Claims implements Owner {
     return this.#waiting.has(delivery)
   }
 
-  /** This runs a handler on it. */
-  runs(delivery: InFlight, running: Running<unknown, unknown>): void {
+  /** This runs a handler on it, since then. */
+  runs(delivery: InFlight, running: Running<unknown, unknown>, startedAt: number): void {
     const { receivedAt, source } = delivery
     const { observer } = source
-    const startedAt = source.clock.now()
     delivery.runs(startedAt)
     delivery.startedWith = ++observer.running
     if (delivery.attempt === delivery.message.attempt) observer.waited.add(startedAt - receivedAt)
-    this.#working.set(delivery, running)
+    delivery.running = running
   }
 
   /** No handler runs on it: this is its policy, which decides. That ends like a handler, should it be interrupted. */
   decides(delivery: InFlight, running: Running<unknown, unknown>): void {
-    this.#working.set(delivery, running)
+    delivery.running = running
   }
 
   /** That has ended. */
@@ -71,7 +69,7 @@ export class Claims implements Owner {
       delivery.source.observer.running--
       delivery.runs(undefined)
     }
-    this.#working.delete(delivery)
+    delivery.running = undefined
   }
 
   interrupt(delivery: InFlight): void {
@@ -83,7 +81,7 @@ export class Claims implements Owner {
   }
 
   #stop(delivery: InFlight, by?: FiberId.FiberId): boolean {
-    const running = this.#working.get(delivery)
+    const { running } = delivery
     if (running === undefined) return false
     this.#stopped.add(running)
     interrupt(running, by)
@@ -101,7 +99,9 @@ export class Claims implements Owner {
 
   /** What does not end though it was interrupted is waited for no longer. */
   abandonWorking(): void {
-    for (const delivery of [...this.#working.keys()]) delivery.source.draining.abandon(delivery)
+    for (const delivery of [...this.held]) {
+      if (delivery.running !== undefined) delivery.source.draining.abandon(delivery)
+    }
   }
 
   #bySource(): Map<Source<InFlight>, Array<InFlight>> {

@@ -12,47 +12,49 @@ import type { InFlight } from "../lease/inFlight.js"
 import type { Claims } from "./claims.js"
 import type { RunFork } from "./runFork.js"
 
-export interface Outcomes<B, E> {
+/** What is done with one delivery: `run` calls `handle` where the body is sound, and one of the others at the end. */
+export interface Handling<in A, in out B, in out E, out R> {
+  readonly handle: (body: A) => Effect.Effect<B, E, R>
   readonly succeeded: (value: B) => void
   readonly failed: (cause: Cause.Cause<E>) => void
   /** Nothing is left to do: it was released before it began, or because it was interrupted. */
   readonly skipped: () => void
 }
 
-/** Claims a delivery and runs `f` on it, in a fiber of its own where it needs one. */
-export const run = <A, E, B, E2, R2>(
+/** Claims a delivery and runs a handler on it, in a fiber of its own where that needs one. */
+export const run = <A, E extends F, B, F, R>(
   claims: Claims,
   delivery: Delivery<A, E>,
-  f: (body: A, delivery: Delivery<A, E>) => Effect.Effect<B, E2, R2>,
-  runFork: RunFork<R2>,
-  outcomes: Outcomes<B, E | E2>
+  runFork: RunFork<R>,
+  handling: Handling<A, B, F, R>
 ): void => {
   const held = inFlight(delivery)
   if (!claims.claim(held)) {
-    outcomes.skipped()
+    handling.skipped()
     return
   }
   if (Exit.isFailure(delivery.body)) {
-    outcomes.failed(delivery.body.cause)
+    handling.failed(delivery.body.cause)
     return
   }
   const { clock, reports } = held.source
-  const startedAt = clock.now()
+  // Who claims has just looked.
+  const startedAt = clock.latest
   const body = delivery.body.value
-  const running = runFork.begin(() => f(body, delivery), held)
-  claims.runs(held, running)
+  const running = runFork.begin(() => handling.handle(body), held)
+  claims.runs(held, running, startedAt)
   running.addObserver((exit) => {
     claims.rests(held)
     const stopped = claims.stopped(running, exit)
     const ran = !stopped && !(Exit.isSuccess(exit) && exit.value instanceof NotRun)
     if (ran) reports.handled(held, clock.now() - startedAt, Exit.isSuccess(exit))
     if (Exit.isSuccess(exit)) {
-      outcomes.succeeded(exit.value)
+      handling.succeeded(exit.value)
     } else if (stopped) {
       held.settle(held.source.draining.afterStop)
-      outcomes.skipped()
+      handling.skipped()
     } else {
-      outcomes.failed(ownFailure(exit.cause))
+      handling.failed(ownFailure(exit.cause))
     }
   })
 }

@@ -79,10 +79,13 @@ export class Lanes<In> {
 
   /** Puts an item into its lanes, where it waits its turn. False where it has none. */
   admit(item: In): boolean {
-    const { all, claims, deliveries, onEnded } = this.#host
+    const lanesOf = this.#rules?.of(item) ?? noLanes
+    return (this.#host.all || lanesOf.some((lanes) => lanes.length > 0)) && this.#join(item, lanesOf)
+  }
+
+  #join(item: In, lanesOf: ReadonlyArray<ReadonlyArray<string>>): boolean {
+    const { claims, deliveries, onEnded } = this.#host
     const rules = this.#rules
-    const lanesOf = rules?.of(item) ?? noLanes
-    if (!all && lanesOf.every((lanes) => lanes.length === 0)) return false
     /** Deliveries of the item that have not ended, by lane. */
     const left = new Map<string, number>()
     let staying = 0

@@ -35,7 +35,8 @@ export const mapEffectStage = <A, E, B, E2, R2, EX, RX>(
       knows: (source) => sizes.onStart(source),
       start: (delivery, slot, runFork) => {
         sizes.begin(runFork)
-        run(claims, delivery, change, runFork, {
+        run<A, E, B, E | E2, R2>(claims, delivery, runFork, {
+          handle: (body) => change(body, delivery),
           failed: (cause) => {
             if (Exit.isSuccess(delivery.body)) inFlight(delivery).failures.runsElsewhere = true
             slot.failed(withBody(delivery, Exit.failCause(cause)))

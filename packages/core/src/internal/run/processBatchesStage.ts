@@ -226,7 +226,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
     const { clock } = first.source
     const startedAt = clock.now()
     const fiber = this.#runFork(answered, first, true)
-    for (const delivery of held) claims.runs(delivery, fiber)
+    for (const delivery of held) claims.runs(delivery, fiber, startedAt)
     fiber.addObserver((exit) => {
       const stopped = claims.stopped(fiber, exit)
       for (const delivery of held) claims.rests(delivery)

@@ -69,9 +69,16 @@ export class Batches {
     } else {
       // Enough for a call, though of several receives: who waits does not wait for the others of theirs.
       const enough = entry.awaited && batch.entries.length >= this.#batchSize
-      batch.due = Math.min(batch.due, this.#host.now() + (enough ? 0 : this.#patience(entry.awaited, pending)))
+      this.#await(batch, enough ? 0 : this.#patience(entry.awaited, pending))
       if (enough) this.#sendDue()
       else this.#arm()
+    }
+  }
+
+  /** It goes after so long at the latest. What joins others for as long as they linger is never due before them. */
+  #await(batch: Batch, patience: number): void {
+    if (patience < this.#linger || batch.due === never) {
+      batch.due = Math.min(batch.due, this.#host.now() + patience)
     }
   }
 
@@ -88,7 +95,7 @@ export class Batches {
   hurry(): void {
     for (const operation of operations) {
       const batch = this.#batches[operation]
-      if (batch.entries.length > 0) batch.due = Math.min(batch.due, this.#host.now() + this.#shortLinger)
+      if (batch.entries.length > 0) this.#await(batch, this.#shortLinger)
     }
     this.#arm()
   }

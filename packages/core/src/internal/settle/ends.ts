@@ -32,14 +32,13 @@ export class Ends {
     this.latest = host.now()
   }
 
-  end(delivery: InFlight, outcome: Settlement.Outcome): void {
+  end(delivery: InFlight, outcome: Settlement.Outcome, time = this.#host.now()): void {
     if (delivery.outcome !== undefined) return
-    const { keeper, metrics, now, observer, onEnd, onLostHead, permits, table } = this.#host
+    const { keeper, metrics, observer, onEnd, onLostHead, permits, table } = this.#host
     if (outcome === "lost") onLostHead(delivery)
     delivery.end(outcome)
     keeper.release(delivery)
     table.delete(delivery)
-    const time = now()
     this.latest = time
     this.none = false
     const took = time - delivery.receivedAt

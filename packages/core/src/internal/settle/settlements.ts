@@ -78,11 +78,12 @@ export class Settlements implements Source.Settlements<InFlight> {
   /** The queue has answered, or the lease was over first. */
   onResult(delivery: InFlight, request: Request, outcome: Settlement.Outcome, confirmed: boolean): void {
     const { ends, now, reports } = this.#host
-    if (confirmed && outcome === "acked" && now() > delivery.deadline) reports.ackedLate()
+    const time = now()
+    if (confirmed && outcome === "acked" && time > delivery.deadline) reports.ackedLate()
     if (!confirmed) reports.unconfirmed(delivery, request)
     else if (request._tag === "DeadLetter") reports.deadLettered(delivery, request.reason)
     else if (request._tag === "SetLease") reports.deferred(Duration.toMillis(request.duration))
-    ends.end(delivery, confirmed ? outcome : "lost")
+    ends.end(delivery, confirmed ? outcome : "lost", time)
   }
 
   /** What cannot be dead-lettered is left to the queue; what the queue does not even let be left, to its lease. */
