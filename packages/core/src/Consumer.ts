@@ -17,6 +17,8 @@ import { fork } from "./internal/effect/fork.js"
 import { fromPull, unwrapped } from "./internal/effect/pull.js"
 import * as Engine from "./internal/engine.js"
 import { downstream } from "./internal/handOver/downstream.js"
+import { consumerFigures, consumerStats } from "./internal/observe/consumerFigures.js"
+import { consumerHealth } from "./internal/observe/consumerHealth.js"
 import type { OwnPermits } from "./internal/receive/sharedPermits.js"
 import { unlimited } from "./internal/receive/tokens.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
@@ -334,14 +336,14 @@ export const handleOf = <E, Q>({
             drainOptions.flushWithin === undefined ? undefined : Duration.decode(drainOptions.flushWithin)
           )
         ),
-      stats: Effect.sync(engine.stats),
-      figures: engine.figures,
+      stats: Effect.sync(() => consumerStats(engine.known)),
+      figures: consumerFigures(engine.known),
       pause: Effect.sync(engine.pause),
       resume: Effect.sync(engine.resume),
       maxInFlight: settings.maxInFlight,
       rate: settings.rate.perSecond,
       concurrency: Effect.sync(slots),
-      health: (healthOptions = {}) => Effect.sync(() => engine.health(healthOptions))
+      health: (healthOptions = {}) => Effect.sync(() => consumerHealth(engine.known, healthOptions))
     }
   )
 

@@ -12,8 +12,6 @@ import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import * as Delivery from "../Delivery.js"
-import type * as Figures from "../Figures.js"
-import type * as Health from "../Health.js"
 import { Intake } from "../Intake.js"
 import { LeaseKeeper } from "../LeaseKeeper.js"
 import type * as LeaseQueue from "../LeaseQueue.js"
@@ -33,8 +31,8 @@ import type { Source } from "./lease/source.js"
 import { Steady } from "./lease/steady.js"
 import { BlockedLoop } from "./observe/blockedLoop.js"
 import { CallFailures } from "./observe/callFailures.js"
-import { consumerFigures, consumerStats } from "./observe/consumerFigures.js"
-import { consumerHealth } from "./observe/consumerHealth.js"
+import type { Host as FiguresHost } from "./observe/consumerFigures.js"
+import type { Host as HealthHost } from "./observe/consumerHealth.js"
 import { ConsumerMetrics } from "./observe/metrics.js"
 import { Notices } from "./observe/notices.js"
 import { Observer } from "./observe/observer.js"
@@ -82,9 +80,8 @@ export interface Engine<E> {
   readonly rests: () => boolean
   readonly pause: () => void
   readonly resume: () => void
-  readonly stats: () => Figures.Stats
-  readonly figures: Effect.Effect<Figures.Figures>
-  readonly health: (options: Health.Options) => Health.Health
+  /** What figures and health are gathered from, for who asks for them: a stream alone has nobody who does. */
+  readonly known: FiguresHost & HealthHost
 }
 
 export const make = <E, Q>(
@@ -359,31 +356,6 @@ export const make = <E, Q>(
     }
   }
   const { heartbeat, name, rate } = settings
-  const figuresHost = {
-    name,
-    queue,
-    deadLetters,
-    leaseMillis,
-    heartbeat,
-    rate: rate.perSecond,
-    startedAt,
-    now,
-    table,
-    intake,
-    metrics,
-    observer
-  }
-  const healthHost = {
-    queueName,
-    leaseMillis,
-    clock,
-    table,
-    intake,
-    ends,
-    observer,
-    handlerMillis,
-    isClosed: () => drain.sourceClosed
-  }
   return {
     source,
     pull: Effect.suspend(() =>
@@ -401,8 +373,24 @@ export const make = <E, Q>(
       idle?.busyUntil(now())
       intake.resume()
     },
-    stats: () => consumerStats(figuresHost),
-    figures: consumerFigures(figuresHost),
-    health: (options) => consumerHealth(healthHost, options)
+    known: {
+      name,
+      queue,
+      queueName,
+      deadLetters,
+      leaseMillis,
+      heartbeat,
+      rate: rate.perSecond,
+      startedAt,
+      clock,
+      now,
+      table,
+      intake,
+      ends,
+      metrics,
+      observer,
+      handlerMillis,
+      isClosed: () => drain.sourceClosed
+    }
   }
 }
