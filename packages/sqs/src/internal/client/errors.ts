@@ -9,152 +9,122 @@ interface Thrown {
 }
 type Make = (thrown: Thrown) => SqsError.SqsError
 
-const withHint =
-  (make: Make, hint: string): Make =>
+/** `hint` says what to do about it. */
+const error =
+  (Of: new (thrown: Thrown) => SqsError.SqsError, hint?: string): Make =>
   (thrown) =>
-    make({ ...thrown, message: `${thrown.message} ${hint}` })
+    new Of(hint === undefined ? thrown : { ...thrown, message: `${thrown.message} ${hint}` })
 
-const credentials = (hint: string) => withHint((thrown) => new SqsError.InvalidCredentials(thrown), hint)
+const credentials = (hint: string): Make => error(SqsError.InvalidCredentials, hint)
 const malformed = credentials(
   "A key or token has a space, a line break or the like in it, often one at its end that a file or a secret's store has added: write it without."
 )
-const kms = (code: string, hint: string) => withHint((thrown) => new SqsError.KmsError({ ...thrown, code }), hint)
-
-const queueDoesNotExist = withHint(
-  (thrown) => new SqsError.QueueDoesNotExist(thrown),
-  "Check the queue's name, its account, and the region and endpoint that the client calls."
-)
-const queueNameExists = withHint(
-  (thrown) => new SqsError.QueueNameExists(thrown),
-  "SqsQueue.ensure shows the differences, and changes the queue where it is told to."
-)
-const overLimit = withHint(
-  (thrown) => new SqsError.OverLimit(thrown),
-  "Too many messages are in flight: settle some, or ask for fewer (maxInFlight)."
-)
-const throttled = withHint((thrown) => new SqsError.RequestThrottled(thrown), "Call less often, or in larger batches.")
+const throttled = error(SqsError.RequestThrottled, "Call less often, or in larger batches.")
+const noRegion = error(SqsError.MissingParameter, "Give the client its region, or set AWS_REGION.")
 /** SQS did not get all of the request in its time, or says so of what it asked itself. */
-const tookTooLong: Make = ({ cause, message, operation }) =>
-  new SqsError.TransportError({ cause, operation, message: `${message} Check the network.` })
-const denied = withHint(
-  (thrown) => new SqsError.AccessDenied(thrown),
-  "Allow the action in the caller's IAM policy and in the queue's policy."
-)
-const unknownKey = credentials(
-  "AWS does not know these credentials: check AWS_ACCESS_KEY_ID, or the profile, or set `endpoint` where this is not AWS."
-)
-const badSignature = credentials(
-  "The signature does not fit: check the secret key, the region and the computer's clock."
-)
-const expired = credentials("The credentials are out of date: sign in again, or renew the session token.")
-const noCredentials = credentials(
-  "No credentials were sent: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give them as `credentials`."
-)
-const invalidParameter: Make = (thrown) => new SqsError.InvalidParameterValue(thrown)
-const missingParameter: Make = (thrown) => new SqsError.MissingParameter(thrown)
-const noRegion = withHint(missingParameter, "Give the client its region, or set AWS_REGION.")
-const kmsDenied = kms("KmsAccessDenied", "Allow kms:Decrypt and kms:GenerateDataKey on the queue's key.")
-const kmsDisabled = kms("KmsDisabled", "Enable the queue's KMS key.")
-const kmsUsage = kms("KmsInvalidKeyUsage", "The queue needs a symmetric KMS key for encryption.")
-const kmsState = kms("KmsInvalidState", "The queue's KMS key cannot be used in its present state.")
-const kmsNotFound = kms("KmsNotFound", "The queue's KMS key is not there: check its id and region.")
-const kmsOptIn = kms("KmsOptInRequired", "The account is not subscribed to KMS.")
-const kmsThrottled = kms("KmsThrottled", "KMS asks for fewer calls: lengthen the queue's data key reuse period.")
+const tookTooLong = error(SqsError.TransportError, "Check the network.")
+
+/** The query protocol writes it with a dot, and one of them in another way. */
+const kms = (name: string, hint: string, queryName = name): readonly [names: string, make: Make] => {
+  const code = `Kms${name}`
+  const make: Make = (thrown) => new SqsError.KmsError({ ...thrown, code, message: `${thrown.message} ${hint}` })
+  return [`${code} KMS.${queryName}`, make]
+}
 
 /**
- * Names as they come with the query header and without it, less AWS's prefixes and the suffix `Exception`.
+ * Names as they come with the query header and without it, less AWS's prefixes and the suffix `Exception`; those of one
+ * error are parted by a space.
  *
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
  */
-const byName: ReadonlyMap<string, Make> = new Map<string, Make>([
-  ["QueueDoesNotExist", queueDoesNotExist],
-  ["NonExistentQueue", queueDoesNotExist],
-  ["QueueNameExists", queueNameExists],
-  ["QueueAlreadyExists", queueNameExists],
+const named: ReadonlyArray<readonly [names: string, make: Make]> = [
   [
-    "QueueDeletedRecently",
-    withHint(
-      (thrown) => new SqsError.QueueDeletedRecently(thrown),
-      "Wait 60 seconds from its deletion, or take another name."
+    "QueueDoesNotExist NonExistentQueue",
+    error(
+      SqsError.QueueDoesNotExist,
+      "Check the queue's name, its account, and the region and endpoint that the client calls."
     )
   ],
-  ["PurgeQueueInProgress", (thrown) => new SqsError.PurgeQueueInProgress(thrown)],
-  ["ReceiptHandleIsInvalid", (thrown) => new SqsError.ReceiptHandleIsInvalid(thrown)],
-  ["MessageNotInflight", (thrown) => new SqsError.MessageNotInflight(thrown)],
+  [
+    "QueueNameExists QueueAlreadyExists",
+    error(SqsError.QueueNameExists, "SqsQueue.ensure shows the differences, and changes the queue where it is told to.")
+  ],
+  [
+    "QueueDeletedRecently",
+    error(SqsError.QueueDeletedRecently, "Wait 60 seconds from its deletion, or take another name.")
+  ],
+  ["PurgeQueueInProgress", error(SqsError.PurgeQueueInProgress)],
+  ["ReceiptHandleIsInvalid", error(SqsError.ReceiptHandleIsInvalid)],
+  ["MessageNotInflight", error(SqsError.MessageNotInflight)],
   [
     "InvalidAddress",
-    withHint(
-      (thrown) => new SqsError.InvalidAddress(thrown),
+    error(
+      SqsError.InvalidAddress,
       "The queue's URL is of another region or service than the client calls: check the client's region and endpoint."
     )
   ],
-  ["OverLimit", overLimit],
+  [
+    "OverLimit",
+    error(SqsError.OverLimit, "Too many messages are in flight: settle some, or ask for fewer (maxInFlight).")
+  ],
   // As the AWS SDK knows them, for all of AWS.
-  ["BandwidthLimitExceeded", throttled],
-  ["EC2Throttled", throttled],
-  ["LimitExceeded", throttled],
-  ["PriorRequestNotComplete", throttled],
-  ["ProvisionedThroughputExceeded", throttled],
-  ["RequestLimitExceeded", throttled],
-  ["RequestThrottled", throttled],
-  ["SlowDown", throttled],
-  ["Throttled", throttled],
-  ["Throttling", throttled],
-  ["TooManyRequests", throttled],
-  ["TransactionInProgress", throttled],
+  [
+    "BandwidthLimitExceeded EC2Throttled LimitExceeded PriorRequestNotComplete ProvisionedThroughputExceeded RequestLimitExceeded RequestThrottled SlowDown Throttled Throttling TooManyRequests TransactionInProgress",
+    throttled
+  ],
   ["RequestTimeout", tookTooLong],
-  ["InvalidParameterValue", invalidParameter],
-  ["InvalidParameterCombination", invalidParameter],
-  ["InvalidIdFormat", invalidParameter],
-  ["ValidationError", invalidParameter],
-  ["Validation", invalidParameter],
-  ["MissingParameter", missingParameter],
-  ["MissingRequiredParameter", missingParameter],
-  ["InvalidAttributeName", (thrown) => new SqsError.InvalidAttributeName(thrown)],
-  ["InvalidAttributeValue", (thrown) => new SqsError.InvalidAttributeValue(thrown)],
-  ["InvalidMessageContents", (thrown) => new SqsError.InvalidMessageContents(thrown)],
-  ["EmptyBatchRequest", (thrown) => new SqsError.EmptyBatchRequest(thrown)],
-  ["TooManyEntriesInBatchRequest", (thrown) => new SqsError.TooManyEntriesInBatchRequest(thrown)],
-  ["BatchEntryIdsNotDistinct", (thrown) => new SqsError.BatchEntryIdsNotDistinct(thrown)],
-  ["InvalidBatchEntryId", (thrown) => new SqsError.InvalidBatchEntryId(thrown)],
-  ["BatchRequestTooLong", (thrown) => new SqsError.BatchRequestTooLong(thrown)],
-  ["UnsupportedOperation", (thrown) => new SqsError.UnsupportedOperation(thrown)],
-  ["ResourceNotFound", (thrown) => new SqsError.ResourceNotFound(thrown)],
-  ["KmsAccessDenied", kmsDenied],
-  ["KMS.AccessDenied", kmsDenied],
-  ["KmsDisabled", kmsDisabled],
-  ["KMS.Disabled", kmsDisabled],
-  ["KmsInvalidKeyUsage", kmsUsage],
-  ["KMS.InvalidKeyUsage", kmsUsage],
-  ["KmsInvalidState", kmsState],
-  ["KMS.InvalidState", kmsState],
-  ["KmsNotFound", kmsNotFound],
-  ["KMS.NotFound", kmsNotFound],
-  ["KmsOptInRequired", kmsOptIn],
-  ["KMS.OptInRequired", kmsOptIn],
-  ["KmsThrottled", kmsThrottled],
-  ["KMS.Throttling", kmsThrottled],
-  ["AccessDenied", denied],
-  ["NotAuthorized", denied],
-  ["UnauthorizedOperation", denied],
-  ["OptInRequired", denied],
-  ["InvalidClientTokenId", unknownKey],
-  ["UnrecognizedClient", unknownKey],
-  ["InvalidAccessKeyId", unknownKey],
-  ["SignatureDoesNotMatch", badSignature],
-  ["InvalidSignature", badSignature],
-  ["IncompleteSignature", badSignature],
-  ["RequestExpired", badSignature],
-  ["RequestInTheFuture", badSignature],
-  ["RequestTimeTooSkewed", badSignature],
-  ["InvalidSecurity", badSignature],
+  [
+    "InvalidParameterValue InvalidParameterCombination InvalidIdFormat ValidationError Validation",
+    error(SqsError.InvalidParameterValue)
+  ],
+  ["MissingParameter MissingRequiredParameter", error(SqsError.MissingParameter)],
+  ["InvalidAttributeName", error(SqsError.InvalidAttributeName)],
+  ["InvalidAttributeValue", error(SqsError.InvalidAttributeValue)],
+  ["InvalidMessageContents", error(SqsError.InvalidMessageContents)],
+  ["EmptyBatchRequest", error(SqsError.EmptyBatchRequest)],
+  ["TooManyEntriesInBatchRequest", error(SqsError.TooManyEntriesInBatchRequest)],
+  ["BatchEntryIdsNotDistinct", error(SqsError.BatchEntryIdsNotDistinct)],
+  ["InvalidBatchEntryId", error(SqsError.InvalidBatchEntryId)],
+  ["BatchRequestTooLong", error(SqsError.BatchRequestTooLong)],
+  ["UnsupportedOperation", error(SqsError.UnsupportedOperation)],
+  ["ResourceNotFound", error(SqsError.ResourceNotFound)],
+  kms("AccessDenied", "Allow kms:Decrypt and kms:GenerateDataKey on the queue's key."),
+  kms("Disabled", "Enable the queue's KMS key."),
+  kms("InvalidKeyUsage", "The queue needs a symmetric KMS key for encryption."),
+  kms("InvalidState", "The queue's KMS key cannot be used in its present state."),
+  kms("NotFound", "The queue's KMS key is not there: check its id and region."),
+  kms("OptInRequired", "The account is not subscribed to KMS."),
+  kms("Throttled", "KMS asks for fewer calls: lengthen the queue's data key reuse period.", "Throttling"),
+  [
+    "AccessDenied NotAuthorized UnauthorizedOperation OptInRequired",
+    error(SqsError.AccessDenied, "Allow the action in the caller's IAM policy and in the queue's policy.")
+  ],
+  [
+    "InvalidClientTokenId UnrecognizedClient InvalidAccessKeyId",
+    credentials(
+      "AWS does not know these credentials: check AWS_ACCESS_KEY_ID, or the profile, or set `endpoint` where this is not AWS."
+    )
+  ],
+  [
+    "SignatureDoesNotMatch InvalidSignature IncompleteSignature RequestExpired RequestInTheFuture RequestTimeTooSkewed InvalidSecurity",
+    credentials("The signature does not fit: check the secret key, the region and the computer's clock.")
+  ],
   ["MalformedCredentials", malformed],
-  ["ExpiredToken", expired],
-  ["TokenRefreshRequired", expired],
-  ["MissingAuthenticationToken", noCredentials],
-  ["CredentialsProviderError", noCredentials],
-  ["TokenProviderError", expired]
-])
+  [
+    "ExpiredToken TokenRefreshRequired TokenProviderError",
+    credentials("The credentials are out of date: sign in again, or renew the session token.")
+  ],
+  [
+    "MissingAuthenticationToken CredentialsProviderError",
+    credentials(
+      "No credentials were sent: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give them as `credentials`."
+    )
+  ]
+]
+
+const byName: ReadonlyMap<string, Make> = new Map(
+  named.flatMap(([names, make]) => names.split(" ").map((name) => [name, make] as const))
+)
 
 /** AWS's name without the namespace of one protocol or the other. */
 export const plainName = (name: string): string =>
@@ -177,16 +147,19 @@ const noMd5 = "This Node has no MD5 (FIPS): make the SQSClient with `md5: false`
 const between =
   "Something on the way has answered, or the endpoint is no SQS: check the endpoint, and proxies and gateways before it. Whether the call took effect is not known."
 
+const closed = "The connection was closed before the answer."
+const tooLong = "The answer took too long."
+
 const transportHints: Readonly<Record<string, string>> = {
   ECONNREFUSED: "Nothing listens there: check the endpoint.",
   ENOTFOUND: "The host's name is not known: check the region, the endpoint and the network.",
   EAI_AGAIN: "The host's name could not be looked up: check the network.",
-  ECONNRESET: "The connection was closed before the answer.",
-  EPIPE: "The connection was closed before the answer.",
-  UND_ERR_SOCKET: "The connection was closed before the answer.",
+  ECONNRESET: closed,
+  EPIPE: closed,
+  UND_ERR_SOCKET: closed,
   ClientClosed: "The scope of its layer has ended: make calls before that.",
-  TimeoutError: "The answer took too long.",
-  TimeoutException: "The answer took too long.",
+  TimeoutError: tooLong,
+  TimeoutException: tooLong,
   ERR_OSSL_EVP_UNSUPPORTED: noMd5,
   UND_ERR_HEADERS_OVERFLOW: between,
   UND_ERR_RES_EXCEEDED_MAX_SIZE: between,
