@@ -355,9 +355,10 @@ export const engine = <F>(circuit: Circuit<F>): Engine<F> => {
   throw new Error("a circuit for a pipeline comes from Circuit.make")
 }
 
-const patient = Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("1 minute")), Schedule.jittered)
+const patient = () =>
+  Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("1 minute")), Schedule.jittered)
 
-const checks: InvalidOptions.Checks<Options<never>> = {
+const checks = (): InvalidOptions.Checks<Options<never>> => ({
   name: InvalidOptions.text,
   trips: InvalidOptions.required(InvalidOptions.either(InvalidOptions.list(InvalidOptions.text), InvalidOptions.func)),
   threshold: InvalidOptions.fields<NonNullable<Options<never>["threshold"]>>({
@@ -370,11 +371,11 @@ const checks: InvalidOptions.Checks<Options<never>> = {
   }),
   probeAfter: InvalidOptions.either(InvalidOptions.schedule, InvalidOptions.time({ max: "12 hours" })),
   probes: InvalidOptions.aWholeNumber({ min: 1 })
-}
+})
 
 const checkAll = <F>(options: Options<F>) =>
-  Effect.map(InvalidOptions.check("a circuit", options, checks), (): Checked<F> => {
-    const { probeAfter = patient, threshold = {}, trips } = options
+  Effect.map(InvalidOptions.check("a circuit", options, checks()), (): Checked<F> => {
+    const { probeAfter = patient(), threshold = {}, trips } = options
     return {
       name: options.name ?? "circuit",
       trips: typeof trips === "function" ? trips : hasTag(new Set<unknown>(trips)),

@@ -131,13 +131,15 @@ export interface DrainOptions {
   readonly flushWithin?: Duration.DurationInput | undefined
 }
 
-const deadlineChecks: InvalidOptions.Checks<Pick<DrainOptions, "deadline">> = { deadline: InvalidOptions.time() }
+const deadlineChecks = (): InvalidOptions.Checks<Pick<DrainOptions, "deadline">> => ({
+  deadline: InvalidOptions.time()
+})
 
-const drainChecks: InvalidOptions.Checks<DrainOptions> = {
-  ...deadlineChecks,
+const drainChecks = (): InvalidOptions.Checks<DrainOptions> => ({
+  ...deadlineChecks(),
   interrupted: InvalidOptions.oneOf("release", "leave"),
   flushWithin: InvalidOptions.time()
-}
+})
 
 /** How a drain ended. */
 export interface DrainReport {
@@ -236,7 +238,7 @@ const deadlineBy = <O extends Pick<DrainOptions, "deadline">>(
 export const deadlineOf = (
   options: Pick<DrainOptions, "deadline"> = {},
   standard: Duration.DurationInput
-): Effect.Effect<Duration.Duration> => deadlineBy(options, deadlineChecks, standard)
+): Effect.Effect<Duration.Duration> => deadlineBy(options, deadlineChecks(), standard)
 
 /** @internal One that has not been run yet. */
 export interface Made<E, Q> {
@@ -329,7 +331,7 @@ export const handleOf = <E, Q>({
     {
       stream: stream(false),
       drain: (drainOptions = {}) =>
-        Effect.flatMap(deadlineBy(drainOptions, drainChecks, "20 seconds"), (deadline) =>
+        Effect.flatMap(deadlineBy(drainOptions, drainChecks(), "20 seconds"), (deadline) =>
           engine.drain.run(
             deadline,
             drainOptions.interrupted,

@@ -4,7 +4,8 @@
  *
  * What an object of options may hold is said by a record with a `Check` for each of its names, which the compiler keeps
  * complete. (A Schema would say it too, but tells what is wrong as a tree of types and not as what to write instead, and
- * its import takes 160 ms, which nothing else here needs.)
+ * its import takes 160 ms, which nothing else here needs.) Where the module is of use without what the record is for, a
+ * function makes it, so that a bundle that has no use for the one is without the other.
  */
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"

@@ -389,7 +389,7 @@ export interface RouteOptions<E>
     | undefined
 }
 
-const routeOptionChecks: InvalidOptions.Checks<RouteOptions<never>> = {
+const routeOptionChecks = (): InvalidOptions.Checks<RouteOptions<never>> => ({
   concurrency: InvalidOptions.checkedBelow,
   sequence: InvalidOptions.oneOf("auto", "group", "none"),
   ackAhead: InvalidOptions.flag,
@@ -397,7 +397,7 @@ const routeOptionChecks: InvalidOptions.Checks<RouteOptions<never>> = {
   holdLimit: InvalidOptions.time(),
   onFailure: InvalidOptions.oneOf("block", "skip"),
   span: InvalidOptions.either(InvalidOptions.flag, InvalidOptions.oneOf("child"))
-}
+})
 
 /**
  * Reads the messages of a channel, runs the handler of each one's type, and settles it as `process` does. A handler that is
@@ -427,7 +427,7 @@ export const route =
   > =>
     Stream.unwrap(
       Effect.gen(function* () {
-        yield* InvalidOptions.check("Pipeline.route", options, routeOptionChecks)
+        yield* InvalidOptions.check("Pipeline.route", options, routeOptionChecks())
         const table = yield* routing(channel, handlers, yield* aroundHandlers.get)
         // The types of the parts are put together again: each handler is given what its own Schema has read.
         const handler = table.handler as (
@@ -551,9 +551,9 @@ export interface MergeOptions {
   readonly weights?: ReadonlyArray<number> | undefined
 }
 
-const mergeChecks: InvalidOptions.Checks<MergeOptions> = {
+const mergeChecks = (): InvalidOptions.Checks<MergeOptions> => ({
   weights: InvalidOptions.list(InvalidOptions.aNumber({ min: 0.001 }))
-}
+})
 
 type Merged<S> = S extends Stream.Stream<Delivery<infer A, infer E>, unknown, unknown> ? Delivery<A, E> : never
 type BodyOf<D> = D extends Delivery<infer A, unknown> ? A : never
@@ -585,7 +585,7 @@ export function merge<A, E, EX, RX>(
     Effect.gen(function* () {
       const several = InvalidOptions.list(InvalidOptions.having("a stream of deliveries", "pipe"))
       yield* InvalidOptions.argument("streams", streams, several)
-      yield* InvalidOptions.check("Pipeline.merge", options, mergeChecks)
+      yield* InvalidOptions.check("Pipeline.merge", options, mergeChecks())
       const { weights = streams.map(() => 1) } = options
       if (weights.length !== streams.length) {
         const message = `weights has ${weights.length}; write one for each of the ${streams.length} streams`
@@ -607,11 +607,11 @@ export interface BatchOptions {
   readonly within?: Duration.DurationInput | undefined
 }
 
-const batchChecks: InvalidOptions.Checks<BatchOptions> = {
+const batchChecks = (): InvalidOptions.Checks<BatchOptions> => ({
   max: InvalidOptions.required(InvalidOptions.aWholeNumber({ min: 1 })),
   maxBytes: InvalidOptions.aWholeNumber({ min: 1 }),
   within: InvalidOptions.time()
-}
+})
 
 export type { Batch } from "./internal/run/batchDelivery.js"
 
@@ -631,7 +631,7 @@ export const batch =
   (options: BatchOptions) =>
   <A, E, EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<Batch<A, E>, EX | InvalidOptions.InvalidOptions, RX> =>
     Stream.unwrap(
-      Effect.map(InvalidOptions.check("Pipeline.batch", options, batchChecks), () =>
+      Effect.map(InvalidOptions.check("Pipeline.batch", options, batchChecks()), () =>
         batchDeliveryStage(self, limitsOf(options))
       )
     )
@@ -656,11 +656,11 @@ export interface CoalesceOptions<A> {
   readonly fold?: ((before: A, next: A) => A) | undefined
 }
 
-const coalesceChecks: InvalidOptions.Checks<CoalesceOptions<never>> = {
+const coalesceChecks = (): InvalidOptions.Checks<CoalesceOptions<never>> => ({
   key: InvalidOptions.required(InvalidOptions.either(InvalidOptions.oneOf("group"), InvalidOptions.func)),
   within: InvalidOptions.time(),
   fold: InvalidOptions.func
-}
+})
 
 /**
  * Of the messages with one key that come within a time, one goes on: the last, or what `fold` makes of them. What becomes of
@@ -677,7 +677,7 @@ export const coalesce =
   <A>(options: CoalesceOptions<A>) =>
   <E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<A, E, EX | InvalidOptions.InvalidOptions, RX> =>
     Stream.unwrap(
-      Effect.map(InvalidOptions.check("Pipeline.coalesce", options, coalesceChecks), () => {
+      Effect.map(InvalidOptions.check("Pipeline.coalesce", options, coalesceChecks()), () => {
         const { fold = (_, next) => next, key, within = "1 second" } = options
         return coalesceStage(keyed(self, { key }), { key, fold, within: Duration.toMillis(within) })
       })
@@ -690,10 +690,10 @@ export const coalesce =
  */
 export interface ProcessBatchesOptions<A, E, D> extends ProcessOptions<A, E, D>, BatchOptions {}
 
-const batchesChecks: InvalidOptions.Checks<ProcessBatchesOptions<never, never, never> & WithOnce> = {
+const batchesChecks = (): InvalidOptions.Checks<ProcessBatchesOptions<never, never, never> & WithOnce> => ({
   ...processChecks,
-  ...batchChecks
-}
+  ...batchChecks()
+})
 
 /**
  * Runs a handler on many deliveries at once, `concurrency` batches at a time (default 1). The handler answers with each
@@ -714,7 +714,7 @@ export const processBatches =
     options: ProcessBatchesOptions<A, E | EI | E2 | EO, Delivery<A, E>> & OnceOptions<A, B, O, EO, RO>
   ) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<B | O, EX | InvalidOptions.InvalidOptions, RX | R2 | RO> =>
-    checked("Pipeline.processBatches", handler, options, batchesChecks, 1, options?.once, (slots, once, wrap) => {
+    checked("Pipeline.processBatches", handler, options, batchesChecks(), 1, options?.once, (slots, once, wrap) => {
       const known = keyed(self, options)
       const shared = options.share === undefined ? known : sharedStage(known, options.share, options)
       const batches = batchStage(shared, limitsOf(options))

@@ -38,19 +38,17 @@ export interface Options extends Omit<Consumer.Options, "name" | "quota" | "rate
   readonly floor?: number | undefined
 }
 
-const { name: _name, quota: _quota, rate: _rate, ...each } = Consumer.checks
-
 /** What each option may be. */
-export const checks: InvalidOptions.Checks<Options> = {
-  ...each,
-  floor: InvalidOptions.aNumber({ min: 0, max: 0.1 })
+export const checks = (): InvalidOptions.Checks<Options> => {
+  const { name: _name, quota: _quota, rate: _rate, ...each } = Consumer.checks
+  return { ...each, floor: InvalidOptions.aNumber({ min: 0, max: 0.1 }) }
 }
 
-const queueChecks: InvalidOptions.Checks<Queue<never>> = {
+const queueChecks = (): InvalidOptions.Checks<Queue<never>> => ({
   queue: InvalidOptions.required(InvalidOptions.having("a LeaseQueue", "receive", "ack", "setLease", "limits")),
   weight: InvalidOptions.aNumber({ min: 0.001 }),
   name: InvalidOptions.text
-}
+})
 
 export interface Prioritized<E> {
   /** The deliveries of all queues. Run it once. */
@@ -124,8 +122,8 @@ export const stream = <E>(
 
 const makeAll = <E>(queues: ReadonlyArray<Queue<E>>, options: Options) =>
   Effect.gen(function* () {
-    yield* InvalidOptions.argument("queues", queues, InvalidOptions.list(InvalidOptions.fields(queueChecks)))
-    yield* InvalidOptions.check("Prioritized", options, checks)
+    yield* InvalidOptions.argument("queues", queues, InvalidOptions.list(InvalidOptions.fields(queueChecks())))
+    yield* InvalidOptions.check("Prioritized", options, checks())
     const { floor, ...common } = options
     const named = queues.map(({ name, queue, weight }) => ({ name: name ?? queue.name, weight }))
     const problem = problemOf(named, options)

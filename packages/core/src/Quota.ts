@@ -56,7 +56,7 @@ export interface Options {
   readonly timeout?: Duration.DurationInput | undefined
 }
 
-const checks: InvalidOptions.Checks<Options> = {
+const checks = (): InvalidOptions.Checks<Options> => ({
   name: InvalidOptions.required(InvalidOptions.text),
   limit: InvalidOptions.required(InvalidOptions.aWholeNumber({ min: 1 })),
   window: InvalidOptions.time({ min: "1 millis" }),
@@ -71,7 +71,7 @@ const checks: InvalidOptions.Checks<Options> = {
     )
   ),
   timeout: InvalidOptions.time({ min: "1 millis" })
-}
+})
 
 /** A value: any number of consumers may go by it. */
 export interface Quota<out E = never> {
@@ -223,7 +223,7 @@ export function make(
       limiter,
       InvalidOptions.having("a RateLimiter of @effect/experimental, or what has its consume", "consume")
     )
-    yield* InvalidOptions.check("Quota.make", options, checks)
+    yield* InvalidOptions.check("Quota.make", options, checks())
     const { limit, name, otherwise } = options
     const window = Duration.toMillis(options.window ?? "1 second")
     const burst = yield* InvalidOptions.wholeNumber("burst", options.burst ?? Math.max(1, Math.floor(limit / 50)), {

@@ -118,7 +118,10 @@ export interface PrioritizedQueue {
 
 export interface PrioritizedOptions extends Prioritized.Options, SqsLeaseQueue.Options {}
 
-const prioritizedChecks: InvalidOptions.Checks<PrioritizedOptions> = { ...Prioritized.checks, ...SqsLeaseQueue.checks }
+const prioritizedChecks = (): InvalidOptions.Checks<PrioritizedOptions> => ({
+  ...Prioritized.checks(),
+  ...SqsLeaseQueue.checks
+})
 
 type PrioritizedQueues = ReadonlyArray<string | SqsQueue.SqsQueue | PrioritizedQueue>
 
@@ -132,7 +135,7 @@ const leaseQueues = (queues: PrioritizedQueues, options: PrioritizedOptions) =>
       )
     )
     yield* InvalidOptions.argument("queues", queues, several)
-    yield* InvalidOptions.check("SqsConsumer.prioritized", options, prioritizedChecks)
+    yield* InvalidOptions.check("SqsConsumer.prioritized", options, prioritizedChecks())
     const own = InvalidOptions.only<SqsLeaseQueue.Options>(SqsLeaseQueue.checks, options)
     return yield* Effect.forEach(queues, (given) =>
       Effect.gen(function* () {
@@ -157,7 +160,7 @@ export const prioritized = (
 ): Stream.Stream<Delivery<string>, ConsumerError, SqsClient> =>
   Stream.unwrap(
     Effect.map(leaseQueues(queues, options), (all) =>
-      Prioritized.stream(all, InvalidOptions.only<Prioritized.Options>(Prioritized.checks, options))
+      Prioritized.stream(all, InvalidOptions.only<Prioritized.Options>(Prioritized.checks(), options))
     )
   )
 
@@ -167,5 +170,5 @@ export const makePrioritized = (
   options: PrioritizedOptions = {}
 ): Effect.Effect<Prioritized.Prioritized<SqsError>, ConsumerError, SqsClient | Scope.Scope> =>
   Effect.flatMap(leaseQueues(queues, options), (all) =>
-    Prioritized.make(all, InvalidOptions.only<Prioritized.Options>(Prioritized.checks, options))
+    Prioritized.make(all, InvalidOptions.only<Prioritized.Options>(Prioritized.checks(), options))
   )

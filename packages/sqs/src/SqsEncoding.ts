@@ -65,11 +65,11 @@ const encoding = (above: number, level: number, maxBytes: number): Encoding => (
 /** What consumers open unless they are told otherwise: `gzip` with its defaults. */
 export const standard: ReadonlyArray<Encoding> = [encoding(1024, 6, defaultMaxBytes)]
 
-const checks: InvalidOptions.Checks<GzipOptions> = {
+const checks = (): InvalidOptions.Checks<GzipOptions> => ({
   above: InvalidOptions.aWholeNumber({ min: 0 }),
   level: InvalidOptions.aWholeNumber({ min: 1, max: 9 }),
   maxBytes: InvalidOptions.aWholeNumber({ min: 1, max: 2 ** 29 })
-}
+})
 
 /** What may stand where an encoding belongs. */
 export const check: InvalidOptions.Check = InvalidOptions.having(
@@ -86,7 +86,7 @@ export const check: InvalidOptions.Check = InvalidOptions.having(
  * Fails with `InvalidOptions`.
  */
 export const gzip = (options: GzipOptions = {}): Effect.Effect<Encoding, InvalidOptions.InvalidOptions> =>
-  Effect.map(InvalidOptions.check("SqsEncoding.gzip", options, checks), () => {
+  Effect.map(InvalidOptions.check("SqsEncoding.gzip", options, checks()), () => {
     const { above = 1024, level = 6, maxBytes = defaultMaxBytes } = options
     return encoding(above, level, maxBytes)
   })
