@@ -19,6 +19,8 @@ import * as Engine from "./internal/engine.js"
 import { downstream } from "./internal/handOver/downstream.js"
 import { consumerFigures, consumerStats } from "./internal/observe/consumerFigures.js"
 import { consumerHealth } from "./internal/observe/consumerHealth.js"
+import { Observer, type Observing } from "./internal/observe/observer.js"
+import { Unobserved } from "./internal/observe/unobserved.js"
 import type { OwnPermits } from "./internal/receive/sharedPermits.js"
 import { unlimited } from "./internal/receive/tokens.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
@@ -241,8 +243,8 @@ export const deadlineOf = (
 ): Effect.Effect<Duration.Duration> => deadlineBy(options, deadlineChecks(), standard)
 
 /** @internal One that has not been run yet. */
-export interface Made<E, Q> {
-  readonly engine: Engine.Engine<E | Q>
+export interface Made<E, Q, O extends Observing> {
+  readonly engine: Engine.Engine<E | Q, O>
   readonly settings: Engine.Settings<Q>
   /** The slots of the stages of its pipeline, as its stream was run last. */
   readonly slots: () => ReadonlyArray<Tunable.Tunable>
@@ -254,18 +256,25 @@ export interface Made<E, Q> {
 export const idleOf = ({ drainWhenIdle }: Options<unknown>): Idle | undefined =>
   drainWhenIdle === undefined ? undefined : new Idle(Duration.toMillis(drainWhenIdle))
 
+/** @internal Measures, for a handle that can be asked for figures. */
+export const observed = (): Observer => new Observer()
+
+/** @internal Where there is no handle. */
+export const unobserved = (): Unobserved => new Unobserved()
+
 /** @internal `shared`: what it shares with other queues. */
-export const makeOne = <E, Q = never>(
+export const makeOne = <E, O extends Observing, Q = never>(
   queue: LeaseQueue.LeaseQueue<E>,
   options: Options<Q>,
+  observer: () => O,
   shared?: { readonly permits: OwnPermits | undefined; readonly idle: Idle | undefined }
-): Effect.Effect<Made<E, Q>, InvalidOptions.InvalidOptions> =>
+): Effect.Effect<Made<E, Q, O>, InvalidOptions.InvalidOptions> =>
   Effect.gen(function* () {
     const checked = yield* settingsOf(queue, options)
     const idle = (shared === undefined ? idleOf(options) : shared.idle)?.part()
     const settings = { ...checked, permits: shared?.permits, idle }
     const forked = yield* fork()
-    const engine = Engine.make(queue, settings, yield* Effect.clock, forked)
+    const engine = Engine.make(queue, settings, yield* Effect.clock, forked, observer())
     const { drain } = engine
     const drainDeadline = Duration.decode(options.drainDeadline ?? "20 seconds")
     if (idle !== undefined) {
@@ -317,7 +326,7 @@ export const make = <E, Q = never>(
   queue: LeaseQueue.LeaseQueue<E>,
   options: Options<Q> = {}
 ): Effect.Effect<Consumer<E | Q>, InvalidOptions.InvalidOptions, Scope.Scope> =>
-  Effect.flatMap(makeOne(queue, options), handleOf)
+  Effect.flatMap(makeOne(queue, options, observed), handleOf)
 
 /** @internal Its handle, for as long as the scope lasts. */
 export const handleOf = <E, Q>({
@@ -325,7 +334,7 @@ export const handleOf = <E, Q>({
   settings,
   slots,
   stream
-}: Made<E, Q>): Effect.Effect<Consumer<E | Q>, never, Scope.Scope> =>
+}: Made<E, Q, Observer>): Effect.Effect<Consumer<E | Q>, never, Scope.Scope> =>
   Effect.as(
     Effect.addFinalizer(() => engine.drain.run(Duration.zero)),
     {
@@ -360,4 +369,4 @@ export const stream = <E, Q = never>(
   queue: LeaseQueue.LeaseQueue<E>,
   options: Options<Q> = {}
 ): Stream.Stream<Delivery.Delivery<string>, E | Q | InvalidOptions.InvalidOptions> =>
-  unwrapped(Effect.map(makeOne(queue, options), ({ stream }) => stream(true)))
+  unwrapped(Effect.map(makeOne(queue, options, unobserved), ({ stream }) => stream(true)))

@@ -12,6 +12,7 @@ import { fork } from "./internal/effect/fork.js"
 import { together } from "./internal/effect/together.js"
 import { mergeStage } from "./internal/handOver/merge.js"
 import { Steady } from "./internal/lease/steady.js"
+import type { Observing } from "./internal/observe/observer.js"
 import { SharedPermits } from "./internal/receive/sharedPermits.js"
 import { strict, weighted } from "./internal/receive/turns.js"
 import type * as LeaseQueue from "./LeaseQueue.js"
@@ -99,7 +100,7 @@ export const make = <E>(
   options: Options = {}
 ): Effect.Effect<Prioritized<E>, InvalidOptions.InvalidOptions, Scope.Scope> =>
   Effect.gen(function* () {
-    const { consumers, maxInFlight, stream } = yield* makeAll(queues, options)
+    const { consumers, maxInFlight, stream } = yield* makeAll(queues, options, Consumer.observed)
     return {
       stream: stream(false),
       consumers: yield* Effect.forEach(consumers, Consumer.handleOf),
@@ -118,9 +119,9 @@ export const stream = <E>(
   queues: ReadonlyArray<Queue<E>>,
   options: Options = {}
 ): Stream.Stream<Delivery.Delivery<string>, E | InvalidOptions.InvalidOptions> =>
-  Stream.unwrap(Effect.map(makeAll(queues, options), ({ stream }) => stream(true)))
+  Stream.unwrap(Effect.map(makeAll(queues, options, Consumer.unobserved), ({ stream }) => stream(true)))
 
-const makeAll = <E>(queues: ReadonlyArray<Queue<E>>, options: Options) =>
+const makeAll = <E, O extends Observing>(queues: ReadonlyArray<Queue<E>>, options: Options, observer: () => O) =>
   Effect.gen(function* () {
     yield* InvalidOptions.argument("queues", queues, InvalidOptions.list(InvalidOptions.fields(queueChecks())))
     yield* InvalidOptions.check("Prioritized", options, checks())
@@ -146,7 +147,7 @@ const makeAll = <E>(queues: ReadonlyArray<Queue<E>>, options: Options) =>
     })
     const idle = Consumer.idleOf(common)
     const consumers = yield* Effect.forEach(queues, ({ name, queue }, rank) =>
-      Consumer.makeOne(queue, { ...common, maxInFlight, name }, { permits: permits.all[rank], idle })
+      Consumer.makeOne(queue, { ...common, maxInFlight, name }, observer, { permits: permits.all[rank], idle })
     )
     /** While something of an earlier one waits here a later one does not go before it. */
     const mayGo = (rank: number) =>

@@ -19,7 +19,6 @@ import type { Quota } from "../Quota.js"
 import * as Reason from "../Reason.js"
 import * as Settler from "../Settler.js"
 import type { Tunable } from "../Tunable.js"
-import { Quantiles } from "./data/quantiles.js"
 import { Drain } from "./drain/drain.js"
 import type { IdlePart } from "./drain/idle.js"
 import type { Fork } from "./effect/fork.js"
@@ -35,7 +34,7 @@ import type { Host as FiguresHost } from "./observe/consumerFigures.js"
 import type { Host as HealthHost } from "./observe/consumerHealth.js"
 import { ConsumerMetrics } from "./observe/metrics.js"
 import { Notices } from "./observe/notices.js"
-import { Observer } from "./observe/observer.js"
+import type { Observing } from "./observe/observer.js"
 import { Reports } from "./observe/reports.js"
 import { destinationOf, traced } from "./observe/span.js"
 import { Watchdog } from "./observe/watchdog.js"
@@ -70,7 +69,7 @@ export interface Settings<out Q> {
   readonly spans: boolean
 }
 
-export interface Engine<E> {
+export interface Engine<E, O extends Observing> {
   /** What its deliveries know it by. */
   readonly source: Source<InFlight>
   /** The next deliveries. */
@@ -81,15 +80,16 @@ export interface Engine<E> {
   readonly pause: () => void
   readonly resume: () => void
   /** What figures and health are gathered from, for who asks for them: a stream alone has nobody who does. */
-  readonly known: FiguresHost & HealthHost
+  readonly known: Omit<FiguresHost & HealthHost, "observer"> & { readonly observer: O }
 }
 
-export const make = <E, Q>(
+export const make = <E, Q, O extends Observing>(
   queueItself: LeaseQueue.LeaseQueue<E>,
   settings: Settings<Q>,
   effectClock: Clock.Clock,
-  runFork: Fork
-): Engine<E | Q> => {
+  runFork: Fork,
+  observer: O
+): Engine<E | Q, O> => {
   const queue = settings.spans ? traced(queueItself) : queueItself
   const { batchSize, ordered } = queue.limits
   const leaseMillis = Duration.toMillis(queue.leaseDuration)
@@ -107,11 +107,9 @@ export const make = <E, Q>(
   // ------------------------------------------------------------------------------------------------------- observe
 
   const metrics = new ConsumerMetrics(settings.name)
-  const observer = new Observer()
-  const handlerMillis = new Quantiles()
   const notices = new Notices({ runFork, now })
   const loop = new BlockedLoop({ queueName, leaseMillis, now, table, observer, notices })
-  const reports = new Reports({ queueName, clock, table, metrics, observer, notices, loop, handlerMillis })
+  const reports = new Reports({ queueName, clock, table, metrics, observer, notices, loop })
   const failures = new CallFailures(
     { queue, runFork, now, metrics, notices, onNoAcks: (error) => intake.fail(error) },
     settings.fatalGrace
@@ -389,7 +387,6 @@ export const make = <E, Q>(
       ends,
       metrics,
       observer,
-      handlerMillis,
       isClosed: () => drain.sourceClosed
     }
   }

@@ -9,7 +9,7 @@ import type * as Effect from "effect/Effect"
 import type * as Settlement from "../../Settlement.js"
 import type { Tunable } from "../../Tunable.js"
 import type { OpenedBodies } from "../handOver/openedBodies.js"
-import type { Observer } from "../observe/observer.js"
+import type { Observing } from "../observe/observer.js"
 import type { Destination } from "../observe/span.js"
 
 export interface Source<in D> {
@@ -23,7 +23,7 @@ export interface Source<in D> {
   readonly reports: Reports<D>
   /** Bodies that are open, of those that came encoded or were fetched. */
   readonly opened: OpenedBodies
-  readonly observer: Observer
+  readonly observer: Observing
 }
 
 /** What is known of its queue. */

@@ -4,7 +4,7 @@ import type { InFlight } from "../lease/inFlight.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
 import { longestStretch } from "./loopTime.js"
 import type { Notices } from "./notices.js"
-import type { Observer } from "./observer.js"
+import type { Observing } from "./observer.js"
 
 /** What it needs of its consumer. */
 export interface Host {
@@ -12,7 +12,7 @@ export interface Host {
   readonly leaseMillis: number
   readonly now: () => number
   readonly table: InFlightTable
-  readonly observer: Observer
+  readonly observer: Observing
   readonly notices: Notices
 }
 

@@ -2,7 +2,6 @@
 import * as Health from "../../Health.js"
 import type { Intake } from "../../Intake.js"
 import * as Reason from "../../Reason.js"
-import type { Quantiles } from "../data/quantiles.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
 import type { Steady } from "../lease/steady.js"
 import type { Ends } from "../settle/ends.js"
@@ -17,14 +16,13 @@ export interface Host {
   readonly table: InFlightTable
   readonly intake: Pick<Intake<never, never>, "lastReceive" | "receivingSince" | "failure" | "maxInFlight" | "paused">
   readonly ends: Ends
-  readonly observer: Observer
-  readonly handlerMillis: Quantiles
+  readonly observer: Pick<Observer, "handlerMillis" | "loopHeldBy">
   /** Nobody takes from the stream any more. */
   readonly isClosed: () => boolean
 }
 
 export const consumerHealth = (host: Host, options: Health.Options): Health.Health => {
-  const { clock, ends, handlerMillis, intake, leaseMillis, observer, queueName, table } = host
+  const { clock, ends, intake, leaseMillis, observer, queueName, table } = host
   const running: Array<Health.View["running"][number]> = []
   for (const { attempt, message, phase, startedAt } of table) {
     if (phase === Phase.Claimed && startedAt !== undefined) {
@@ -45,7 +43,7 @@ export const consumerHealth = (host: Host, options: Health.Options): Health.Heal
       running,
       loopHeld: observer.loopHeldBy,
       lease: leaseMillis,
-      p99: handlerMillis.at(0.99),
+      p99: observer.handlerMillis.at(0.99),
       inFlight: table.size,
       maxInFlight: intake.maxInFlight,
       paused: intake.paused

@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import type * as Figures from "../../Figures.js"
 import * as Histogram from "../../Histogram.js"
 import type * as LeaseQueue from "../../LeaseQueue.js"
+import { Quantiles } from "../data/quantiles.js"
 import { SpaceSaving } from "../data/spaceSaving.js"
 
 /** Counts times by bucket. */
@@ -120,8 +121,28 @@ const mostKinds = 100
 const longestKind = 100
 const otherKinds = "others"
 
-/** What one consumer measures, beside what it counts. */
-export class Observer {
+/** What a consumer's parts tell of, and may ask again. */
+export interface Observing {
+  /** Handlers that run now. */
+  running: number
+  deferredFor: number
+  readonly loopHeldBy: Figures.LoopHeld | undefined
+  readonly queued: Pick<Recorder, "add">
+  readonly waited: Pick<Recorder, "add">
+  readonly settled: Pick<Recorder, "add">
+  readonly full: Pick<Stopwatch, "set">
+  readonly stages: { readonly add: (gauge: StageGauge) => void }
+  readonly byGroup: Pick<SpaceSaving, "add">
+  readonly ran: (millis: number, running: number, succeeded: boolean) => void
+  readonly loopHeld: (held: Figures.LoopHeld) => void
+  readonly failed: (failure: Figures.Failure) => void
+  readonly received: (group: string | undefined) => void
+  /** The same queue, with its calls measured. */
+  readonly timed: <E>(queue: LeaseQueue.LeaseQueue<E>, now: () => number) => LeaseQueue.LeaseQueue<E>
+}
+
+/** What one consumer measures, beside what it counts, for who asks for its figures. */
+export class Observer implements Observing {
   readonly queued = new Recorder()
   readonly waited = new Recorder()
   readonly handler = new Recorder()
@@ -132,13 +153,14 @@ export class Observer {
     setLease: new Recorder(),
     deadLetter: new Recorder()
   }
+  /** How long handlers took of late. */
+  readonly handlerMillis = new Quantiles()
   readonly failedCalls: Record<LeaseQueue.ErrorKind, number> = { throttled: 0, transient: 0, fatal: 0 }
   readonly full = new Stopwatch()
   readonly stages = new Set<StageGauge>()
   readonly failures = new Map<string, number>()
   readonly recentFailures = new Latest<Figures.Failure>(100)
   readonly #groups = new Latest<string>(1000)
-  /** Handlers that run now. */
   running = 0
   failedTime = 0
   deferredFor = 0
@@ -147,6 +169,7 @@ export class Observer {
 
   ran(millis: number, running: number, succeeded: boolean): void {
     this.handler.add(millis)
+    this.handlerMillis.add(millis)
     if (!succeeded) this.failedTime += millis
     const level = running <= 8 ? running : Math.round(Histogram.middleOf(Histogram.bucketOf(running)))
     const sum = this.#byRunning.get(level)
@@ -194,7 +217,6 @@ export class Observer {
     return shares
   }
 
-  /** The same queue, with its calls measured. */
   timed<E>(queue: LeaseQueue.LeaseQueue<E>, now: () => number): LeaseQueue.LeaseQueue<E> {
     const timed = <A>(
       operation: Figures.Operation,

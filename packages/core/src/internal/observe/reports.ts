@@ -2,7 +2,6 @@
 import * as Duration from "effect/Duration"
 import { HandlerDefect } from "../../Delivery.js"
 import * as Reason from "../../Reason.js"
-import type { Quantiles } from "../data/quantiles.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
 import type * as Source from "../lease/source.js"
@@ -11,7 +10,7 @@ import type { Request } from "../settle/entry.js"
 import type { BlockedLoop } from "./blockedLoop.js"
 import type { ConsumerMetrics } from "./metrics.js"
 import { type Notices, placeOf, without } from "./notices.js"
-import type { Observer } from "./observer.js"
+import type { Observing } from "./observer.js"
 
 /** What they need of their consumer. */
 export interface Host {
@@ -19,11 +18,10 @@ export interface Host {
   readonly clock: Steady
   readonly table: InFlightTable
   readonly metrics: ConsumerMetrics
-  readonly observer: Observer
+  readonly observer: Observing
   readonly notices: Notices
   readonly loop: BlockedLoop
   /** How long the latest handlers took. */
-  readonly handlerMillis: Quantiles
 }
 
 export class Reports implements Source.Reports<InFlight> {
@@ -34,12 +32,11 @@ export class Reports implements Source.Reports<InFlight> {
   }
 
   handled(delivery: InFlight, millis: number, succeeded: boolean): void {
-    const { clock, handlerMillis, loop, metrics, observer, table } = this.#host
+    const { clock, loop, metrics, observer, table } = this.#host
     loop.ran(delivery, clock.latest)
     metrics.add(succeeded ? "handled" : "failed")
     if (succeeded) table.lanes.succeeded(delivery)
     metrics.handlerSeconds(millis / 1000)
-    handlerMillis.add(millis)
     observer.ran(millis, delivery.startedWith, succeeded)
     const { group } = delivery.message
     if (group !== undefined) observer.byGroup.add(group, Math.max(1, millis), clock.latest)

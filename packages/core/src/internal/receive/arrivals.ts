@@ -7,7 +7,7 @@ import type { InFlightTable } from "../lease/inFlightTable.js"
 import type { Source } from "../lease/source.js"
 import type { Steady } from "../lease/steady.js"
 import type { ConsumerMetrics } from "../observe/metrics.js"
-import type { Observer } from "../observe/observer.js"
+import type { Observing } from "../observe/observer.js"
 import type { Reports } from "../observe/reports.js"
 import type { Permits } from "./permits.js"
 
@@ -19,7 +19,7 @@ export interface Host {
   readonly keeper: Pick<LeaseKeeper<unknown, InFlight>, "hold">
   readonly permits: Pick<Permits, "allInFlight" | "max">
   readonly metrics: ConsumerMetrics
-  readonly observer: Observer
+  readonly observer: Observing
   readonly reports: Reports
   /** One has gone before it was in flight: its permit comes back. */
   readonly onGone: () => void

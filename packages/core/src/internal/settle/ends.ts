@@ -4,7 +4,7 @@ import type * as Settlement from "../../Settlement.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
 import type { ConsumerMetrics } from "../observe/metrics.js"
-import type { Observer } from "../observe/observer.js"
+import type { Observing } from "../observe/observer.js"
 import type { Permits } from "../receive/permits.js"
 
 /** What it needs of its consumer. */
@@ -14,7 +14,7 @@ export interface Host {
   readonly keeper: Pick<LeaseKeeper<unknown, InFlight>, "release">
   readonly permits: Pick<Permits, "allInFlight" | "max" | "release">
   readonly metrics: ConsumerMetrics
-  readonly observer: Observer
+  readonly observer: Observing
   /** A head of an ordered queue is lost: what is behind it must not run. */
   readonly onLostHead: (head: InFlight) => void
   /** One has ended; others may have, and nothing may be left. */
