@@ -370,3 +370,11 @@ export const stream = <E, Q = never>(
   options: Options<Q> = {}
 ): Stream.Stream<Delivery.Delivery<string>, E | Q | InvalidOptions.InvalidOptions> =>
   unwrapped(Effect.map(makeOne(queue, options, unobserved), ({ stream }) => stream(true)))
+
+/**
+ * A stream that an effect gives, for a queue that has to be looked up first: what `Stream.unwrap` does, at no cost for what
+ * flows through it, since the stage that reads it pulls from the consumer itself.
+ */
+export const unwrap: <A, E, R, E2, R2>(
+  self: Effect.Effect<Stream.Stream<A, E, R>, E2, R2>
+) => Stream.Stream<A, E | E2, R | Exclude<R2, Scope.Scope>> = unwrapped

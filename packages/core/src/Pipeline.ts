@@ -27,6 +27,7 @@ import {
   withBody
 } from "./Delivery.js"
 import * as InvalidOptions from "./InvalidOptions.js"
+import { unwrapped } from "./internal/effect/pull.js"
 import { decodeStage } from "./internal/handOver/decodeStage.js"
 import { mergeStage } from "./internal/handOver/merge.js"
 import { splitStage } from "./internal/handOver/splitStage.js"
@@ -214,7 +215,7 @@ export const tap =
 export const maxAge =
   (age: Duration.DurationInput) =>
   <A, E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<A, E | Stale, EX | InvalidOptions.InvalidOptions, RX> =>
-    Stream.unwrap(
+    unwrapped(
       Effect.map(InvalidOptions.duration("maxAge", age, { min: "1 millis" }), (most) => {
         const limit = Duration.toMillis(most)
         return Stream.mapEffect(self, (delivery) =>
@@ -246,9 +247,7 @@ export const maxAge =
 export const split =
   <A, B, E = never>(parts: (body: A, delivery: Delivery<A, E>) => Iterable<B>) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<B, E, EX | InvalidOptions.InvalidOptions, RX> =>
-    Stream.unwrap(
-      Effect.map(InvalidOptions.argument("parts", parts, InvalidOptions.func), () => splitStage(self, parts))
-    )
+    unwrapped(Effect.map(InvalidOptions.argument("parts", parts, InvalidOptions.func), () => splitStage(self, parts)))
 
 // ---------------------------------------------------------------------------------------------------------- process
 
@@ -425,7 +424,7 @@ export const route =
     EX | InvalidOptions.InvalidOptions,
     RX | Effect.Effect.Context<T[M["name"]]>
   > =>
-    Stream.unwrap(
+    unwrapped(
       Effect.gen(function* () {
         yield* InvalidOptions.check("Pipeline.route", options, routeOptionChecks())
         const table = yield* routing(channel, handlers, yield* aroundHandlers.get)
@@ -456,7 +455,7 @@ export const route =
 export const settle =
   <E, A>(options: SettleOptions<E, Delivery<A, E>> = {}) =>
   <EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<A, EX | InvalidOptions.InvalidOptions, RX> =>
-    Stream.unwrap(
+    unwrapped(
       Effect.map(InvalidOptions.check("Pipeline.settle", options, settleChecks), () =>
         processAsIs<A, A, never, never, E>((body) => Effect.succeed(body), {
           ...options,
@@ -523,7 +522,7 @@ export const around =
   (
     self: Deliveries<A, E, EX, RX>
   ): Stream.Stream<B, EX2 | InvalidOptions.InvalidOptions, Exclude<RX2, Provided> | Exclude<R2, HandlerNeeds>> =>
-    Stream.unwrap(
+    unwrapped(
       Effect.gen(function* () {
         yield* InvalidOptions.argument("middleware", middleware, InvalidOptions.func)
         yield* InvalidOptions.argument("pipeline", pipeline, InvalidOptions.func)
@@ -581,7 +580,7 @@ export function merge<A, E, EX, RX>(
   streams: ReadonlyArray<Deliveries<A, E, EX, RX>>,
   options: MergeOptions = {}
 ): Deliveries<A, E, EX | InvalidOptions.InvalidOptions, RX> {
-  return Stream.unwrap(
+  return unwrapped(
     Effect.gen(function* () {
       const several = InvalidOptions.list(InvalidOptions.having("a stream of deliveries", "pipe"))
       yield* InvalidOptions.argument("streams", streams, several)
@@ -630,7 +629,7 @@ export type { Batch } from "./internal/run/batchDelivery.js"
 export const batch =
   (options: BatchOptions) =>
   <A, E, EX, RX>(self: Deliveries<A, E, EX, RX>): Stream.Stream<Batch<A, E>, EX | InvalidOptions.InvalidOptions, RX> =>
-    Stream.unwrap(
+    unwrapped(
       Effect.map(InvalidOptions.check("Pipeline.batch", options, batchChecks()), () =>
         batchDeliveryStage(self, limitsOf(options))
       )
@@ -676,7 +675,7 @@ const coalesceChecks = (): InvalidOptions.Checks<CoalesceOptions<never>> => ({
 export const coalesce =
   <A>(options: CoalesceOptions<A>) =>
   <E, EX, RX>(self: Deliveries<A, E, EX, RX>): Deliveries<A, E, EX | InvalidOptions.InvalidOptions, RX> =>
-    Stream.unwrap(
+    unwrapped(
       Effect.map(InvalidOptions.check("Pipeline.coalesce", options, coalesceChecks()), () => {
         const { fold = (_, next) => next, key, within = "1 second" } = options
         return coalesceStage(keyed(self, { key }), { key, fold, within: Duration.toMillis(within) })
@@ -755,7 +754,7 @@ const checked = <L extends Limits, A, E, R, A1 = never, B = never, O = never, EO
     wrap: Around | undefined
   ) => Stream.Stream<A, E, R>
 ): Stream.Stream<A, E | InvalidOptions.InvalidOptions, R | RO> =>
-  Stream.unwrap(
+  unwrapped(
     Effect.gen(function* () {
       yield* InvalidOptions.argument("handler", handler, InvalidOptions.func)
       yield* InvalidOptions.check(stage, options, checks)

@@ -10,7 +10,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type { SqsClient } from "./SqsClient.js"
 import type { SqsError } from "./SqsError.js"
 import * as SqsLeaseQueue from "./SqsLeaseQueue.js"
@@ -58,7 +58,7 @@ export const stream = <Q = never>(
   queue: string | SqsQueue.SqsQueue,
   options: Options<Q> = {}
 ): Stream.Stream<Delivery<string>, ConsumerError | Q, SqsClient> =>
-  Stream.unwrap(
+  Consumer.unwrap(
     Effect.map(leased("SqsConsumer", queue, options, checks), (leaseQueue) =>
       Consumer.stream(leaseQueue, InvalidOptions.only<Consumer.Options<Q>>(Consumer.checks, options))
     )
@@ -158,7 +158,7 @@ export const prioritized = (
   queues: PrioritizedQueues,
   options: PrioritizedOptions = {}
 ): Stream.Stream<Delivery<string>, ConsumerError, SqsClient> =>
-  Stream.unwrap(
+  Consumer.unwrap(
     Effect.map(leaseQueues(queues, options), (all) =>
       Prioritized.stream(all, InvalidOptions.only<Prioritized.Options>(Prioritized.checks(), options))
     )

@@ -5,7 +5,7 @@
  * ends when the source is closed and every delivery has ended.
  */
 import * as Cause from "effect/Cause"
-import type * as Chunk from "effect/Chunk"
+import * as Chunk from "effect/Chunk"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -359,7 +359,7 @@ export const make = <E, Q, O extends Observing>(
     pull: Effect.suspend(() =>
       Effect.map(intake.pull, (chunk) => {
         const time = now()
-        for (const delivery of chunk) Delivery.inFlight(delivery).handOver(time)
+        for (const delivery of Chunk.toReadonlyArray(chunk)) Delivery.inFlight(delivery).handOver(time)
         metrics.prefetched(intake.prefetched)
         return chunk
       })

@@ -1,5 +1,6 @@
 /** Tells, with the message, of what held the event loop for long: no lease could be extended meanwhile. */
 import * as Duration from "effect/Duration"
+import type * as LeaseQueue from "../../LeaseQueue.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
 import { longestStretch } from "./loopTime.js"
@@ -22,14 +23,16 @@ const mostNamed = 10
 export class BlockedLoop {
   readonly #host: Host
   /** Whose handler ended last, and when. */
-  #lastRun: { readonly messageId: string; readonly at: number } | undefined
+  #lastRun: LeaseQueue.Message | undefined
+  #lastRunAt = 0
 
   constructor(host: Host) {
     this.#host = host
   }
 
   ran({ message }: InFlight, at: number): void {
-    this.#lastRun = { messageId: message.id, at }
+    this.#lastRun = message
+    this.#lastRunAt = at
   }
 
   /** A turn of this message's took so long. */
@@ -47,7 +50,7 @@ export class BlockedLoop {
     if (millis <= longestStretch(leaseMillis)) return
     const since = now() - millis
     if (observer.loopHeldBy !== undefined && observer.loopHeldBy.at >= since) return
-    const ran = this.#lastRun !== undefined && this.#lastRun.at >= since ? [this.#lastRun.messageId] : []
+    const ran = this.#lastRun !== undefined && this.#lastRunAt >= since ? [this.#lastRun.id] : []
     for (const { message, startedAt } of table) {
       if (startedAt !== undefined && startedAt <= since) ran.push(message.id)
     }
