@@ -24,6 +24,8 @@ class Merge<A, E, EX> {
   #open: number
   #failure: Cause.Cause<EX> | undefined
   #wakeReader: (() => void) | undefined
+  /** All that waited of one has been taken: it has its turn to bring more, before the others are asked in its place. */
+  #awaitsMore = false
 
   constructor(turns: Turns, inlets: number, mayGo: (index: number) => boolean) {
     this.#turns = turns
@@ -81,6 +83,7 @@ class Merge<A, E, EX> {
     if (left.length === 0) {
       inlet.wake?.()
       inlet.wake = undefined
+      this.#awaitsMore = true
     }
     return Chunk.unsafeFromArray(taken)
   }
@@ -91,6 +94,10 @@ class Merge<A, E, EX> {
 
   readonly pull: Effect.Effect<Chunk.Chunk<Delivery<A, E>>, Option.Option<EX>> = Effect.suspend(() => {
     if (this.#failure !== undefined) return Effect.failCause(Cause.map(this.#failure, Option.some))
+    if (this.#awaitsMore) {
+      this.#awaitsMore = false
+      return Effect.zipRight(Effect.yieldNow(), this.pull)
+    }
     const taken = this.#take()
     if (taken !== undefined) return Effect.succeed(taken)
     if (this.#open === 0) return Effect.fail(Option.none())
