@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Backlog, Consumer, Diagnosis, Figures, Pipeline, ProcessLoad, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import { Chunk, Effect, Fiber, Schedule, Stream } from "effect"
+import { Chunk, Duration, Effect, Fiber, Schedule, Stream } from "effect"
 import { numbered, simulated } from "./support/index.js"
 
 const backlogOf = ({ stats }: MemoryQueue.MemoryQueue) =>
@@ -177,6 +177,144 @@ describe("a diagnosis", () => {
         assert.strictEqual(diagnosis?.findings[0]?._tag, "TooFewSlots")
       }),
       { leaks: "interrupt" }
+    )
+  )
+
+  /** What is named once more comes than is done and handlers take longer, where a receive is sent every so often. */
+  const broken = (how: {
+    readonly slots: number
+    readonly every: number
+    readonly before: number
+    readonly after: number
+    readonly stages: 1 | 2
+    /** Milliseconds of a handler with so many beside it, once it is broken: 200 before. */
+    readonly takes: (running: number) => number
+    readonly load?: ProcessLoad.Load
+  }) =>
+    Effect.gen(function* () {
+      const memory = yield* MemoryQueue.make({ latency: "10 millis" })
+      const one = (yield* Effect.makeSemaphore(1)).withPermits(1)
+      const consumer = yield* Consumer.make({
+        ...memory,
+        receive: (request) =>
+          how.every === 0 ? memory.receive(request) : one(Effect.delay(memory.receive(request), how.every))
+      })
+      const comes = (perSecond: number) =>
+        memory.send(numbered(1)).pipe(Effect.repeat(Schedule.fixed(1000 / perSecond)), Effect.fork)
+      let running = 0
+      let isBroken = false
+      yield* consumer.stream.pipe(
+        how.stages === 2
+          ? Pipeline.mapEffect((body) => Effect.as(Effect.sleep("20 millis"), body), { concurrency: 50 })
+          : (stream) => stream,
+        Pipeline.process(
+          () =>
+            Effect.suspend(() => Effect.sleep(isBroken ? how.takes(++running) : 200 + 0 * ++running)).pipe(
+              Effect.ensuring(
+                Effect.sync(() => {
+                  running--
+                })
+              )
+            ),
+          { concurrency: how.slots }
+        ),
+        Stream.runDrain,
+        Effect.fork
+      )
+      const watched = yield* Diagnosis.of(consumer, yield* backlogOf(memory)).pipe(
+        Effect.provide(
+          ProcessLoad.layerOf(Effect.sync(() => (isBroken && how.load) || { utilization: 0.3, delay: 1, delayP99: 4 }))
+        )
+      )
+      yield* comes(how.before)
+      yield* Effect.sleep("2 minutes")
+      isBroken = true
+      yield* comes(how.after - how.before)
+      const looks: Array<ReadonlyArray<string>> = []
+      yield* Effect.sleep("70 seconds")
+      for (let i = 0; i < 6; i++) {
+        yield* Effect.sleep("10 seconds")
+        looks.push(((yield* watched.now)?.findings ?? []).map(({ _tag }) => _tag))
+      }
+      return looks
+    })
+
+  it(
+    "takes handlers for slow only where they are so with few beside them too",
+    simulated(
+      Effect.gen(function* () {
+        // Receives come in lumps, and as many as before meet each other.
+        const lumps = { slots: 40, every: 1500, before: 5, after: 10, stages: 1 } as const
+        const crowd = (running: number) => 200 * Math.max(1, running / 3)
+        for (const found of yield* broken({ ...lumps, takes: crowd })) assert.notInclude(found, "SlowHandler")
+        for (const found of yield* broken({ ...lumps, takes: () => 500 })) {
+          assert.include(found, "SlowHandler")
+          assert.notInclude(found, "SaturatedDownstream")
+        }
+        // A loop that is full now and then explains the same.
+        const load = { utilization: 0.5, delay: 16, delayP99: 400 }
+        for (const found of yield* broken({ ...lumps, takes: crowd, load })) {
+          assert.notInclude(found, "SlowHandler")
+          assert.notInclude(found, "SaturatedDownstream")
+        }
+      }),
+      { leaks: "interrupt", seeds: 1 }
+    )
+  )
+
+  it(
+    "takes handlers behind a quick stage for slow where they are so whatever is beside them",
+    simulated(
+      Effect.gen(function* () {
+        const lumps = { slots: 40, every: 1500, before: 5, after: 10, stages: 2 } as const
+        for (const found of yield* broken({ ...lumps, takes: () => 900 })) {
+          assert.include(found, "SlowHandler")
+          assert.notInclude(found, "SaturatedDownstream")
+        }
+      }),
+      { leaks: "interrupt", seeds: 1 }
+    )
+  )
+
+  it(
+    "tells slow handlers from a full downstream by how long they took as their number grew",
+    simulated(
+      Effect.gen(function* () {
+        // Three times as much comes at the same moment, and all slots are busy in a second.
+        const rise = { slots: 12, every: 0, before: 10, after: 30, stages: 1 } as const
+        for (const found of yield* broken({ ...rise, takes: () => 1000 })) {
+          assert.strictEqual(found[0], "SlowHandler")
+          assert.notInclude(found, "SaturatedDownstream")
+        }
+        for (const found of yield* broken({ ...rise, takes: (running) => 200 * Math.max(1, running / 2.4) })) {
+          assert.strictEqual(found[0], "SaturatedDownstream")
+          assert.notInclude(found, "SlowHandler")
+        }
+      }),
+      { leaks: "interrupt", seeds: 1 }
+    )
+  )
+
+  it(
+    "knows no part of a paused consumer by what it has in flight",
+    simulated(
+      Effect.gen(function* () {
+        const memory = yield* MemoryQueue.make({ leaseDuration: "1 hour" })
+        yield* memory.send(numbered(600))
+        const paused = yield* Consumer.make(memory)
+        yield* paused.stream.pipe(
+          Pipeline.process(() => Effect.void, { concurrency: 4 }),
+          Stream.runDrain,
+          Effect.fork
+        )
+        yield* paused.pause
+        // Somebody else has 40 in flight.
+        for (let i = 0; i < 4; i++) yield* memory.receive({ max: 10, wait: Duration.zero, attemptId: undefined })
+        const watched = yield* Diagnosis.of(paused, yield* backlogOf(memory))
+        yield* Effect.sleep("4 minutes")
+        assert.isAbove((yield* watched.now)?.lag.visible ?? 0, 0.9 * (yield* memory.stats).visible)
+      }).pipe(Effect.provide(ProcessLoad.layerUnknown)),
+      { leaks: "interrupt", seeds: 1 }
     )
   )
 

@@ -130,15 +130,13 @@ export const attribute = (lag: Lag): Attribution => {
   add("TooFewSlots", clearing * (1 - full))
 
   const cpu = cpuBound(lag)
-  if (cpu > 0) {
-    let moved = idle * cpu
-    for (const [cause, own] of [...taken]) {
-      const part = cpu * explainedByCpu(cause, lag)
-      moved += own * part
-      taken.set(cause, own * (1 - part))
-    }
-    add("CpuBound", moved)
+  let byCpu = idle * cpu
+  for (const [cause, own] of [...taken]) {
+    const part = explainedByCpu(cause, lag)
+    byCpu += own * part
+    taken.set(cause, own * (1 - part))
   }
+  add("CpuBound", byCpu)
 
   const notable = notableCauses(lag, { byTime, byConcurrency, cpu, enough, full, next })
   return { slots: taken, notable, needed, enough, best }

@@ -8,6 +8,12 @@ import { millisOf, ramp } from "./readings.js"
 export const cpuBound = ({ load }: Lag): number =>
   load === undefined ? 0 : Math.max(ramp(load.utilization, 0.8, 0.95), ramp(load.delay, 30, 150))
 
+/** Whether the event loop is full at times: then handlers take longer the more of them run, as at a full downstream. */
+export const strained = (lag: Lag): number =>
+  lag.load === undefined
+    ? 0
+    : Math.max(cpuBound(lag), ramp(lag.load.utilization, 0.5, 0.8), ramp(lag.load.delay, 5, 15))
+
 /** Of all calls, those that were throttled. */
 export const throttledShare = ({ now: { failedCalls, stats } }: Lag): number =>
   failedCalls.throttled / Math.max(1, stats.polls + stats.settleCalls + stats.extendCalls)

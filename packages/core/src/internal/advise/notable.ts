@@ -2,11 +2,13 @@
 import * as Histogram from "../../Histogram.js"
 import {
   connectionsFull,
+  cpuBound,
   crowded,
   failedShare,
   failingShare,
   lostShare,
   repeated,
+  strained,
   throttledShare,
   windowFull
 } from "./evidence.js"
@@ -15,13 +17,15 @@ import type { Lag } from "./lag.js"
 import { clamp, ramp } from "./readings.js"
 import { noisiest } from "./tenants.js"
 
-/** Which part of a cause a full event loop explains as well: all that waits for it. */
-export const explainedByCpu = (cause: Cause, { callTime, load }: Lag): number =>
-  cause === "SlowHandler" || cause === "SaturatedDownstream" || cause === "TooFewSlots"
-    ? 1
-    : cause === "SlowCalls"
-      ? clamp((4 * (load?.delay ?? 0)) / Math.max(1, callTime))
-      : 0
+/** Which part of a cause the event loop explains as well: where it is full, of all that waits for it. */
+export const explainedByCpu = (cause: Cause, lag: Lag): number =>
+  cause === "SaturatedDownstream"
+    ? strained(lag)
+    : cause === "SlowHandler" || cause === "TooFewSlots"
+      ? cpuBound(lag)
+      : cause === "SlowCalls"
+        ? cpuBound(lag) * clamp((4 * (lag.load?.delay ?? 0)) / Math.max(1, lag.callTime))
+        : 0
 
 /** What the attribution has found so far. */
 interface Attributed {
@@ -87,12 +91,13 @@ export const notableCauses = (
     if (byTime >= 1.5) note("SlowHandler", 0.1 * (1 - cpu))
     note("CpuBound", 0.1 * cpu)
     for (const [cause, short] of next) {
-      const explained = cpu * explainedByCpu(cause, lag)
+      const explained = explainedByCpu(cause, lag)
       if (short > 0 && short >= (cause === "HotGroup" ? 0.03 : 0.1) * enough)
         note(cause, 0.1 * (1 - (cause === "TooFewSlots" ? Math.max(full, explained) : explained)))
     }
   }
-  if (behind && quick !== undefined && byConcurrency >= 1.5) note("SaturatedDownstream", 0.1 * (1 - cpu))
+  if (behind && quick !== undefined && byConcurrency >= 1.5)
+    note("SaturatedDownstream", 0.1 * (1 - explainedByCpu("SaturatedDownstream", lag)))
   const clearsIn = excess / Math.max(throughput - Math.min(arrivals, usualArrivals), 1e-9)
   if (lag.material && excess >= 0.5 * lag.visible && clearsIn >= 15) note("ProducerBurst", excess / lag.visible / 2)
   return notable

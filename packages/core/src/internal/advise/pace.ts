@@ -121,7 +121,8 @@ const shareOf = ({ consumers, intervals, samples }: Known, end: number, inFlight
   if (consumers !== undefined) return 1 / Math.max(1, consumers)
   const from = end - 3 * mostLate
   const counted = samples.filter(({ at }) => at >= from)
-  const mine = intervals.filter(({ to }) => to >= from - mostLate / 2)
+  // What it has in flight while it is paused says nothing of its part.
+  const mine = intervals.filter(({ pausedFor, seconds, to }) => to >= from - mostLate / 2 && pausedFor < 500 * seconds)
   if (counted.length === 0 || mine.length === 0) return 1
   const all = sumOf(counted, ({ inFlight }) => inFlight) / counted.length
   const own = ownInFlight(mine)

@@ -1,6 +1,7 @@
 /** How much longer handlers take than they did, and why: time has passed, or more run at once. */
 import type * as Figures from "../../Figures.js"
 import { type Lag, meanTime } from "./lag.js"
+import { weightedMedian } from "./norm.js"
 import { asManyBy } from "./probes.js"
 import { enough, ramp, sumOf } from "./readings.js"
 
@@ -19,47 +20,75 @@ const usualAt = ({ well }: Lag, running: number): { readonly time: number; reado
 
 /**
  * How many times as long handlers take as those did, when it was well, that had as many beside them when they began; of a
- * flow that comes in lumps the average number says little of what each met. `undefined` where too few are alike.
+ * flow that comes in lumps the average number says little of what each met. What has become slow is slow with few beside it
+ * too: by those with no more beside them than half of all had then, where they are enough to tell. `undefined` where too few
+ * are alike.
  */
 const overAlike = ({ norm, now }: Lag): number | undefined => {
-  let handlers = 0
-  let then = 0
-  let time = 0
-  for (const level of now.byRunning) {
-    const before = norm?.byRunning.find(({ running }) => running === level.running)
-    if (before === undefined || before.handlers < enough / 2) continue
-    handlers += level.handlers
-    time += level.time
-    then += (level.handlers * before.time) / before.handlers
+  const over = (most: number) => {
+    let handlers = 0
+    let then = 0
+    let time = 0
+    for (const level of now.byRunning) {
+      const before = norm?.byRunning.find(({ running }) => running === level.running)
+      if (before === undefined || before.handlers < enough / 2 || level.running > most) continue
+      handlers += level.handlers
+      time += level.time
+      then += (level.handlers * before.time) / before.handlers
+    }
+    return handlers < 3 * enough ? undefined : time / then
   }
-  return handlers < 3 * enough ? undefined : time / then
+  const all = over(Number.POSITIVE_INFINITY)
+  const few = over(middleLevel(norm) ?? 0)
+  return all === undefined || few === undefined ? all : Math.min(all, few)
 }
 
-/**
- * Whether handlers take as long whether few or many were beside them when they began, since it began: at a downstream that is
- * full their time grows in proportion. Of the moments in which it began only those count that had more beside them than was
- * usual. `false` where they hardly differ, so that nobody knows.
- */
-const evenlySlow = ({ began, norm, now, onset }: Lag): boolean => {
+/** No more than so many were beside half of the handlers, themselves included. */
+const middleLevel = (interval: Figures.Interval | undefined): number | undefined =>
+  weightedMedian((interval?.byRunning ?? []).map(({ handlers, running }) => [running, handlers]))
+
+/** Handlers since it began, by how many were beside them: of the moments in which it began only those that had more than usual. */
+const sinceOnset = ({ began, norm, now, onset }: Lag): ReadonlyArray<Figures.AtRunning> => {
   const [first, ...rest] = onset
   const unusual = ({ running: level }: Figures.AtRunning) =>
     (norm?.byRunning.find((one) => one.running === level)?.handlers ?? 0) < 0.02 * (norm?.handler.count ?? 0)
-  const levels = [
+  return [
     ...[...began, ...(first === undefined ? [] : [first])].flatMap(({ byRunning }) => byRunning.filter(unusual)),
     ...[...rest, now].flatMap(({ byRunning }) => byRunning)
   ].filter(({ handlers, time }) => handlers > 0 && time > 0)
-  const all = Math.max(
-    1,
-    sumOf(levels, ({ handlers }) => handlers)
-  )
-  const x = ({ running }: Figures.AtRunning) => Math.log(running)
-  const y = ({ handlers, time }: Figures.AtRunning) => Math.log(time / handlers)
-  const middleX = sumOf(levels, (level) => level.handlers * x(level)) / all
-  const middleY = sumOf(levels, (level) => level.handlers * y(level)) / all
-  // Times vary as waiting times do at worst: the exponent's standard error is one over the root of this.
-  const width = sumOf(levels, (level) => level.handlers * (x(level) - middleX) ** 2)
-  const exponent = sumOf(levels, (level) => level.handlers * (x(level) - middleX) * (y(level) - middleY)) / width
-  return width >= 9 && exponent < 0.5
+}
+
+/**
+ * Whether handlers have become slow, or what they call is full: which of two descriptions comes nearer to what they took
+ * since it began. Slow, each takes so many times as long, however many are beside it; full, each takes as long as ever up to
+ * so many at once, and from there in proportion. By how much the latter is off more, in squares of standard errors, where
+ * times vary as waiting times do.
+ */
+const slowerThanFull = (lag: Lag, usual: number): number => {
+  // Neither description is nearer than a tenth to what happens, however many have been seen.
+  const levels = sinceOnset(lag).map(({ handlers, running, time }) => ({
+    running,
+    growth: Math.log(time / handlers / usual),
+    weight: 1 / (1 / handlers + 0.01)
+  }))
+  const off = (expected: (running: number) => number) =>
+    sumOf(levels, ({ growth, running, weight }) => weight * (growth - expected(running)) ** 2)
+  const slow =
+    sumOf(levels, ({ growth, weight }) => weight * growth) /
+    Math.max(
+      1,
+      sumOf(levels, ({ weight }) => weight)
+    )
+  // It was not full yet with as many as half of them had when it was well.
+  let full = Number.POSITIVE_INFINITY
+  const most = levels.reduce((most, { running }) => Math.max(most, running), 1)
+  for (let capacity = Math.max(1, middleLevel(lag.norm) ?? 1); capacity <= most; capacity *= 1.05) {
+    full = Math.min(
+      full,
+      off((running) => Math.log(Math.max(1, running / capacity)))
+    )
+  }
+  return Number.isFinite(full) ? full - off(() => slow) : 0
 }
 
 /** What concurrency adds to what time explains: the quickest of many means is quick by chance too, so only what is plain. */
@@ -101,8 +130,8 @@ export const stretched = (lag: Lag): { readonly byTime: number; readonly byConcu
   const rate = served(now) / now.seconds
   const busy = running >= 0.8 * lag.slots
   if (busy && rate < 0.93 * mostDone(lag.well)) return { byTime: overUsual, byConcurrency: 1 }
-  const alike = busy || several ? undefined : overAlike(lag)
-  if (alike !== undefined) {
+  const alike = busy ? undefined : overAlike(lag)
+  if (alike !== undefined && !several) {
     const byTime = alike < 1.15 ? 1 : Math.min(overUsual, alike)
     return { byTime, byConcurrency: beside(overQuick, byTime) }
   }
@@ -112,7 +141,9 @@ export const stretched = (lag: Lag): { readonly byTime: number; readonly byConcu
     const byTime = Math.min(overUsual, surely < then.atMost ? 1 : handlerTime / then.time)
     return { byTime, byConcurrency: beside(overQuick, byTime) }
   }
-  if (!several && evenlySlow(lag)) return { byTime: overUsual, byConcurrency: 1 }
+  // Of several stages the slow one's part of those alike is another than it was: at most all of them instead of its share.
+  const slow = several ? (alike ?? 0) > 1.15 * now.stages.length : slowerThanFull(lag, usualTime) > 3
+  if (slow) return { byTime: overUsual, byConcurrency: 1 }
   return { byTime: 1, byConcurrency: Math.max(overQuick, overUsual) }
 }
 
