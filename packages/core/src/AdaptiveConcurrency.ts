@@ -2,8 +2,8 @@
  * Finds how many handlers to run at once, and follows as that changes: an optional controller of a stage's `concurrency`,
  * for a downstream whose best is not known or not constant.
  *
- * It climbs the hill of throughput, as the thread pool of .NET does. The slots go up and down by a fifth, in turn, and
- * what the larger number got done is compared with what the smaller one did. While a tenth more slots bring at least 2 %
+ * It climbs the hill of throughput, as the thread pool of .NET does. The slots go up and down by a fifth, by the clock, and
+ * what the larger number got done is compared with what the smaller one did. While a tenth more slots bring about 2 %
  * more, the middle moves up; where they bring less, nothing, or harm, it moves down: so it stays at the knee of a
  * downstream that only queues, and before the peak of one that becomes slower. Only successes count as done, and the share
  * of handlers that succeed counts again: more done at the price of more failures is not better.
@@ -15,6 +15,7 @@
  * @see https://learn.microsoft.com/en-us/dotnet/core/runtime-config/threading
  * @see https://github.com/Netflix/concurrency-limits
  */
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -31,8 +32,8 @@ export interface Options {
   /** The fewest. Default 1. */
   readonly min?: number | undefined
   /**
-   * How long each number of slots is tried: from 1 second, default 10 seconds. Longer by itself where handlers are slow,
-   * so that a few have ended, and where few messages are done.
+   * Half of how long each number of slots is tried: from 1 second, default 10 seconds. Longer by itself where handlers are
+   * slow, so that a few have ended, and where few messages are done. The same for all that share a downstream.
    */
   readonly every?: Duration.DurationInput | undefined
   /**
@@ -63,7 +64,7 @@ const check = (options: Options) =>
     yield* InvalidOptions.check("AdaptiveConcurrency", options, checks)
     const { every = "10 seconds", max, min = 1, overload = ["HandlerTimeout"], stage = 0, tolerance = 0.05 } = options
     yield* InvalidOptions.wholeNumber("min", min, { min: 1, max: max - 1 })
-    return { max, min, every: Duration.decode(every), overload, tolerance, stage }
+    return { max, min, every: Duration.toMillis(every), overload, tolerance, stage }
   })
 
 export interface AdaptiveConcurrency {
@@ -76,8 +77,9 @@ export interface AdaptiveConcurrency {
  * Controls a stage's `concurrency` by the figures of its consumer, for as long as the scope lasts; afterwards the number
  * stays as it is. It begins at the number that the tunable has. Costs no call.
  *
- * It sees one consumer. Several that share a downstream each find that more slots of their own help them, at the others'
- * cost: give each its part of what the downstream bears as `max`.
+ * It sees one consumer. Several that share a downstream go up and down together, by the clock: so each finds what more
+ * slots of all would bring, and they share it about evenly. That needs the same `every`, clocks that agree to a tenth of
+ * it, and handlers that take about as long; otherwise give each its part of what the downstream bears as `max`.
  *
  * Fails with `InvalidOptions` where an option cannot work, or the tunable refuses a number from `min` to `max`.
  *
@@ -124,9 +126,12 @@ export const make = (
         }
       })
     // Bounds and interval were checked.
-    yield* Figures.intervals(figures, { every: Duration.millis(Duration.toMillis(checked.every)) }).pipe(
+    const now = yield* Clock.currentTimeMillis
+    yield* Figures.intervals(figures, { every: checked.every }).pipe(
       Stream.runForEach(step),
       Effect.orDie,
+      // With the multiples of `every`, as all that share the downstream.
+      Effect.delay(checked.every - (now % checked.every)),
       Effect.forkScoped
     )
     return { state: state.get, changes: state.changes }

@@ -363,6 +363,41 @@ describe("where its slots are not the limit", () => {
 
 describe("the number", () => {
   it(
+    "goes up and down by the clock, whenever it began, so that consumers do it together",
+    overSeeds(2, () =>
+      Effect.gen(function* () {
+        const moved: Array<number> = []
+        const began = (after: number) =>
+          Effect.gen(function* () {
+            yield* Effect.sleep(after)
+            const run = yield* running(good, { from: 10 })
+            yield* run.adaptive.changes.pipe(
+              Stream.drop(1),
+              Stream.runForEach(() => Effect.map(Clock.currentTimeMillis, (now) => moved.push(now % 10_000))),
+              Effect.forkScoped
+            )
+            // Whether the slots are the more or the fewer of those that it tries, in each interval.
+            yield* Effect.sleep(25_000 - after)
+            return yield* Effect.forEach(numbered(30), () =>
+              Effect.zipRight(
+                Effect.sleep("10 seconds"),
+                Effect.zipWith(run.concurrency.get, run.adaptive.state, (slots, { concurrency }) =>
+                  Math.sign(slots - concurrency)
+                )
+              )
+            )
+          })
+        const [one = [], other = []] = yield* Effect.all([began(0), began(13_700)], { concurrency: "unbounded" })
+        assert.deepStrictEqual([...new Set(moved)], [0])
+        const told = one.flatMap((sign, i) => (sign === 0 || other[i] === 0 ? [] : [sign === other[i]]))
+        assert.isAbove(told.length, 20)
+        assert.isAbove(told.filter((same) => same).length, 0.9 * told.length, `${one} and ${other}`)
+      })
+    ),
+    120_000
+  )
+
+  it(
     "never leaves the bounds, and stays as it is when the scope has ended",
     overSeeds(3, () =>
       Effect.gen(function* () {

@@ -1,4 +1,11 @@
-/** What `AdaptiveConcurrency` does with each interval: it tries numbers of slots, and compares what they get done. */
+/**
+ * What `AdaptiveConcurrency` does with each interval: it tries numbers of slots, and compares what they get done.
+ *
+ * Slots go up and down by the clock, not each consumer by turns of its own. So consumers that share a downstream do it
+ * together, without a word between them, and each finds what more slots of all would bring, not what it can take from the
+ * others. They all see about the same gain then; who has more slots asks for more of it, goes up by smaller steps, and so
+ * they become equal (as with additive increase and multiplicative decrease, Chiu and Jain 1989).
+ */
 import type * as Figures from "../../Figures.js"
 import * as Histogram from "../../Histogram.js"
 
@@ -24,12 +31,19 @@ interface Decision {
   readonly state: State
 }
 
-/** The part of an increase that must come out as throughput: beyond it more slots are only a longer queue downstream. */
+/**
+ * The part of an increase that must come out as throughput: beyond it more slots are only a longer queue downstream. So
+ * much at `usual` slots, and `dearer` more for each e-fold of them.
+ */
 const worthwhile = 0.2
+const usual = 16
+const dearer = 0.1
 /** Slots go up and down by this ratio, around the middle. */
 const swing = 1.2
-/** Handlers that take so many intervals are slow. */
+/** Handlers that take so many intervals are slow: at the start few comparisons can be made of them. */
 const slowly = 0.2
+/** Those that take so many are waited for after each change; where it was so, until they take half of that. */
+const lingering = 0.6
 /** At the start: so much of a doubling may be lost, and so many handlers may fail. */
 const follow = 0.4
 const fewFailures = 0.05
@@ -40,8 +54,12 @@ const certain = 3
 const jump = 0.35
 /** Comparisons that are remembered while none has been acted upon. */
 const memory = 12
-/** Intervals that a number is tried for at most, while few handlers end. */
-const longest = 12
+/**
+ * Intervals that a number is tried for, doubled while few handlers end. Two even where one would do, so that consumers
+ * whose handlers take about a tenth of it more or less still go up and down together.
+ */
+const shortest = 2
+const longest = 16
 /** Successes that a number of slots must show before it is compared. */
 const enough = 30
 /** How long a ceiling that overload has shown stays before a little more is tried, and at most, in milliseconds. */
@@ -72,6 +90,8 @@ export interface Checked {
   readonly overload: ReadonlyArray<string>
   readonly tolerance: number
   readonly stage: number
+  /** The intervals, in milliseconds. */
+  readonly every: number
 }
 
 /** What the controller looks at of an interval. */
@@ -86,7 +106,11 @@ export class Climber {
   readonly #options: Checked
   /** The middle; not a whole number, so that small steps add up. */
   #middle: number
-  #upper = false
+  /** Which interval since the epoch comes next, and for how many each number of slots is tried. */
+  #tick = 0
+  #length = shortest
+  /** Whether the present trial was seen from its start. */
+  #entire = false
   /** Intervals still to be passed over: handlers that began under another number of slots end in them. */
   #passOver = 0
   #seconds = 0
@@ -117,6 +141,7 @@ export class Climber {
   next(interval: Seen): Decision {
     const stage = interval.stages[this.#options.stage]
     const { failed, handled } = interval.stats
+    this.#tick = Math.round(interval.to / this.#options.every)
     const overloads = this.#options.overload.reduce((sum, tag) => sum + (interval.failures[tag] ?? 0), 0)
     if (this.#passOver > 0) {
       this.#passOver--
@@ -142,27 +167,38 @@ export class Climber {
     this.#busyTime += stage.busyTime
     this.#intervals++
     const slow = slowness(interval)
-    if (this.#intervals < Math.ceil(3 * slow) || (this.#successes < enough && this.#intervals < longest)) {
-      return this.#decide("Climbing", "the trial goes on")
+    if (this.#seeking !== undefined) {
+      if (this.#intervals < Math.ceil(3 * slow) || (this.#successes < enough && this.#intervals < longest)) {
+        return this.#decide("Climbing", "the trial goes on")
+      }
+      const reason = this.#seek(this.#trial(), slow)
+      this.#startTrial(slow)
+      return this.#decide("Climbing", reason ?? "a number to begin with is found")
     }
+    if (this.#tick % this.#length !== 0) return this.#decide("Climbing", "the trial goes on")
+    const reason = this.#entire ? this.#compare(this.#trial()) : "a first trial"
+    this.#fitLength(slow)
+    this.#startTrial(slow)
+    return this.#decide("Climbing", reason)
+  }
+
+  #trial(): Trial {
     const successes = this.#successes + 0.5
-    const trial: Trial = {
+    return {
       running: this.#busyTime / this.#seconds / 1000,
       worth: (successes / this.#seconds) * (successes / (this.#done + 0.5)),
       successes,
       fails: 1 - successes / (this.#done + 0.5)
     }
-    if (this.#seeking !== undefined) {
-      const reason = this.#seek(trial, slow)
-      this.#startTrial()
-      this.#passOver = passedOver(slow)
-      return this.#decide("Climbing", reason ?? "a number to begin with is found")
-    }
-    const reason = this.#compare(trial)
-    this.#startTrial()
-    this.#upper = !this.#upper
-    this.#passOver = passedOver(slow)
-    return this.#decide("Climbing", reason)
+  }
+
+  /** So that those that began before a change have ended in its first part, and `enough` end in the rest. */
+  #fitLength(slow: number): void {
+    const over = passedOver(slow)
+    const waited = slow < (this.#length > shortest ? lingering / 2 : lingering) ? 1 : over + Math.ceil(1.5 * slow)
+    const needed = Math.max(waited, over + (enough * this.#intervals) / Math.max(1, this.#successes))
+    if (needed > this.#length) this.#length = Math.min(longest, 2 * this.#length)
+    else if (needed < this.#length / 2) this.#length = Math.max(shortest, this.#length / 2)
   }
 
   /**
@@ -239,11 +275,13 @@ export class Climber {
       sum(this.#gains.map((one) => (one.gain - mean) ** 2 * one.weight)) / Math.max(1, this.#gains.length - 1)
     const error = Math.sqrt(Math.max(1, spread) / weight)
     this.#gain = mean
-    const excess = mean - worthwhile
+    const size = Math.log(this.#middle / usual)
+    const excess = mean - Math.max(0.05, worthwhile + dearer * size)
     const found = `a tenth more slots bring ${(mean * 10).toFixed(1)} % more`
     const certainty = Math.abs(excess) / error
     if (certainty < likely) return `${found}, which may be chance`
-    const step = Math.min(Math.LN2, Math.max(-0.5, excess))
+    // Up by the root of the number rather than in proportion to it.
+    const step = Math.min(Math.LN2, Math.max(-0.5, excess > 0 ? excess * Math.min(2, Math.exp(-size / 2)) : excess))
     if (certainty < certain) {
       // A little, and what was found so far holds there too.
       this.#middle = this.#within(this.#middle * Math.exp(step / 4))
@@ -288,7 +326,13 @@ export class Climber {
     return { slots: this.#whole, state: this.#state("BackedOff", reason) }
   }
 
-  #startTrial(): void {
+  #startTrial(slow: number): void {
+    this.#clear()
+    this.#entire = this.#tick % this.#length === 0
+    this.#passOver = Math.min(passedOver(slow), this.#seeking === undefined ? this.#length - 1 : longest)
+  }
+
+  #clear(): void {
     this.#seconds = 0
     this.#successes = 0
     this.#done = 0
@@ -297,7 +341,8 @@ export class Climber {
   }
 
   #forget(): void {
-    this.#startTrial()
+    this.#clear()
+    this.#entire = false
     this.#before = undefined
   }
 
@@ -316,7 +361,9 @@ export class Climber {
     const middle = Math.max(min * ratio, Math.min(most / ratio, this.#middle))
     const lower = Math.max(min, Math.min(most - 1, Math.round(middle / ratio)))
     const upper = Math.min(most, Math.max(lower + 1, Math.round(middle * ratio)))
-    return { slots: this.#upper ? upper : lower, state: this.#state(_tag, reason) }
+    // The lower until a trial can be a whole one: after overload, that above all.
+    const up = this.#entire && Math.floor(this.#tick / this.#length) % 2 === 1
+    return { slots: up ? upper : lower, state: this.#state(_tag, reason) }
   }
 
   #state(_tag: State["_tag"], reason: string): State {
@@ -330,7 +377,7 @@ const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((a, b) =>
 const slowness = ({ handler, seconds }: Seen): number =>
   Math.min(Histogram.mean(handler) ?? 0, 2 * (Histogram.quantile(handler, 0.5) ?? 0)) / (seconds * 1000)
 
-const passedOver = (slow: number): number => (slow < slowly ? 0 : Math.min(longest, Math.ceil(slow)))
+const passedOver = (slow: number): number => (slow < slowly ? 0 : Math.min(longest / 2, Math.ceil(slow)))
 
 /** What, other than its slots, limits the stage. */
 const heldBy = (interval: Seen, stage: SeenStage): string | undefined =>

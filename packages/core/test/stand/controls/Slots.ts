@@ -177,10 +177,12 @@ const ran = (
       took = []
       mine.slots = decision.slots
       fill()
-      due.push({ at: now + every, run: look })
+      due.push({ at: (Math.round(now / every) + 1) * every + off, run: look })
     }
     due.push({ at: 0.1 * random.number(), run: fill })
-    due.push({ at: every + every * random.number(), run: look })
+    // By the clock, as the clocks of machines agree: to less than a second.
+    const off = random.number() - 0.5
+    due.push({ at: every + off, run: look })
     return mine
   })
   for (;;) {
@@ -205,7 +207,7 @@ export const found = (name: string, seed: number): Found => {
   const downstream = scenario(draw)
   const { best, consumers } = downstream
   const fixed = ran(downstream, seed, { fixed: Math.max(1, Math.round(best / consumers)) })
-  const options = { min: 1, max: 200, overload: ["Overloaded"], tolerance: 0.05, stage: 0 }
+  const options = { min: 1, max: 200, every: 1000 * every, overload: ["Overloaded"], tolerance: 0.05, stage: 0 }
   const from = seed % 2 === 0 ? 4 : Math.round((2 * best) / consumers)
   const own = ran(downstream, seed, { from, options })
   const total = (numbers: ReadonlyArray<number>) => numbers.reduce((sum, one) => sum + one, 0)
