@@ -47,11 +47,14 @@ const lingering = 0.6
 /** At the start: so much of a doubling may be lost, and so many handlers may fail. */
 const follow = 0.4
 const fewFailures = 0.05
-/** So many standard errors from what is worthwhile, a gain is acted upon: a little, or in full. */
+/** So many standard errors from what is worthwhile, a gain is acted upon: a little, sooner where that is less, or in full. */
 const likely = 1.5
+const likelyLess = 1
 const certain = 3
 /** A trial that is off the others by more than this, in logarithms, shows a downstream that has changed: 30 % less. */
 const jump = 0.35
+/** Of the variance of independent counts, what gains that vary less are believed to have at least. */
+const evenly = 0.7
 /** Comparisons that are remembered while none has been acted upon. */
 const memory = 12
 /**
@@ -270,16 +273,16 @@ export class Climber {
     ]
     const weight = sum(this.#gains.map((one) => one.weight))
     const mean = sum(this.#gains.map((one) => one.gain * one.weight)) / weight
-    // What the gains themselves vary by, where that is more than chance in independent counts.
+    // What the gains themselves vary by, where that is more than chance in independent counts; or less, once that is known.
     const spread =
       sum(this.#gains.map((one) => (one.gain - mean) ** 2 * one.weight)) / Math.max(1, this.#gains.length - 1)
-    const error = Math.sqrt(Math.max(1, spread) / weight)
+    const error = Math.sqrt(Math.max(this.#gains.length < memory / 2 ? 1 : evenly, spread) / weight)
     this.#gain = mean
     const size = Math.log(this.#middle / usual)
     const excess = mean - Math.max(0.05, worthwhile + dearer * size)
     const found = `a tenth more slots bring ${(mean * 10).toFixed(1)} % more`
     const certainty = Math.abs(excess) / error
-    if (certainty < likely) return `${found}, which may be chance`
+    if (certainty < (excess < 0 ? likelyLess : likely)) return `${found}, which may be chance`
     // Up by the root of the number rather than in proportion to it.
     const step = Math.min(Math.LN2, Math.max(-0.5, excess > 0 ? excess * Math.min(2, Math.exp(-size / 2)) : excess))
     if (certainty < certain) {
