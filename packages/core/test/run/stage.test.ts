@@ -224,7 +224,7 @@ describe("a stage pulls", () => {
     simulated(
       Effect.gen(function* () {
         for (const [slots, most] of [
-          [4, 16],
+          [4, 8],
           [20, 20]
         ] as const) {
           const { give, pulled, said, take } = yield* staged({
@@ -251,7 +251,7 @@ describe("a stage pulls", () => {
         yield* many.give("-first")
         yield* Fiber.join(first)
         yield* many.give(...names(30))
-        for (const count of [16, 14]) {
+        for (const count of [8, 8, 8, 6]) {
           assert.strictEqual((yield* many.take).split(" ").length, count)
           yield* many.turn
         }
@@ -306,8 +306,8 @@ describe("a stage pulls", () => {
             slot.done(item)
           }
         })
-        yield* give(...names(10))
-        assert.lengthOf(results, 10)
+        yield* give(...names(8))
+        assert.lengthOf(results, 8)
         assert.strictEqual(depths.at(-1), depths[1])
       })
     )

@@ -31,7 +31,7 @@ import type { Slots } from "./slots.js"
 import type { Slot, Work } from "./work.js"
 
 /** Results that nobody has taken yet: more stop the stage. */
-const mostResults = (slots: number): number => Math.max(16, slots)
+const mostResults = (slots: number): number => Math.max(8, slots)
 
 class Stage<In, Out, E, R> {
   readonly #work: Work<In, Out, R>
