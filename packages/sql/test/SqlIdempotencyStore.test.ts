@@ -8,12 +8,39 @@ import { databases } from "./support/databases.js"
 describe.each(databases)("on $name", ({ layer: database }) => {
   layer(Layer.provideMerge(SqlMigrations.layer, database), { timeout: "30 seconds", excludeTestServices: true })(
     (it) => {
-      const harness = Effect.map(SqlIdempotencyStore.make(), (store) => ({
-        store,
-        unit: "300 millis" as const,
-        pass: (duration: Duration.Duration) => Effect.sleep(duration)
-      }))
+      // Time passes by what the database keeps: every end comes nearer. That its own clock does the same is a test below.
+      const harness = Effect.gen(function* () {
+        const sql = yield* Client.SqlClient
+        return {
+          store: yield* SqlIdempotencyStore.make(),
+          unit: "1 minute" as const,
+          pass: (duration: Duration.Duration) =>
+            Effect.orDie(sql.unsafe(`UPDATE millrace_once SET ends_at = ends_at - ${Duration.toMillis(duration)}`))
+        }
+      })
       for (const { effect, name } of StoreConformance.cases(harness)) it.effect(name, () => effect)
+
+      it.effect("what is held and what is kept end by the database's clock", () =>
+        Effect.gen(function* () {
+          const store = yield* SqlIdempotencyStore.make()
+          const claim = (key: string, owner: string) =>
+            store.begin([{ key, owner, holdFor: Duration.millis(500), fingerprint: undefined }])
+          yield* claim("claimed", "one")
+          const complete = { key: "completed", owner: "one", fingerprint: undefined, result: "1" }
+          yield* store.complete([{ ...complete, keepFor: Duration.millis(500) }])
+          yield* store.begin([{ key: "extended", owner: "one", holdFor: Duration.millis(1), fingerprint: undefined }])
+          yield* store.extend([{ key: "extended", owner: "one", holdFor: Duration.minutes(1) }])
+          const begun = ["claimed", "completed", "extended"]
+          const tags = (owner: string) =>
+            Effect.map(
+              Effect.forEach(begun, (key) => claim(key, owner)),
+              (each) => each.map(([answer]) => answer?._tag)
+            )
+          yield* Effect.sleep("700 millis")
+          assert.deepStrictEqual(yield* tags("two"), ["Claimed", "Claimed", "Busy"])
+          assert.deepStrictEqual(yield* tags("three"), ["Busy", "Busy", "Busy"])
+        }).pipe(Effect.scoped)
+      )
 
       it.effect("what is over is swept away in small steps, and nothing else", () =>
         Effect.gen(function* () {
