@@ -39,7 +39,8 @@ const onElsewhere = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   })
 })
 
-describe("main job", { timeout: 90_000 }, () => {
+// Side by side: most of each is waiting for a process.
+describe.concurrent("main job", { timeout: 90_000 }, () => {
   it.scopedLive("handles every webhook once through the SDK and HTTP, and says nothing beside its report", () =>
     Effect.gen(function* () {
       const { code, stderr, stdout } = yield* run("main-job", ["--fast", "--json", "--seed", "3"])
