@@ -21,7 +21,6 @@ export interface Host {
   readonly observer: Observing
   readonly notices: Notices
   readonly loop: BlockedLoop
-  /** How long the latest handlers took. */
 }
 
 export class Reports implements Source.Reports<InFlight> {
