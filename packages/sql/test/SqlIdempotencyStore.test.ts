@@ -7,6 +7,7 @@ import { databases } from "./support/databases.js"
 
 describe.each(databases)("on $name", ({ layer: database }) => {
   layer(Layer.provideMerge(SqlMigrations.layer, database), { timeout: "30 seconds", excludeTestServices: true })(
+    "with its table",
     (it) => {
       // Time passes by what the database keeps: every end comes nearer. That its own clock does the same is a test below.
       const harness = Effect.gen(function* () {
@@ -62,7 +63,7 @@ describe.each(databases)("on $name", ({ layer: database }) => {
     }
   )
 
-  layer(database, { timeout: "30 seconds", excludeTestServices: true })((it) => {
+  layer(database, { timeout: "30 seconds", excludeTestServices: true })("without its table", (it) => {
     it.effect("a table that is missing: the error says which migration to run, and that trying again is no use", () =>
       Effect.gen(function* () {
         const store = yield* SqlIdempotencyStore.make()

@@ -50,7 +50,7 @@ describe.each(databases)("on $name", ({ connections, layer: database }) => {
       return { results, failures }
     })
 
-  layer(ready, { timeout: "30 seconds", excludeTestServices: true })((it) => {
+  layer(ready, { timeout: "30 seconds", excludeTestServices: true })("with its table", (it) => {
     it.effect("writes of duplicates that run at once happen once, and each has the result", () =>
       Effect.gen(function* () {
         const keys = ["a", "b", "c", "d"]
@@ -109,6 +109,7 @@ describe.each(databases)("on $name", ({ connections, layer: database }) => {
   })
 
   layer(Layer.provideMerge(Layer.effectDiscard(table), database), { timeout: "30 seconds", excludeTestServices: true })(
+    "without its table",
     (it) => {
       it.effect("a table that is missing: the error says which migration to run, and nothing is written", () =>
         Effect.gen(function* () {

@@ -38,7 +38,7 @@ const empty = rows.pipe(
 
 describe.each(databases)("on $name", ({ layer: database }) => {
   const ready = Layer.merge(Layer.provideMerge(SqlMigrations.layer, database), emulator)
-  layer(ready, { timeout: "30 seconds", excludeTestServices: true })((it) => {
+  layer(ready, { timeout: "30 seconds", excludeTestServices: true })("of this version", (it) => {
     it.effect("what a transaction has sent arrives when it is committed, and never where it is not", () =>
       Effect.gen(function* () {
         const sql = yield* Client.SqlClient
@@ -113,7 +113,7 @@ describe.each(databases)("on $name", ({ layer: database }) => {
   layer(Layer.provideMerge(SqlMigrations.run({ upTo: "1_once" }).pipe(Layer.effectDiscard), database), {
     timeout: "30 seconds",
     excludeTestServices: true
-  })((it) => {
+  })("of an older version", (it) => {
     it.effect("a database of an older version: the error says which migration to run, and running it mends it", () =>
       Effect.gen(function* () {
         const error = yield* Effect.flip(SqlOutbox.send("plain", "a"))

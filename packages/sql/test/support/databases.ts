@@ -83,12 +83,19 @@ const sqlite = Layer.unwrapScoped(
   })
 )
 
+/** It takes seconds to begin, so those who come one after another in a process have one, which each leaves empty. */
+let begun: Promise<PGlite> | undefined
+
 /** One connection is all that it has. */
 const pglite = Layer.unwrapScoped(
   Effect.gen(function* () {
     const db = yield* Effect.acquireRelease(
-      Effect.promise(() => PGlite.create()),
-      (made) => Effect.promise(() => made.close())
+      Effect.promise(() => (begun ??= PGlite.create())),
+      (made) =>
+        Effect.promise(async () => {
+          await made.exec("DISCARD ALL")
+          await made.exec("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        })
     )
     const server = yield* Effect.acquireRelease(
       Effect.promise(async () => {
