@@ -13,7 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { type Api, service } from "./internal/client/api.js"
+import type { Api } from "./internal/client/api.js"
 import * as Calls from "./internal/client/calls.js"
 import { type Credentials, credentialsCheck, plain } from "./internal/client/credentials.js"
 import * as Deadlines from "./internal/client/deadlines.js"
@@ -133,7 +133,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     now
   })
   return {
-    ...service(Operations.api(Calls.make(transport, yield* Deadlines.make, timeout))),
+    ...Operations.service(Calls.make(transport, yield* Deadlines.make, timeout)),
     connections: Effect.sync(handler.connections)
   }
 })
@@ -192,7 +192,7 @@ export const layerFrom = <E = never, R = never>(
       yield* InvalidOptions.check("SqsClient.layerFrom", options, timeoutChecks)
       const timeout = yield* timeoutOf(options)
       const given = Effect.isEffect(client) ? yield* client : client
-      return service(Operations.api(Calls.make(sdk.transport(given, yield* Clock.now), yield* Deadlines.make, timeout)))
+      return Operations.service(Calls.make(sdk.transport(given, yield* Clock.now), yield* Deadlines.make, timeout))
     })
   )
 
@@ -219,34 +219,24 @@ const clockCorrected = (refusal: unknown): boolean => {
  * Give its layer `maxAttempts: 1`. A call that has no answer within 5 seconds, beyond what a receive waits, fails with
  * `TransportError`.
  */
-export const fromEffectAws = (aws: EffectAwsService): Service => {
-  const call = <A>(operation: string, effect: Effect.Effect<A, unknown>, waitSeconds = 0) => {
-    const millis = 5000 + waitSeconds * 1000
-    return effect.pipe(
-      Effect.retry({ times: 1, while: clockCorrected }),
-      Effect.mapError(fromThrown(operation)),
-      Effect.timeoutFail({ duration: millis, onTimeout: () => timedOut(operation, millis) })
-    )
-  }
-  return service({
-    sendMessage: (r) => call("SendMessage", aws.sendMessage(r)),
-    sendMessageBatch: (r) => call("SendMessageBatch", aws.sendMessageBatch(r)),
-    receiveMessage: (r) => call("ReceiveMessage", aws.receiveMessage(r), r.WaitTimeSeconds ?? 20),
-    deleteMessageBatch: (r) => call("DeleteMessageBatch", aws.deleteMessageBatch(r)),
-    changeMessageVisibilityBatch: (r) => call("ChangeMessageVisibilityBatch", aws.changeMessageVisibilityBatch(r)),
-    getQueueUrl: (r) => call("GetQueueUrl", aws.getQueueUrl(r)),
-    getQueueAttributes: (r) => call("GetQueueAttributes", aws.getQueueAttributes(r)),
-    setQueueAttributes: (r) => call("SetQueueAttributes", aws.setQueueAttributes(r)),
-    createQueue: (r) => call("CreateQueue", aws.createQueue(r)),
-    deleteQueue: (r) => call("DeleteQueue", aws.deleteQueue(r)),
-    purgeQueue: (r) => call("PurgeQueue", aws.purgeQueue(r)),
-    listQueues: (r) => call("ListQueues", aws.listQueues(r)),
-    listDeadLetterSourceQueues: (r) => call("ListDeadLetterSourceQueues", aws.listDeadLetterSourceQueues(r)),
-    listQueueTags: (r) => call("ListQueueTags", aws.listQueueTags(r)),
-    tagQueue: (r) => call("TagQueue", aws.tagQueue(r)),
-    untagQueue: (r) => call("UntagQueue", aws.untagQueue(r)),
-    startMessageMoveTask: (r) => call("StartMessageMoveTask", aws.startMessageMoveTask(r)),
-    cancelMessageMoveTask: (r) => call("CancelMessageMoveTask", aws.cancelMessageMoveTask(r)),
-    listMessageMoveTasks: (r) => call("ListMessageMoveTasks", aws.listMessageMoveTasks(r))
-  })
+export const fromEffectAws = (aws: EffectAwsService): Service =>
+  Operations.service(
+    <Output>(
+      operation: Operations.Operation,
+      input: Operations.Input,
+      { waitSeconds = 0 }: Operations.Options<Output> = {}
+    ) => {
+      const millis = 5000 + waitSeconds * 1000
+      return answerOf<Output>(aws, operation, input).pipe(
+        Effect.retry({ times: 1, while: clockCorrected }),
+        Effect.mapError(fromThrown(operation)),
+        Effect.timeoutFail({ duration: millis, onTimeout: () => timedOut(operation, millis) })
+      )
+    }
+  )
+
+/** Its methods are called as the operations are, but for the first letter; their types say so of each by itself. */
+const answerOf = <Output>(aws: EffectAwsService, operation: Operations.Operation, input: Operations.Input) => {
+  const method = `${operation.charAt(0).toLowerCase()}${operation.slice(1)}` as Uncapitalize<Operations.Operation>
+  return aws[method](input as never) as Effect.Effect<Output, unknown>
 }

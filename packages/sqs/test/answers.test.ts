@@ -453,11 +453,7 @@ describe("credentials that take their time", () => {
           clock: new ServerClock(() => 0),
           now: () => 0
         })
-        const api = Operations.api(Calls.make(wire, yield* Deadlines.make, Duration.seconds(5)))
-        return SqsClient.SqsClient.of({
-          ...(yield* SqsClient.SqsClient.pipe(Effect.provide(FakeServer.layer(url)))),
-          getQueueUrl: (request) => Effect.map(api.getQueueUrl(request), ({ QueueUrl = "" }) => QueueUrl)
-        })
+        return Operations.service(Calls.make(wire, yield* Deadlines.make, Duration.seconds(5)))
       })
     )
   const another = (url: string, credentials: () => Promise<typeof keys>) =>

@@ -1,15 +1,13 @@
 /**
- * The operations as AWS's own clients answer them: everything optional, absent lists left out. `service` turns such an
- * API into our `Service`, for the AWS SDK and for @effect-aws/client-sqs alike.
+ * The operations as AWS answers them, by whatever client: everything optional, absent lists left out. And how each answer
+ * is read: what our `Service` says of it. What cannot be read throws.
  */
-import * as Effect from "effect/Effect"
-import type { SqsError } from "../../SqsError.js"
-import { unreadable } from "./errors.js"
+import type * as Effect from "effect/Effect"
 import type * as Client from "./service.js"
 
-type Strings = Readonly<Record<string, string | undefined>>
+export type Strings = Readonly<Record<string, string | undefined>>
 
-interface Sent {
+export interface Sent {
   readonly MessageId?: string | undefined
   readonly MD5OfMessageBody?: string | undefined
   readonly MD5OfMessageAttributes?: string | undefined
@@ -21,7 +19,7 @@ interface Attribute {
   readonly StringValue?: string | undefined
   readonly BinaryValue?: Uint8Array | undefined
 }
-interface Received {
+export interface Received {
   readonly MessageId?: string | undefined
   readonly ReceiptHandle?: string | undefined
   readonly Body?: string | undefined
@@ -36,18 +34,35 @@ interface Failure {
   readonly SenderFault?: boolean | undefined
   readonly Message?: string | undefined
 }
-interface Batch<Success> {
+export interface Batch<Success> {
   readonly Successful?: ReadonlyArray<Success> | undefined
   readonly Failed?: ReadonlyArray<Failure> | undefined
 }
-interface Entry {
+export interface Entry {
   readonly Id?: string | undefined
 }
-interface Queues {
+export interface Messages {
+  readonly Messages?: ReadonlyArray<Received> | undefined
+  readonly LeasedAt?: number | undefined
+}
+export interface Queue {
+  readonly QueueUrl?: string | undefined
+}
+export interface Queues {
   readonly QueueUrls?: ReadonlyArray<string> | undefined
   readonly NextToken?: string | undefined
 }
-interface Task {
+export interface Sources {
+  readonly queueUrls?: ReadonlyArray<string> | undefined
+  readonly NextToken?: string | undefined
+}
+export interface Attributes {
+  readonly Attributes?: Strings | undefined
+}
+export interface Tags {
+  readonly Tags?: Strings | undefined
+}
+export interface Task {
   readonly TaskHandle?: string | undefined
   readonly Status?: string | undefined
   readonly SourceArn?: string | undefined
@@ -57,6 +72,15 @@ interface Task {
   readonly ApproximateNumberOfMessagesToMove?: number | undefined
   readonly FailureReason?: string | undefined
   readonly StartedTimestamp?: number | undefined
+}
+export interface Started {
+  readonly TaskHandle?: string | undefined
+}
+export interface Cancelled {
+  readonly ApproximateNumberOfMessagesMoved?: number | undefined
+}
+export interface Tasks {
+  readonly Results?: ReadonlyArray<Task> | undefined
 }
 
 /** AWS's inputs may leave anything out. */
@@ -68,41 +92,23 @@ type Input<Name extends Operation> = Loose<Parameters<Client.Service[Name]>[0]>
 export interface Api<E> {
   sendMessage(input: Input<"sendMessage">): Effect.Effect<Sent, E>
   sendMessageBatch(input: Input<"sendMessageBatch">): Effect.Effect<Batch<Sent & Entry>, E>
-  receiveMessage(
-    input: Input<"receiveMessage">
-  ): Effect.Effect<
-    { readonly Messages?: ReadonlyArray<Received> | undefined; readonly LeasedAt?: number | undefined },
-    E
-  >
+  receiveMessage(input: Input<"receiveMessage">): Effect.Effect<Messages, E>
   deleteMessageBatch(input: Input<"deleteMessageBatch">): Effect.Effect<Batch<Entry>, E>
   changeMessageVisibilityBatch(input: Input<"changeMessageVisibilityBatch">): Effect.Effect<Batch<Entry>, E>
-  getQueueUrl(input: Input<"getQueueUrl">): Effect.Effect<{ readonly QueueUrl?: string | undefined }, E>
-  getQueueAttributes(
-    input: Input<"getQueueAttributes">
-  ): Effect.Effect<{ readonly Attributes?: Strings | undefined }, E>
+  getQueueUrl(input: Input<"getQueueUrl">): Effect.Effect<Queue, E>
+  getQueueAttributes(input: Input<"getQueueAttributes">): Effect.Effect<Attributes, E>
   setQueueAttributes(input: Input<"setQueueAttributes">): Effect.Effect<unknown, E>
-  createQueue(input: Input<"createQueue">): Effect.Effect<{ readonly QueueUrl?: string | undefined }, E>
+  createQueue(input: Input<"createQueue">): Effect.Effect<Queue, E>
   deleteQueue(input: Input<"deleteQueue">): Effect.Effect<unknown, E>
   purgeQueue(input: Input<"purgeQueue">): Effect.Effect<unknown, E>
   listQueues(input: Input<"listQueues">): Effect.Effect<Queues, E>
-  listDeadLetterSourceQueues(
-    input: Input<"listDeadLetterSourceQueues">
-  ): Effect.Effect<
-    { readonly queueUrls?: ReadonlyArray<string> | undefined; readonly NextToken?: string | undefined },
-    E
-  >
-  listQueueTags(input: Input<"listQueueTags">): Effect.Effect<{ readonly Tags?: Strings | undefined }, E>
+  listDeadLetterSourceQueues(input: Input<"listDeadLetterSourceQueues">): Effect.Effect<Sources, E>
+  listQueueTags(input: Input<"listQueueTags">): Effect.Effect<Tags, E>
   tagQueue(input: Input<"tagQueue">): Effect.Effect<unknown, E>
   untagQueue(input: Input<"untagQueue">): Effect.Effect<unknown, E>
-  startMessageMoveTask(
-    input: Input<"startMessageMoveTask">
-  ): Effect.Effect<{ readonly TaskHandle?: string | undefined }, E>
-  cancelMessageMoveTask(
-    input: Input<"cancelMessageMoveTask">
-  ): Effect.Effect<{ readonly ApproximateNumberOfMessagesMoved?: number | undefined }, E>
-  listMessageMoveTasks(
-    input: Input<"listMessageMoveTasks">
-  ): Effect.Effect<{ readonly Results?: ReadonlyArray<Task> | undefined }, E>
+  startMessageMoveTask(input: Input<"startMessageMoveTask">): Effect.Effect<Started, E>
+  cancelMessageMoveTask(input: Input<"cancelMessageMoveTask">): Effect.Effect<Cancelled, E>
+  listMessageMoveTasks(input: Input<"listMessageMoveTasks">): Effect.Effect<Tasks, E>
 }
 
 const isWhole = (values: Strings): values is Readonly<Record<string, string>> => {
@@ -123,16 +129,26 @@ const required = (value: string | undefined, name: string): string => {
 }
 
 /** Calls go to it: another scheme is not one of SQS's, whoever has answered. */
-const url = ({ QueueUrl }: { readonly QueueUrl?: string | undefined }): string => {
+export const url = ({ QueueUrl }: Queue): string => {
   const given = required(QueueUrl, "QueueUrl")
   const protocol = URL.canParse(given) ? new URL(given).protocol : undefined
   if (protocol === "https:" || protocol === "http:") return given
   throw new Error("its QueueUrl is no URL of http or https")
 }
 
+export const attributes = ({ Attributes }: Attributes): Readonly<Record<string, string>> => strings(Attributes)
+export const tags = ({ Tags }: Tags): Readonly<Record<string, string>> => strings(Tags)
+
+export const queues = ({ NextToken, QueueUrls }: Queues): Client.QueuePage => ({
+  QueueUrls: QueueUrls ?? [],
+  NextToken
+})
+export const sources = ({ NextToken, queueUrls: QueueUrls }: Sources): Client.QueuePage =>
+  queues({ QueueUrls, NextToken })
+
 const sentId = ({ MessageId }: Sent): string => required(MessageId, "MessageId, and the message may have been sent")
 
-const sent = (result: Sent): Client.SendMessageResult => ({
+export const sent = (result: Sent): Client.SendMessageResult => ({
   MessageId: sentId(result),
   MD5OfMessageBody: result.MD5OfMessageBody ?? "",
   MD5OfMessageAttributes: result.MD5OfMessageAttributes,
@@ -151,21 +167,24 @@ const sentEntry = (entry: Sent & Entry): Client.SendMessageResult & { readonly I
 })
 
 /** Not by assignment: an attribute may be called `__proto__`. */
-const attributes = (values: Readonly<Record<string, Attribute>>): Client.MessageAttributes =>
+const messageAttributes = (values: Readonly<Record<string, Attribute>>): Client.MessageAttributes =>
   Object.fromEntries(
     Object.entries(values).map(([name, value]) => [name, { ...value, DataType: value.DataType ?? "String" }])
   )
 
-const received = (message: Received, leasedAt: number | undefined): Client.ReceivedMessage => ({
-  MessageId: required(message.MessageId, "MessageId"),
-  ReceiptHandle: required(message.ReceiptHandle, "ReceiptHandle"),
-  Body: required(message.Body, "Body"),
-  MD5OfBody: message.MD5OfBody ?? "",
-  Attributes: message.Attributes && strings(message.Attributes),
-  MessageAttributes: message.MessageAttributes && attributes(message.MessageAttributes),
-  MD5OfMessageAttributes: message.MD5OfMessageAttributes,
+const message = (received: Received, leasedAt: number | undefined): Client.ReceivedMessage => ({
+  MessageId: required(received.MessageId, "MessageId"),
+  ReceiptHandle: required(received.ReceiptHandle, "ReceiptHandle"),
+  Body: required(received.Body, "Body"),
+  MD5OfBody: received.MD5OfBody ?? "",
+  Attributes: received.Attributes && strings(received.Attributes),
+  MessageAttributes: received.MessageAttributes && messageAttributes(received.MessageAttributes),
+  MD5OfMessageAttributes: received.MD5OfMessageAttributes,
   LeasedAt: leasedAt
 })
+
+export const messages = ({ LeasedAt, Messages = [] }: Messages): ReadonlyArray<Client.ReceivedMessage> =>
+  Messages.map((received) => message(received, LeasedAt))
 
 const failure = (entry: Failure): Client.BatchFailure => ({
   Id: required(entry.Id, "Id"),
@@ -180,8 +199,8 @@ const batch =
     Successful: (result.Successful ?? []).map(success),
     Failed: (result.Failed ?? []).map(failure)
   })
-const sentBatch = batch(sentEntry)
-const plainBatch = batch((entry: Entry) => ({ Id: required(entry.Id, "Id") }))
+export const sentBatch = batch(sentEntry)
+export const plainBatch = batch((entry: Entry) => ({ Id: required(entry.Id, "Id") }))
 
 const task = (result: Task): Client.MoveTask => ({
   ...result,
@@ -190,52 +209,6 @@ const task = (result: Task): Client.MoveTask => ({
   ApproximateNumberOfMessagesMoved: result.ApproximateNumberOfMessagesMoved ?? 0,
   StartedTimestamp: result.StartedTimestamp ?? 0
 })
-
-/** An answer that cannot be read is an error as any other, whatever it is that it lacks. */
-const read = <A, B>(
-  operation: string,
-  answer: Effect.Effect<A, SqsError>,
-  f: (answer: A) => B
-): Effect.Effect<B, SqsError> =>
-  Effect.flatMap(answer, (given) => {
-    try {
-      return Effect.succeed(f(given))
-    } catch (cause) {
-      return Effect.fail(unreadable(operation, cause instanceof Error ? cause.message : String(cause), cause))
-    }
-  })
-
-export const service = (api: Api<SqsError>): Client.Service => ({
-  sendMessage: (request) => read("SendMessage", api.sendMessage(request), sent),
-  sendMessageBatch: (request) => read("SendMessageBatch", api.sendMessageBatch(request), sentBatch),
-  receiveMessage: (request) =>
-    read("ReceiveMessage", api.receiveMessage(request), ({ LeasedAt, Messages = [] }) =>
-      Messages.map((message) => received(message, LeasedAt))
-    ),
-  deleteMessageBatch: (request) => read("DeleteMessageBatch", api.deleteMessageBatch(request), plainBatch),
-  changeMessageVisibilityBatch: (request) =>
-    read("ChangeMessageVisibilityBatch", api.changeMessageVisibilityBatch(request), plainBatch),
-  getQueueUrl: (request) => read("GetQueueUrl", api.getQueueUrl(request), url),
-  getQueueAttributes: (request) =>
-    read("GetQueueAttributes", api.getQueueAttributes(request), (r) => strings(r.Attributes)),
-  setQueueAttributes: (request) => Effect.asVoid(api.setQueueAttributes(request)),
-  createQueue: (request) => read("CreateQueue", api.createQueue(request), url),
-  deleteQueue: (request) => Effect.asVoid(api.deleteQueue(request)),
-  purgeQueue: (request) => Effect.asVoid(api.purgeQueue(request)),
-  listQueues: (request) =>
-    read("ListQueues", api.listQueues(request), (r) => ({ QueueUrls: r.QueueUrls ?? [], NextToken: r.NextToken })),
-  listDeadLetterSourceQueues: (request) =>
-    read("ListDeadLetterSourceQueues", api.listDeadLetterSourceQueues(request), (r) => ({
-      QueueUrls: r.queueUrls ?? [],
-      NextToken: r.NextToken
-    })),
-  listQueueTags: (request) => read("ListQueueTags", api.listQueueTags(request), (r) => strings(r.Tags)),
-  tagQueue: (request) => Effect.asVoid(api.tagQueue(request)),
-  untagQueue: (request) => Effect.asVoid(api.untagQueue(request)),
-  startMessageMoveTask: (request) =>
-    read("StartMessageMoveTask", api.startMessageMoveTask(request), (r) => r.TaskHandle ?? ""),
-  cancelMessageMoveTask: (request) =>
-    read("CancelMessageMoveTask", api.cancelMessageMoveTask(request), (r) => r.ApproximateNumberOfMessagesMoved ?? 0),
-  listMessageMoveTasks: (request) =>
-    read("ListMessageMoveTasks", api.listMessageMoveTasks(request), (r) => (r.Results ?? []).map(task))
-})
+export const started = ({ TaskHandle }: Started): string => TaskHandle ?? ""
+export const cancelled = (answer: Cancelled): number => answer.ApproximateNumberOfMessagesMoved ?? 0
+export const tasks = ({ Results }: Tasks): ReadonlyArray<Client.MoveTask> => (Results ?? []).map(task)

@@ -1,11 +1,13 @@
 /**
- * SQS's operations, each as one call by its name: what it sends, how long it may wait, and which bodies its answer
- * speaks of. By what the call goes, ours over HTTP or a client of the AWS SDK, is the caller's.
+ * SQS's operations, each as one call by its name: what it sends, how long it may wait, which bodies its answer speaks of,
+ * and how that is read. By what the call goes, ours over HTTP or a client of the AWS SDK, is the caller's.
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type { SqsError } from "../../SqsError.js"
-import type { Api } from "./api.js"
+import * as Api from "./api.js"
 import type { Echo } from "./checksums.js"
+import { unreadable } from "./errors.js"
+import type { Service } from "./service.js"
 
 export type Operation =
   | "CancelMessageMoveTask"
@@ -48,16 +50,10 @@ export type Call = <Output>(
 /** SQS waits as the queue says where a receive does not: up to 20 seconds. */
 const longestWait = 20
 
-interface Sent {
-  readonly Id?: string | undefined
-  readonly MessageId?: string | undefined
-  readonly MD5OfMessageBody?: string | undefined
-}
-
 /** What names no message is no echo of one: that it does not is said by whoever reads it. */
 const echoesOfBatch = (
-  entries: ReadonlyArray<{ readonly Id?: string | undefined; readonly MessageBody?: string | undefined } | undefined>,
-  successful: ReadonlyArray<Sent>
+  entries: ReadonlyArray<{ readonly Id: string; readonly MessageBody: string } | undefined>,
+  successful: ReadonlyArray<Api.Sent & Api.Entry>
 ): ReadonlyArray<Echo> => {
   const bodies = new Map(entries.map((entry) => [entry?.Id, entry?.MessageBody]))
   return successful
@@ -65,45 +61,50 @@ const echoesOfBatch = (
     .map((sent) => [sent.MessageId, bodies.get(sent.Id), sent.MD5OfMessageBody])
 }
 
-export const api = (call: Call): Api<SqsError> => ({
-  sendMessage: (r) =>
-    call("SendMessage", r, {
-      echoes: ({ MD5OfMessageBody, MessageId }: Sent) =>
-        MessageId === undefined ? [] : [[MessageId, r.MessageBody, MD5OfMessageBody]]
-    }),
-  sendMessageBatch: (r) =>
-    call("SendMessageBatch", r, {
-      echoes: ({ Successful = [] }: { readonly Successful?: ReadonlyArray<Sent> }) =>
-        echoesOfBatch(r.Entries ?? [], Successful)
-    }),
-  receiveMessage: (r) =>
-    call("ReceiveMessage", r, {
-      waitSeconds: r.WaitTimeSeconds ?? longestWait,
-      echoes: ({ Messages = [] }: Received) =>
-        Messages.map(({ Body, MD5OfBody, MessageId }): Echo => [MessageId, Body, MD5OfBody])
-    }),
-  deleteMessageBatch: (r) => call("DeleteMessageBatch", r),
-  changeMessageVisibilityBatch: (r) => call("ChangeMessageVisibilityBatch", r),
-  getQueueUrl: (r) => call("GetQueueUrl", r),
-  getQueueAttributes: (r) => call("GetQueueAttributes", r),
-  setQueueAttributes: (r) => call("SetQueueAttributes", r),
-  createQueue: (r) => call("CreateQueue", r),
-  deleteQueue: (r) => call("DeleteQueue", r),
-  purgeQueue: (r) => call("PurgeQueue", r),
-  listQueues: (r) => call("ListQueues", r),
-  listDeadLetterSourceQueues: (r) => call("ListDeadLetterSourceQueues", r),
-  listQueueTags: (r) => call("ListQueueTags", r),
-  tagQueue: (r) => call("TagQueue", r),
-  untagQueue: (r) => call("UntagQueue", r),
-  startMessageMoveTask: (r) => call("StartMessageMoveTask", r),
-  cancelMessageMoveTask: (r) => call("CancelMessageMoveTask", r),
-  listMessageMoveTasks: (r) => call("ListMessageMoveTasks", r)
-})
-
-interface Received {
-  readonly Messages?: ReadonlyArray<{
-    readonly MessageId?: string | undefined
-    readonly Body?: string | undefined
-    readonly MD5OfBody?: string | undefined
-  }>
+export const service = (call: Call): Service => {
+  /** An answer that cannot be read is an error as any other, whatever it is that it lacks. */
+  const answered =
+    <In extends Input, Output, A>(
+      operation: Operation,
+      read: (answer: Output) => A,
+      options?: (input: In) => Options<Output>
+    ) =>
+    (input: In): Effect.Effect<A, SqsError> =>
+      Effect.flatMap(call<Output>(operation, input, options?.(input)), (answer) => {
+        try {
+          return Effect.succeed(read(answer))
+        } catch (cause) {
+          return Effect.fail(unreadable(operation, cause instanceof Error ? cause.message : String(cause), cause))
+        }
+      })
+  const done = (operation: Operation) => (input: Input) => Effect.asVoid(call(operation, input))
+  return {
+    sendMessage: answered("SendMessage", Api.sent, ({ MessageBody }) => ({
+      echoes: ({ MD5OfMessageBody, MessageId }) =>
+        MessageId === undefined ? [] : [[MessageId, MessageBody, MD5OfMessageBody]]
+    })),
+    sendMessageBatch: answered("SendMessageBatch", Api.sentBatch, ({ Entries }) => ({
+      echoes: ({ Successful = [] }) => echoesOfBatch(Entries, Successful)
+    })),
+    receiveMessage: answered("ReceiveMessage", Api.messages, ({ WaitTimeSeconds = longestWait }) => ({
+      waitSeconds: WaitTimeSeconds,
+      echoes: ({ Messages = [] }) => Messages.map(({ Body, MD5OfBody, MessageId }) => [MessageId, Body, MD5OfBody])
+    })),
+    deleteMessageBatch: answered("DeleteMessageBatch", Api.plainBatch),
+    changeMessageVisibilityBatch: answered("ChangeMessageVisibilityBatch", Api.plainBatch),
+    getQueueUrl: answered("GetQueueUrl", Api.url),
+    getQueueAttributes: answered("GetQueueAttributes", Api.attributes),
+    setQueueAttributes: done("SetQueueAttributes"),
+    createQueue: answered("CreateQueue", Api.url),
+    deleteQueue: done("DeleteQueue"),
+    purgeQueue: done("PurgeQueue"),
+    listQueues: answered("ListQueues", Api.queues),
+    listDeadLetterSourceQueues: answered("ListDeadLetterSourceQueues", Api.sources),
+    listQueueTags: answered("ListQueueTags", Api.tags),
+    tagQueue: done("TagQueue"),
+    untagQueue: done("UntagQueue"),
+    startMessageMoveTask: answered("StartMessageMoveTask", Api.started),
+    cancelMessageMoveTask: answered("CancelMessageMoveTask", Api.cancelled),
+    listMessageMoveTasks: answered("ListMessageMoveTasks", Api.tasks)
+  }
 }
