@@ -8,10 +8,14 @@ interface Thrown {
   readonly cause: unknown
 }
 type Make = (thrown: Thrown) => SqsError.SqsError
+interface Class {
+  new (thrown: Thrown): SqsError.SqsError
+  readonly prototype: SqsError.SqsError
+}
 
 /** `hint` says what to do about it. */
 const error =
-  (Of: new (thrown: Thrown) => SqsError.SqsError, hint?: string): Make =>
+  (Of: Class, hint?: string): Make =>
   (thrown) =>
     new Of(hint === undefined ? thrown : { ...thrown, message: `${thrown.message} ${hint}` })
 
@@ -23,6 +27,12 @@ const throttled = error(SqsError.RequestThrottled, "Call less often, or in large
 const noRegion = error(SqsError.MissingParameter, "Give the client its region, or set AWS_REGION.")
 /** SQS did not get all of the request in its time, or says so of what it asked itself. */
 const tookTooLong = error(SqsError.TransportError, "Check the network.")
+
+/** What AWS calls as we do, and by other names too. */
+const same = (Of: Class, hint?: string, ...others: ReadonlyArray<string>): readonly [names: string, make: Make] => [
+  [Of.prototype.name, ...others].join(" "),
+  error(Of, hint)
+]
 
 /** The query protocol writes it with a dot, and one of them in another way. */
 const kms = (name: string, hint: string, queryName = name): readonly [names: string, make: Make] => {
@@ -38,56 +48,47 @@ const kms = (name: string, hint: string, queryName = name): readonly [names: str
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
  */
 const named: ReadonlyArray<readonly [names: string, make: Make]> = [
-  [
-    "QueueDoesNotExist NonExistentQueue",
-    error(
-      SqsError.QueueDoesNotExist,
-      "Check the queue's name, its account, and the region and endpoint that the client calls."
-    )
-  ],
-  [
-    "QueueNameExists QueueAlreadyExists",
-    error(SqsError.QueueNameExists, "SqsQueue.ensure shows the differences, and changes the queue where it is told to.")
-  ],
-  [
-    "QueueDeletedRecently",
-    error(SqsError.QueueDeletedRecently, "Wait 60 seconds from its deletion, or take another name.")
-  ],
-  ["PurgeQueueInProgress", error(SqsError.PurgeQueueInProgress)],
-  ["ReceiptHandleIsInvalid", error(SqsError.ReceiptHandleIsInvalid)],
-  ["MessageNotInflight", error(SqsError.MessageNotInflight)],
-  [
-    "InvalidAddress",
-    error(
-      SqsError.InvalidAddress,
-      "The queue's URL is of another region or service than the client calls: check the client's region and endpoint."
-    )
-  ],
-  [
-    "OverLimit",
-    error(SqsError.OverLimit, "Too many messages are in flight: settle some, or ask for fewer (maxInFlight).")
-  ],
+  same(
+    SqsError.QueueDoesNotExist,
+    "Check the queue's name, its account, and the region and endpoint that the client calls.",
+    "NonExistentQueue"
+  ),
+  same(
+    SqsError.QueueNameExists,
+    "SqsQueue.ensure shows the differences, and changes the queue where it is told to.",
+    "QueueAlreadyExists"
+  ),
+  same(SqsError.QueueDeletedRecently, "Wait 60 seconds from its deletion, or take another name."),
+  same(SqsError.PurgeQueueInProgress),
+  same(SqsError.ReceiptHandleIsInvalid),
+  same(SqsError.MessageNotInflight),
+  same(
+    SqsError.InvalidAddress,
+    "The queue's URL is of another region or service than the client calls: check the client's region and endpoint."
+  ),
+  same(SqsError.OverLimit, "Too many messages are in flight: settle some, or ask for fewer (maxInFlight)."),
   // As the AWS SDK knows them, for all of AWS.
   [
     "BandwidthLimitExceeded EC2Throttled LimitExceeded PriorRequestNotComplete ProvisionedThroughputExceeded RequestLimitExceeded RequestThrottled SlowDown Throttled Throttling TooManyRequests TransactionInProgress",
     throttled
   ],
   ["RequestTimeout", tookTooLong],
-  [
-    "InvalidParameterValue InvalidParameterCombination InvalidIdFormat ValidationError Validation",
-    error(SqsError.InvalidParameterValue)
-  ],
-  ["MissingParameter MissingRequiredParameter", error(SqsError.MissingParameter)],
-  ["InvalidAttributeName", error(SqsError.InvalidAttributeName)],
-  ["InvalidAttributeValue", error(SqsError.InvalidAttributeValue)],
-  ["InvalidMessageContents", error(SqsError.InvalidMessageContents)],
-  ["EmptyBatchRequest", error(SqsError.EmptyBatchRequest)],
-  ["TooManyEntriesInBatchRequest", error(SqsError.TooManyEntriesInBatchRequest)],
-  ["BatchEntryIdsNotDistinct", error(SqsError.BatchEntryIdsNotDistinct)],
-  ["InvalidBatchEntryId", error(SqsError.InvalidBatchEntryId)],
-  ["BatchRequestTooLong", error(SqsError.BatchRequestTooLong)],
-  ["UnsupportedOperation", error(SqsError.UnsupportedOperation)],
-  ["ResourceNotFound", error(SqsError.ResourceNotFound)],
+  same(
+    SqsError.InvalidParameterValue,
+    undefined,
+    "InvalidParameterCombination InvalidIdFormat ValidationError Validation"
+  ),
+  same(SqsError.MissingParameter, undefined, "MissingRequiredParameter"),
+  same(SqsError.InvalidAttributeName),
+  same(SqsError.InvalidAttributeValue),
+  same(SqsError.InvalidMessageContents),
+  same(SqsError.EmptyBatchRequest),
+  same(SqsError.TooManyEntriesInBatchRequest),
+  same(SqsError.BatchEntryIdsNotDistinct),
+  same(SqsError.InvalidBatchEntryId),
+  same(SqsError.BatchRequestTooLong),
+  same(SqsError.UnsupportedOperation),
+  same(SqsError.ResourceNotFound),
   kms("AccessDenied", "Allow kms:Decrypt and kms:GenerateDataKey on the queue's key."),
   kms("Disabled", "Enable the queue's KMS key."),
   kms("InvalidKeyUsage", "The queue needs a symmetric KMS key for encryption."),
@@ -95,10 +96,11 @@ const named: ReadonlyArray<readonly [names: string, make: Make]> = [
   kms("NotFound", "The queue's KMS key is not there: check its id and region."),
   kms("OptInRequired", "The account is not subscribed to KMS."),
   kms("Throttled", "KMS asks for fewer calls: lengthen the queue's data key reuse period.", "Throttling"),
-  [
-    "AccessDenied NotAuthorized UnauthorizedOperation OptInRequired",
-    error(SqsError.AccessDenied, "Allow the action in the caller's IAM policy and in the queue's policy.")
-  ],
+  same(
+    SqsError.AccessDenied,
+    "Allow the action in the caller's IAM policy and in the queue's policy.",
+    "NotAuthorized UnauthorizedOperation OptInRequired"
+  ),
   [
     "InvalidClientTokenId UnrecognizedClient InvalidAccessKeyId",
     credentials(
@@ -179,6 +181,10 @@ const socketCode = (cause: unknown): string | undefined => {
   )
 }
 
+/** SQS has not answered; `text` says what came instead. */
+const unanswered = (operation: string, text: string, cause?: unknown): SqsError.TransportError =>
+  new SqsError.TransportError({ operation, cause, status: statusOf(cause), message: `${operation}: ${text}` })
+
 const transport = (operation: string, cause: unknown, message: string): SqsError.TransportError => {
   const code = socketCode(cause) ?? text(field(cause, "name")) ?? ""
   const address = [field(cause, "errors"), cause].flat().find((error) => text(field(error, "address")) !== undefined)
@@ -198,36 +204,26 @@ const transport = (operation: string, cause: unknown, message: string): SqsError
     message === "" || message === code
       ? `${code || "no reason given"}${where}`
       : `${message}${code === "" || message.includes(code) || /^[A-Z][a-z]/.test(code) ? "" : ` (${code})`}`
-  return new SqsError.TransportError({
-    operation,
-    cause,
-    status: statusOf(cause),
-    message: `${operation}: ${sentence(said)} ${hint}`
-  })
+  return unanswered(operation, `${sentence(said)} ${hint}`, cause)
 }
 
 /** An answer that is not one of SQS's, or lacks what SQS always says. Whether the call took effect is not known. */
 export const unreadable = (operation: string, problem: string, cause?: unknown): SqsError.TransportError =>
-  new SqsError.TransportError({
-    operation,
-    cause,
-    status: statusOf(cause),
-    message: `${operation}: the answer cannot be read: ${sentence(problem)} ${between}`
-  })
+  unanswered(operation, `the answer cannot be read: ${sentence(problem)} ${between}`, cause)
 
 /** No answer in the time that was given. */
 export const timedOut = (operation: string, millis: number): SqsError.TransportError =>
-  new SqsError.TransportError({
+  unanswered(
     operation,
-    message: `${operation}: no answer in ${millis / 1000} s. Check the network and the endpoint, or give the client a longer \`timeout\`.`
-  })
+    `no answer in ${millis / 1000} s. Check the network and the endpoint, or give the client a longer \`timeout\`.`
+  )
 
 /** The source of credentials did not answer in its time; the call was not sent. */
 export const noCredentialsYet = (operation: string, millis: number): SqsError.TransportError =>
-  new SqsError.TransportError({
+  unanswered(
     operation,
-    message: `${operation}: no credentials in ${millis / 1000} s. Check where they come from: the profile's process or sign-on, or the container's or instance's metadata.`
-  })
+    `no credentials in ${millis / 1000} s. Check where they come from: the profile's process or sign-on, or the container's or instance's metadata.`
+  )
 
 /** What kind of failure AWS's name of one entry's tells of, where it tells of one that passes. */
 export const passes = (code: string): "throttled" | "transient" | undefined => {
@@ -274,23 +270,24 @@ const known = (operation: string, cause: unknown): SqsError.SqsError => {
   const httpStatus = statusOf(cause)
   const said = text(field(cause, "message")) ?? text(cause) ?? ""
   const message = `${operation}: ${sentence(said === "" || said === "UnknownError" ? (text(field(cause, "name")) ?? "no reason given") : said)}`
+  const thrown = { operation, message, cause }
   if (cause instanceof Unreadable) {
-    return httpStatus === 429 ? throttled({ operation, message, cause }) : transport(operation, cause, said)
+    return httpStatus === 429 ? throttled(thrown) : transport(operation, cause, said)
   }
   const names = namesOf(cause)
   for (const name of names) {
     const make = byName.get(plainName(name))
-    if (make !== undefined) return make({ operation, message, cause })
+    if (make !== undefined) return make(thrown)
   }
-  if (said.startsWith("Region is missing")) return noRegion({ operation, message, cause })
-  if (httpStatus === 429) return throttled({ operation, message, cause })
+  if (said.startsWith("Region is missing")) return noRegion(thrown)
+  if (httpStatus === 429) return throttled(thrown)
   // AWS answered only where there is a status or a `$fault`.
   const answered = httpStatus !== undefined || field(cause, "$fault") !== undefined
-  if (!answered && unsendable.test(said)) return malformed({ operation, message, cause })
+  if (!answered && unsendable.test(said)) return malformed(thrown)
   if (!answered) return transport(operation, cause, said)
   const code = names.find((name) => !nameless.test(name))
   if (code !== undefined && httpStatus !== 408) {
-    return new SqsError.UnknownSqsError({ operation, message, cause, code, status: httpStatus })
+    return new SqsError.UnknownSqsError({ ...thrown, code, status: httpStatus })
   }
   return httpStatus === undefined || httpStatus >= 500
     ? transport(operation, cause, said)
