@@ -7,7 +7,7 @@ import { fork } from "../../src/internal/effect/fork.js"
 import { InFlight, type Owner } from "../../src/internal/lease/inFlight.js"
 import { InFlightTable } from "../../src/internal/lease/inFlightTable.js"
 import type { Source } from "../../src/internal/lease/source.js"
-import { Phase } from "../../src/internal/settle/oneSettlement.js"
+import * as Phase from "../../src/internal/settle/phase.js"
 import { simulated } from "../support/index.js"
 
 type Outcome = Settlement.Outcome

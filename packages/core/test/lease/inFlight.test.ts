@@ -4,7 +4,7 @@ import { type LeaseQueue, Settlement } from "@millrace/core"
 import * as Sequencer from "../../src/internal/lease/groupOrder.js"
 import { InFlight, type Owner } from "../../src/internal/lease/inFlight.js"
 import type { Source } from "../../src/internal/lease/source.js"
-import { Phase } from "../../src/internal/settle/oneSettlement.js"
+import * as Phase from "../../src/internal/settle/phase.js"
 
 const made = () => {
   const state = { now: 0, isOver: false }

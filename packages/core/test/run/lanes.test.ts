@@ -8,7 +8,7 @@ import type { Source } from "../../src/internal/lease/source.js"
 import { Observer } from "../../src/internal/observe/observer.js"
 import { Claims } from "../../src/internal/run/claims.js"
 import { type LaneRules, Lanes } from "../../src/internal/run/lanes.js"
-import { Phase } from "../../src/internal/settle/oneSettlement.js"
+import * as Phase from "../../src/internal/settle/phase.js"
 import { simulated } from "../support/index.js"
 
 const made = () => {

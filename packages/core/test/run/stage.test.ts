@@ -11,7 +11,7 @@ import type { Gate } from "../../src/internal/run/gate.js"
 import { OwnSlots, Passing } from "../../src/internal/run/slots.js"
 import { dispatch } from "../../src/internal/run/stage.js"
 import type { Slot, Work } from "../../src/internal/run/work.js"
-import { Phase } from "../../src/internal/settle/oneSettlement.js"
+import * as Phase from "../../src/internal/settle/phase.js"
 import { simulated } from "../support/index.js"
 
 interface Options

@@ -6,7 +6,8 @@ import { fork } from "../../src/internal/effect/fork.js"
 import { Batches, type Host, type Options } from "../../src/internal/settle/batches.js"
 import { byReceive } from "../../src/internal/settle/byReceive.js"
 import type { Entry, Operation } from "../../src/internal/settle/entry.js"
-import { OneSettlement, Phase } from "../../src/internal/settle/oneSettlement.js"
+import { OneSettlement } from "../../src/internal/settle/oneSettlement.js"
+import * as Phase from "../../src/internal/settle/phase.js"
 import { plainMessage, simulated } from "../support/index.js"
 
 class Delivery extends OneSettlement {

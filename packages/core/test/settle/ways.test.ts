@@ -11,7 +11,7 @@ import type { Reports } from "../../src/internal/observe/reports.js"
 import { Ends } from "../../src/internal/settle/ends.js"
 import type { Entry, Request } from "../../src/internal/settle/entry.js"
 import { HandBack } from "../../src/internal/settle/handBack.js"
-import { Phase } from "../../src/internal/settle/oneSettlement.js"
+import * as Phase from "../../src/internal/settle/phase.js"
 import { Requests } from "../../src/internal/settle/requests.js"
 import { Settlements } from "../../src/internal/settle/settlements.js"
 

@@ -16,7 +16,7 @@ import type { ConsumerMetrics } from "../observe/metrics.js"
 import type { Reports } from "../observe/reports.js"
 import type { Ends } from "../settle/ends.js"
 import type { HandBack } from "../settle/handBack.js"
-import { Phase } from "../settle/oneSettlement.js"
+import * as Phase from "../settle/phase.js"
 import type { Settlements } from "../settle/settlements.js"
 import type { Report } from "./companions.js"
 

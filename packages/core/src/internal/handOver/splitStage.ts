@@ -15,7 +15,7 @@ import type { InFlight } from "../lease/inFlight.js"
 import { StandInSources } from "../lease/standInSource.js"
 import { StandIn } from "../lease/standIns.js"
 import { onLoop } from "../observe/loopTime.js"
-import { Phase } from "../settle/oneSettlement.js"
+import * as Phase from "../settle/phase.js"
 import { itemsOf } from "../userCode/answer.js"
 import { downstream } from "./downstream.js"
 

@@ -7,7 +7,7 @@
 import type * as LeaseQueue from "../../LeaseQueue.js"
 import * as Settlement from "../../Settlement.js"
 import { sha256 } from "../data/sha256.js"
-import { Phase } from "../settle/oneSettlement.js"
+import * as Phase from "../settle/phase.js"
 import { type Follower, InFlight, type Owner } from "./inFlight.js"
 import type { Source } from "./source.js"
 

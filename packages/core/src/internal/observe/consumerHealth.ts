@@ -5,7 +5,7 @@ import * as Reason from "../../Reason.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
 import type { Steady } from "../lease/steady.js"
 import type { Ends } from "../settle/ends.js"
-import { Phase } from "../settle/oneSettlement.js"
+import * as Phase from "../settle/phase.js"
 import type { Observer } from "./observer.js"
 
 /** What it needs of its consumer. */

@@ -7,7 +7,7 @@ import type * as Stream from "effect/Stream"
 import { type Delivery, inFlight } from "../../Delivery.js"
 import { fromPull, type Pull, toPull } from "../effect/pull.js"
 import { Steady } from "../lease/steady.js"
-import { Phase } from "../settle/oneSettlement.js"
+import * as Phase from "../settle/phase.js"
 import { Claims } from "./claims.js"
 import { Signal } from "./signal.js"
 

@@ -3,12 +3,10 @@
  * door to `Settling`, and `end` the only one to `Ended`.
  */
 import type * as Settlement from "../../Settlement.js"
-
-export const Phase = { Prefetched: 0, HandedOver: 1, Claimed: 2, Settling: 3, Ended: 4 } as const
-export type Phase = (typeof Phase)[keyof typeof Phase]
+import * as Phase from "./phase.js"
 
 export abstract class OneSettlement {
-  phase: Phase = Phase.Prefetched
+  phase: Phase.Phase = Phase.Prefetched
   /** How it ended. */
   outcome: Settlement.Outcome | undefined = undefined
   #onEnded: Array<(outcome: Settlement.Outcome) => void> | undefined = undefined
