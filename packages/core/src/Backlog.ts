@@ -216,7 +216,7 @@ const drainTime = (
 class History {
   readonly #window: number
   #readings: Array<Reading> = []
-  #emptyAt = Number.NEGATIVE_INFINITY
+  #emptyAt = -Infinity
 
   constructor(window: number) {
     this.#window = window
@@ -267,7 +267,7 @@ class History {
         visible,
         growth,
         // A few readings are on one line by chance.
-        last.at - first.at < this.#window / 2 ? Number.POSITIVE_INFINITY : slopeError(readings),
+        last.at - first.at < this.#window / 2 ? Infinity : slopeError(readings),
         departures,
         readings.every(({ inFlight }) => inFlight === 0)
       )

@@ -96,7 +96,7 @@ const buckets = 10
 /** Runs and failures of the last while, in ten buckets. */
 class Window {
   readonly #span: number
-  readonly #epochs: Array<number> = new Array(buckets).fill(Number.NEGATIVE_INFINITY)
+  readonly #epochs: Array<number> = new Array(buckets).fill(-Infinity)
   readonly #runs: Array<number> = new Array(buckets).fill(0)
   readonly #tripped: Array<number> = new Array(buckets).fill(0)
 
@@ -129,7 +129,7 @@ class Window {
   }
 
   clear(): void {
-    this.#epochs.fill(Number.NEGATIVE_INFINITY)
+    this.#epochs.fill(-Infinity)
   }
 }
 

@@ -157,7 +157,7 @@ const nearest = (name: string, names: ReadonlyArray<string>): string | undefined
 
 /** Letters to insert, drop or change (Levenshtein). Names that are far too long are far away. */
 const distanceOf = (a: string, b: string): number => {
-  if (a.length > 40) return Number.POSITIVE_INFINITY
+  if (a.length > 40) return Infinity
   let row = Array.from({ length: b.length + 1 }, (_, j) => j)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]

@@ -111,7 +111,7 @@ export const redeliver = <E = unknown>(
   InvalidOptions.checkOrThrow("RetryPolicy.redeliver", options, { attempts: InvalidOptions.aWholeNumber({ min: 1 }) })
   return make(
     (failure, delivery) =>
-      delivery.attempt >= (options.attempts ?? Number.POSITIVE_INFINITY)
+      delivery.attempt >= (options.attempts ?? Infinity)
         ? Effect.succeedNone
         : Effect.map(
             delayAt(schedule, failure, delivery.attempt - (inFlight(delivery).tries?.inPlace ?? 0)),

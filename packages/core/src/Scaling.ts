@@ -289,7 +289,7 @@ export const plan = (strategy: Strategy, options: Options): Effect.Effect<Plan, 
       }
       // A lease is kept by the consumer that holds it: while one is in flight the last does not go.
       const demand = sample.inFlight > 0 ? Math.max(called, least) : called
-      const allowed = groups === undefined ? Number.POSITIVE_INFINITY : Math.ceil(Math.max(1, groups) / perConsumer)
+      const allowed = groups === undefined ? Infinity : Math.ceil(Math.max(1, groups) / perConsumer)
       const most = Math.max(min, Math.min(max, allowed))
       const seen = state.seen + (at - (state.at ?? at))
       const cooldown = inCooldown * state.damping

@@ -83,7 +83,7 @@ export const stopAbove = (limit: number, options: StopOptions): Strategy => ({
     yield* InvalidOptions.check("Throttle.stopAbove", options, stopChecks)
     const rate = options.rate / (options.producers ?? 1)
     const resumeAt = yield* InvalidOptions.number("resumeAt", options.resumeAt ?? limit / 2, { min: 0, max: limit })
-    const maxAge = maxAgeOf(options) ?? Number.POSITIVE_INFINITY
+    const maxAge = maxAgeOf(options) ?? Infinity
     return {
       initial: rate,
       lowest: 0,

@@ -60,14 +60,14 @@ const ranges = new WeakMap<Tunable, Range>()
 const isInside = (inner: Range | undefined, { max, min, whole }: Range): boolean =>
   inner !== undefined &&
   inner.min >= min &&
-  (max === undefined || (inner.max ?? Number.POSITIVE_INFINITY) <= max) &&
+  (max === undefined || (inner.max ?? Infinity) <= max) &&
   (whole !== true || inner.whole === true)
 
 /** The same number, within a range that whoever made it need not know of: what was set outside of it counts as its end. */
 const within = (name: string, tunable: Tunable, range: Range): Tunable => {
   if (isInside(ranges.get(tunable), range)) return tunable
   const unsafeGet = () => {
-    const value = Math.min(range.max ?? Number.POSITIVE_INFINITY, Math.max(range.min, tunable.unsafeGet()))
+    const value = Math.min(range.max ?? Infinity, Math.max(range.min, tunable.unsafeGet()))
     return range.whole === true ? Math.floor(value) : value
   }
   const view: Tunable = {

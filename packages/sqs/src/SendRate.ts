@@ -46,7 +46,7 @@ export class TokenBucket {
     const first = this.#first()
     if (first !== undefined && first !== claimant) {
       this.#line.add(claimant)
-      return Number.POSITIVE_INFINITY
+      return Infinity
     }
     // A millisecond's rounding must not cost a turn.
     if (this.#tokens + 1e-6 >= n) {
@@ -58,7 +58,7 @@ export class TokenBucket {
     // What was earned so far was earned at the old rate.
     this.#unsubscribe ??= this.#perSecond.unsafeSubscribe(() => this.#first()?.wake())
     const rate = this.#perSecond.unsafeGet()
-    return rate <= 0 ? Number.POSITIVE_INFINITY : Math.max(1, Math.ceil(((n - this.#tokens) * 1000) / rate))
+    return rate <= 0 ? Infinity : Math.max(1, Math.ceil(((n - this.#tokens) * 1000) / rate))
   }
 
   /** What was taken and not used. */

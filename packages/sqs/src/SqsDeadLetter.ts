@@ -236,7 +236,7 @@ export const sendBack = Effect.fn("SqsDeadLetter.sendBack")(function* (
     filter: options.filter ?? (() => true),
     edit: options.edit ?? (({ body }) => body),
     encodings: options.encodings ?? SqsEncoding.standard,
-    max: options.max ?? Number.POSITIVE_INFINITY,
+    max: options.max ?? Infinity,
     visibilityTimeout: options.visibilityTimeout ?? "2 minutes",
     wait: Duration.seconds(WaitTimeSeconds),
     retry,

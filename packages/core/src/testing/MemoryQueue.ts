@@ -228,7 +228,7 @@ class Store {
 
   /** When the next lease runs out. */
   get nextDeadline(): number {
-    return this.#deadlines.peek?.deadline ?? Number.POSITIVE_INFINITY
+    return this.#deadlines.peek?.deadline ?? Infinity
   }
 
   expire(now: number): void {
@@ -442,7 +442,7 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
     const halfLatency = Duration.times(Duration.decode(options.latency ?? 0), 0.5)
     const isOrdered = options.ordered ?? false
     const batchSize = options.batchSize ?? 10
-    const maxAttempts = options.maxAttempts ?? Number.POSITIVE_INFINITY
+    const maxAttempts = options.maxAttempts ?? Infinity
     if (!Duration.greaterThan(leaseDuration, Duration.zero) || Duration.greaterThan(leaseDuration, maxLease)) {
       throw new RangeError(`MemoryQueue: leaseDuration must be more than zero and at most maxLease`)
     }
@@ -462,7 +462,7 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQueue> =>
     // Receives that wait are woken when there is something to receive, or when a lease ends sooner than they knew.
     const waiting = new Set<() => void>()
     let wakes = 0
-    let nextKnown = Number.POSITIVE_INFINITY
+    let nextKnown = Infinity
     // Not a race: that interrupts its children with its caller, also one that is not interruptible itself.
     const awaitWake = (seen: number, sleep: Effect.Effect<void>, stop: Effect.Effect<void> | undefined) =>
       Effect.flatMap(callbackFork(), (fork) =>

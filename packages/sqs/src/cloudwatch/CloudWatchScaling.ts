@@ -43,7 +43,7 @@ export const publish =
         yield* InvalidOptions.check("CloudWatchScaling", options, checks)
         const sink = yield* CloudWatchMetrics.Sink
         const { dimensions, every, namespace } = yield* CloudWatchMetrics.check(options)
-        let sentAt = Number.NEGATIVE_INFINITY
+        let sentAt = -Infinity
         let failing = false
         return Stream.tap(advised, (advice) =>
           Effect.gen(function* () {

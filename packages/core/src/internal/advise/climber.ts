@@ -129,7 +129,7 @@ export class Climber {
   #shifted = 0
   #gain: number | undefined
   #ceiling: number
-  #ceilingUntil = Number.POSITIVE_INFINITY
+  #ceilingUntil = Infinity
   #penance = penance
   #raise = aLittle
   /** Which way it looks for a number to begin with. */

@@ -254,7 +254,7 @@ export const paceOf = (
   const counts = counted.filter(({ at }) => at >= end - mostLate).map((sample) => sample.visible)
   const most =
     counts.length < 4 || end - since < 1.5 * mostLate
-      ? Number.POSITIVE_INFINITY
+      ? Infinity
       : 1.2 * share * Math.max(...counts) + Math.max(0, growing) * (mostLate / 1000) + 10
   const byAge = Math.min((comes * waited) / 1000, most)
 
@@ -335,19 +335,14 @@ export const paceOf = (
   // What comes now, by those received where they have waited for a moment, and by the counts where they have not: once these
   // tell the pace of a burst from the usual one.
   const apart = 0.35 * (average - usual)
-  const slope = slopeWithin(
-    samples,
-    end,
-    since,
-    still || end - since < 4 * mostLate ? Number.POSITIVE_INFINITY : apart / share
-  )
+  const slope = slopeWithin(samples, end, since, still || end - since < 4 * mostLate ? Infinity : apart / share)
   const present =
     sighted && !blocked && !still && (latest?.waited ?? 0) < 45_000
       ? lately
       : slope !== undefined
         ? throughput + share * slope
         : counted.length >= 5
-          ? Number.POSITIVE_INFINITY
+          ? Infinity
           : arrivals
   // It has ended, where at that pace far more would wait by now, late as the counts are.
   const ended =

@@ -38,7 +38,7 @@ const overAlike = ({ norm, now }: Lag): number | undefined => {
     }
     return handlers < 3 * enough ? undefined : time / then
   }
-  const all = over(Number.POSITIVE_INFINITY)
+  const all = over(Infinity)
   const few = over(middleLevel(norm) ?? 0)
   return all === undefined || few === undefined ? all : Math.min(all, few)
 }
@@ -80,7 +80,7 @@ const slowerThanFull = (lag: Lag, usual: number): number => {
       sumOf(levels, ({ weight }) => weight)
     )
   // It was not full yet with as many as half of them had when it was well.
-  let full = Number.POSITIVE_INFINITY
+  let full = Infinity
   const most = levels.reduce((most, { running }) => Math.max(most, running), 1)
   for (let capacity = Math.max(1, middleLevel(lag.norm) ?? 1); capacity <= most; capacity *= 1.05) {
     full = Math.min(

@@ -46,8 +46,8 @@ export class IdlePart {
   readonly #look: () => void
   member: Member | undefined = undefined
   /** Since when its queue may have been empty; later than now where something is still to come. */
-  since = Number.NEGATIVE_INFINITY
-  emptyAt = Number.NEGATIVE_INFINITY
+  since = -Infinity
+  emptyAt = -Infinity
 
   constructor(look: () => void) {
     this.#look = look

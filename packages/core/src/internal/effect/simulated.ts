@@ -72,7 +72,7 @@ export class SimulatedClock implements Clock.Clock {
     const millis = Math.ceil(Duration.toMillis(duration))
     return Effect.withFiberRuntime((fiber) =>
       Effect.async<void>((resume) => {
-        if (millis === Number.POSITIVE_INFINITY) return
+        if (millis === Infinity) return
         const timer: Timer = {
           at: this.elapsed + millis,
           order: this.#count++,
@@ -157,7 +157,7 @@ export const shuffled = (seed: number): Runnable => {
   // how often it happens, from never, and how early.
   const odds = below(3)
   const most = 2 ** (4 + below(7))
-  let operations = Number.POSITIVE_INFINITY
+  let operations = Infinity
   return {
     shouldYield: (fiber) => (fiber.currentOpCount > operations ? 0 : Scheduler.defaultShouldYield(fiber)),
     scheduleTask: (task) => {
@@ -169,7 +169,7 @@ export const shuffled = (seed: number): Runnable => {
       const last = tasks.pop()
       if (task === undefined || last === undefined) return false
       if (index < tasks.length) tasks[index] = last
-      operations = below(8) < odds ? 1 + below(most) : Number.POSITIVE_INFINITY
+      operations = below(8) < odds ? 1 + below(most) : Infinity
       task()
       return true
     }

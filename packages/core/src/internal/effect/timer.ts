@@ -8,7 +8,7 @@ export class Timer {
   readonly #fork: Fork
   #fiber: Fiber.RuntimeFiber<void> | undefined
   /** For what it is set, as its user has it; infinity where it is not set. */
-  at = Number.POSITIVE_INFINITY
+  at = Infinity
 
   constructor(fork: Fork) {
     this.#fork = fork
@@ -48,6 +48,6 @@ export class Timer {
 
   #clear(): void {
     this.#fiber = undefined
-    this.at = Number.POSITIVE_INFINITY
+    this.at = Infinity
   }
 }

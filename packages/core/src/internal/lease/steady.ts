@@ -17,7 +17,7 @@ export class Steady {
   #skew: number
   #aheadThen = 0
   /** The wall clock's millisecond in which `exactly` looked last. */
-  #exactAt = Number.NEGATIVE_INFINITY
+  #exactAt = -Infinity
 
   constructor(clock: Clock.Clock) {
     this.#clock = clock

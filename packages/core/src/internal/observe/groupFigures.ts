@@ -36,7 +36,7 @@ export const groupFigures = (
 ): Pick<Figures.Figures, "groups" | "groupsInFlight"> => {
   const most = largest(all, mostGroups, ({ members }) => members.size)
   const oldest = largest(all, mostGroups, ({ members }) => -(headOf(members)?.receivedAt ?? 0))
-  const times = new Map(byGroup.largest(Number.POSITIVE_INFINITY).map(({ atLeast, key }) => [key, atLeast]))
+  const times = new Map(byGroup.largest(Infinity).map(({ atLeast, key }) => [key, atLeast]))
   const busiest = [...times.keys()].filter((name) => headOf(all.in(name)) !== undefined).slice(0, mostGroups)
   const names = new Set([...[...most, ...oldest].map(({ name }) => name), ...busiest])
   const groups: Array<Figures.Group> = []

@@ -60,7 +60,7 @@ export class Notices {
   /** Tells what is only counted yet. Nothing is left to wait for. */
   flush(): void {
     this.#timer.cancel()
-    this.#tell(Number.POSITIVE_INFINITY)
+    this.#tell(Infinity)
   }
 
   #tell(now: number): void {

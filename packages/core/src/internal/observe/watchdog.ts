@@ -89,7 +89,7 @@ export class Watchdog {
     const { isClosed, queueName, table } = this.#host
     const unsettling = this.#unsettling
     const forgotten = [...table].filter(
-      (delivery) => !this.#warned.has(delivery) && (delivery.unattendedSince ?? Number.POSITIVE_INFINITY) <= overdue
+      (delivery) => !this.#warned.has(delivery) && (delivery.unattendedSince ?? Infinity) <= overdue
     )
     for (const delivery of forgotten) {
       this.#warned.add(delivery)

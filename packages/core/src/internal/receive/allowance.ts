@@ -26,13 +26,13 @@ export class Allowance<Q> {
 
   /** There are never more. */
   get burst(): number {
-    let least = Number.POSITIVE_INFINITY
+    let least = Infinity
     for (const { burst } of this.#all) least = Math.min(least, burst)
     return least
   }
 
   available(): number {
-    let least = Number.POSITIVE_INFINITY
+    let least = Infinity
     for (const tokens of this.#all) least = Math.min(least, tokens.available())
     return least
   }

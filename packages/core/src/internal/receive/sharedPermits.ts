@@ -146,7 +146,7 @@ export class OwnPermits implements Permits {
 
   /** When something of any of the queues has last ended, where no stage works on anything. */
   get idleSince(): number | undefined {
-    let latest = Number.NEGATIVE_INFINITY
+    let latest = -Infinity
     for (const { member } of this.#shared.all) {
       const since = member === undefined ? latest : member.idleSince()
       if (since === undefined) return undefined

@@ -32,7 +32,7 @@ export const weighted = (weights: ReadonlyArray<number>): Turns => {
       weights.forEach((_, i) => {
         if (has(i) && (member === undefined || of(i) < of(member))) member = i
       })
-      return member === undefined ? undefined : { member, most: Number.POSITIVE_INFINITY }
+      return member === undefined ? undefined : { member, most: Infinity }
     },
     took: (member, count) => {
       const before = of(member)
@@ -55,7 +55,7 @@ export const strict = (members: number, floor: number): Turns => {
         if (isOwed(member) && has(member)) return { member, most: 1 }
       }
       for (let member = 0; member < members; member++) {
-        if (has(member)) return { member, most: Number.POSITIVE_INFINITY }
+        if (has(member)) return { member, most: Infinity }
       }
       return undefined
     },

@@ -157,7 +157,7 @@ export class AfterFailure<E, D extends Delivery<unknown, unknown>> {
       out.runAgain()
       return
     }
-    const delay = decision._tag === "Retry" ? Duration.toMillis(decision.delay) : Number.POSITIVE_INFINITY
+    const delay = decision._tag === "Retry" ? Duration.toMillis(decision.delay) : Infinity
     if (out.hold !== undefined && held.tries?.runsElsewhere !== true && this.#mayWait(held, delay)) {
       held.failures.hold(clock.now() + delay)
       out.hold(delay)

@@ -88,7 +88,7 @@ export class InTurn<A> implements Ready<A> {
 
   #count(group: string | undefined, source: Source<InFlight>): void {
     if (this.#groupless > looksAt) return
-    if (group !== undefined) this.#groupless = Number.POSITIVE_INFINITY
+    if (group !== undefined) this.#groupless = Infinity
     else if (++this.#groupless === looksAt) this.#warn(noGroups(looksAt, source))
   }
 

@@ -97,7 +97,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
     if (first !== undefined && hold !== undefined) {
       const now = first.source.clock.now()
       const next = Math.min(...again.flatMap(({ heldUntil }) => (heldUntil > now ? heldUntil : [])))
-      hold(next === Number.POSITIVE_INFINITY ? 0 : next - now, ...this.#results)
+      hold(next === Infinity ? 0 : next - now, ...this.#results)
     } else if (this.#failed || this.#held.length > 0) {
       this.#slot.failed(...this.#results)
     } else {

@@ -60,10 +60,10 @@ export const shareRules = <A, E>(
     return Exit.isSuccess(delivery.body) ? keyOf(key, delivery.body.value) : undefined
   },
   terms: (name) => ({
-    concurrency: numberOf(answerOf(concurrency, name), 1, Number.POSITIVE_INFINITY),
+    concurrency: numberOf(answerOf(concurrency, name), 1, Infinity),
     rate: rateOf(answerOf(rate, name)),
     weight: Math.min(heaviest, numberOf(answerOf(weight, name), 1, 1)),
-    waiting: waiting ?? Number.POSITIVE_INFINITY
+    waiting: waiting ?? Infinity
   })
 })
 
@@ -75,7 +75,7 @@ export const spared = ({ message, source }: InFlight): boolean => message.attemp
 
 /** The queue would take it away: it stays, whatever room there is. */
 export const isLast = ({ message, source }: InFlight): boolean =>
-  message.attempt >= (source.queue.maxAttempts ?? Number.POSITIVE_INFINITY)
+  message.attempt >= (source.queue.maxAttempts ?? Infinity)
 
 const sparedFrom = ({ queue }: Source<InFlight>): number => Math.floor((queue.maxAttempts ?? mostReceives) / 2)
 

@@ -78,10 +78,10 @@ class Tenant<A> implements Standing<Tenant<A>> {
 
 /** What has no key shares with nobody. */
 const free: Terms = {
-  concurrency: Number.POSITIVE_INFINITY,
+  concurrency: Infinity,
   rate: undefined,
   weight: 1,
-  waiting: Number.POSITIVE_INFINITY
+  waiting: Infinity
 }
 
 /** What went back comes again somewhat earlier than its key is thought to need it: a slot must not wait for it. */
@@ -171,7 +171,7 @@ export class Shares<A> {
     const now = this.#host.now()
     const tenant = this.#of(key)
     const { rate } = tenant.terms
-    const most = (rate?.perSecond ?? Number.POSITIVE_INFINITY) / 1000
+    const most = (rate?.perSecond ?? Infinity) / 1000
     // By its slots, unless it is its rate that they wait for.
     const bySlots = (headway * Math.max(1, tenant.running)) / this.#millis
     const perMillis = rate !== undefined && (tenant.timed >= 0 || tenant.running === 0) ? most : Math.min(bySlots, most)

@@ -157,7 +157,7 @@ class Stage<In, Out, E, R> {
 
   #setAlarm(inTurn: InTurn<In>): void {
     const millis = this.#closing ? undefined : inTurn.wakesIn
-    const at = millis === undefined ? Number.POSITIVE_INFINITY : this.#now() + millis
+    const at = millis === undefined ? Infinity : this.#now() + millis
     if (at === this.#alarm.at) return
     if (millis === undefined) this.#alarm.cancel()
     else this.#alarm.set(at, millis, () => this.#pump())

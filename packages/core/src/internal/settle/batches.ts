@@ -13,7 +13,7 @@ export const operations: ReadonlyArray<Operation> = ["Ack", "SetLease", "DeadLet
 /** Somebody is waiting: long enough for handlers that end together, too short to be felt. In milliseconds. */
 const awaitedLinger = 5
 
-const never = Number.POSITIVE_INFINITY
+const never = Infinity
 
 /** What it needs of the consumer that it works for. */
 export interface Host {
@@ -86,7 +86,7 @@ export class Batches {
   flush(): void {
     for (const operation of operations) {
       const batch = this.#batches[operation]
-      if (batch.entries.length > 0) batch.due = Number.NEGATIVE_INFINITY
+      if (batch.entries.length > 0) batch.due = -Infinity
     }
     this.#sendDue()
   }

@@ -9,8 +9,8 @@ const second = 1000
 
 export class AnswerTimes {
   /** How far this computer's clock is ahead of SQS's, in milliseconds. */
-  #least = Number.NEGATIVE_INFINITY
-  #most = Number.POSITIVE_INFINITY
+  #least = -Infinity
+  #most = Infinity
   /** The last `Date`, and what it says: all answers of a second have the same. */
   #date: unknown
   #then = Number.NaN

@@ -37,7 +37,7 @@ export const make = ({
   what
 }: Settings): Effect.Effect<ReadonlyMap<string, Point>> => {
   let read: ReadonlyMap<string, Point> = new Map()
-  let notBefore = Number.NEGATIVE_INFINITY
+  let notBefore = -Infinity
   let failing = false
 
   const latest = (metric: string, now: number) =>

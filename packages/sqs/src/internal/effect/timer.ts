@@ -7,7 +7,7 @@ export class Timer {
   readonly #fork: Fork
   #fiber: Forked | undefined
   /** When it is due, as its user has it; infinity where it is not set. */
-  at = Number.POSITIVE_INFINITY
+  at = Infinity
 
   constructor(fork: Fork) {
     this.#fork = fork
@@ -34,6 +34,6 @@ export class Timer {
 
   #clear(): void {
     this.#fiber = undefined
-    this.at = Number.POSITIVE_INFINITY
+    this.at = Infinity
   }
 }

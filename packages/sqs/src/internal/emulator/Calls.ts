@@ -76,7 +76,7 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
      */
     const wakeAt = (queue: Queue, at: number): Effect.Effect<void> =>
       Effect.suspend(() => {
-        const waker = wakers.get(queue) ?? { at: Number.POSITIVE_INFINITY, turn: 0, stop: () => {} }
+        const waker = wakers.get(queue) ?? { at: Infinity, turn: 0, stop: () => {} }
         wakers.set(queue, waker)
         if (at >= waker.at) return Effect.void
         const turn = ++waker.turn
@@ -85,10 +85,10 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
         const loop: Effect.Effect<void> = Effect.clockWith((clock) =>
           Effect.flatMap(clock.sleep(Duration.millis(Math.max(0, waker.at - clock.unsafeCurrentTimeMillis()))), () => {
             if (waker.turn !== turn) return Effect.void
-            waker.at = Number.POSITIVE_INFINITY
+            waker.at = Infinity
             queue.advance(clock.unsafeCurrentTimeMillis())
             waker.at = queue.nextInstant()
-            if (waker.at !== Number.POSITIVE_INFINITY) return loop
+            if (waker.at !== Infinity) return loop
             waker.stop = () => {}
             return Effect.void
           })
@@ -155,8 +155,8 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
           return run(queue, now)
         })
         return Effect.flatMap(step, (value) => {
-          const next = queue?.nextInstant() ?? Number.POSITIVE_INFINITY
-          return queue === undefined || next === Number.POSITIVE_INFINITY
+          const next = queue?.nextInstant() ?? Infinity
+          return queue === undefined || next === Infinity
             ? Effect.succeed(value)
             : Effect.as(wakeAt(queue, next), value)
         })
@@ -251,7 +251,7 @@ export const make = (engine: Engine, latency: Duration.Duration): Effect.Effect<
           queues,
           (queue) => {
             const next = queue.nextInstant()
-            return next === Number.POSITIVE_INFINITY ? Effect.void : wakeAt(queue, next)
+            return next === Infinity ? Effect.void : wakeAt(queue, next)
           },
           { discard: true }
         )

@@ -125,7 +125,7 @@ export class Queue {
   readonly tags: Map<string, string>
   modifiedAt: number
   deleted = false
-  purgedAt = Number.NEGATIVE_INFINITY
+  purgedAt = -Infinity
 
   visible = 0
   inFlight = 0
@@ -622,14 +622,14 @@ export class Queue {
    * When something is due next that a poll must see: one that waits, or one that is about to, until `until`.
    * `Infinity` when there is none.
    */
-  nextInstant(until = Number.POSITIVE_INFINITY): number {
-    const deadline = Math.min(until, this.deadlines.peek()?.at ?? Number.POSITIVE_INFINITY)
-    if (deadline === Number.POSITIVE_INFINITY) return deadline
+  nextInstant(until = Infinity): number {
+    const deadline = Math.min(until, this.deadlines.peek()?.at ?? Infinity)
+    if (deadline === Infinity) return deadline
     const retained = this.retained.peek()
     return Math.min(
       deadline,
-      this.due.peek()?.at ?? Number.POSITIVE_INFINITY,
-      retained === undefined ? Number.POSITIVE_INFINITY : retained.at + this.retention
+      this.due.peek()?.at ?? Infinity,
+      retained === undefined ? Infinity : retained.at + this.retention
     )
   }
 

@@ -28,7 +28,7 @@ export class StoredMessage {
   version = 0
   // Instants start as doubles, as they go on: a field that turns from a small integer into a double makes V8 convert
   // each message when it is next touched, and throw away its compiled code as often.
-  leasedAt = Number.NEGATIVE_INFINITY
+  leasedAt = -Infinity
   /** `NaN` before the first receive. */
   firstReceivedAt = Number.NaN
   sequence: string | undefined = undefined
@@ -57,7 +57,7 @@ export class StoredMessage {
     this.content = content
     this.deduplicationId = deduplicationId
     this.sentAt = sentAt
-    this.due = new Timer<StoredMessage>(this, no, Number.POSITIVE_INFINITY)
+    this.due = new Timer<StoredMessage>(this, no, Infinity)
     this.retained = new Timer<StoredMessage>(this, no, sentAt)
   }
 }

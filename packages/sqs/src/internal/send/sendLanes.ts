@@ -52,7 +52,7 @@ export class Lanes {
 
   constructor(options: Options) {
     this.#options = options
-    this.#onlyLane = options.fifo ? undefined : newLane(undefined, Number.POSITIVE_INFINITY, false)
+    this.#onlyLane = options.fifo ? undefined : newLane(undefined, Infinity, false)
   }
 
   /** Messages that calls could take now. */
@@ -67,7 +67,7 @@ export class Lanes {
 
   /** Until when the next call may wait for others to share it. */
   get due(): number {
-    let due = Number.POSITIVE_INFINITY
+    let due = Infinity
     for (const { head } of this.#ready) if (head !== undefined && head.due < due) due = head.due
     return due
   }

@@ -113,9 +113,7 @@ export const slots: Describing<"TooFewSlots" | "CpuBound" | "SlowHandler" | "Sat
     const rate = runs / now.seconds
     const enough = Math.max(
       1,
-      Math.ceil(
-        Math.min(asManyBy(probes, running) ?? Number.POSITIVE_INFINITY, (rate * fewTime * 1.3) / 1000 / perSlot)
-      )
+      Math.ceil(Math.min(asManyBy(probes, running) ?? Infinity, (rate * fewTime * 1.3) / 1000 / perSlot))
     )
     return {
       title: "What the handler calls is saturated",
