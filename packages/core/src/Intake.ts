@@ -87,9 +87,9 @@ export class Intake<E, A, Q = never> {
   readonly #fatal: FatalGrace
   readonly #lostAttempts = new LostAttempts()
   /** When a receive last succeeded. */
-  lastReceive: number | undefined = undefined
+  lastReceive: number | undefined
   /** Since when there has always been a receive open, or one to try again. */
-  receivingSince: number | undefined = undefined
+  receivingSince: number | undefined
   /** A message has come. */
   #received = false
 

@@ -47,7 +47,7 @@ export class Kept {
   /** Extended no more. */
   final = false
   /** Wanted by whoever waits for the extension in the air. */
-  onLanded: (() => void) | undefined = undefined
+  onLanded: (() => void) | undefined
 }
 
 /** What it needs of the consumer that it works for. */

@@ -1,7 +1,7 @@
 /** A line that is joined at either end and left from anywhere, each at once, however long it is. */
 export class Line<A extends Standing<A>> {
-  first: A | undefined = undefined
-  last: A | undefined = undefined
+  first: A | undefined
+  last: A | undefined
   size = 0
 
   push(one: A): void {

@@ -44,7 +44,7 @@ export class Idle {
 /** What one consumer tells. */
 export class IdlePart {
   readonly #look: () => void
-  member: Member | undefined = undefined
+  member: Member | undefined
   /** Since when its queue may have been empty; later than now where something is still to come. */
   since = -Infinity
   emptyAt = -Infinity

@@ -34,8 +34,8 @@ type Begin<A> = () => A | PromiseLike<A>
 
 class Waiting<A> implements Running<A, unknown> {
   readonly #letGo: (() => void) | undefined
-  #exit: Exit.Exit<A, unknown> | undefined = undefined
-  #observer: ((exit: Exit.Exit<A, unknown>) => void) | undefined = undefined
+  #exit: Exit.Exit<A, unknown> | undefined
+  #observer: ((exit: Exit.Exit<A, unknown>) => void) | undefined
 
   constructor(begin: Begin<A>, letGo: (() => void) | undefined) {
     this.#letGo = letGo

@@ -43,10 +43,10 @@ export class InFlight extends OneSettlement {
   deadline: number
   /** The keeper's. */
   readonly kept = new Kept()
-  follower: Follower | undefined = undefined
+  follower: Follower | undefined
 
   // Its way to who claims it.
-  owner: Owner | undefined = undefined
+  owner: Owner | undefined
   /** When it was handed to the stream's reader. */
   handedOverAt = 0
   /** A stage has it and will claim it when it has a slot, or room. */
@@ -56,17 +56,17 @@ export class InFlight extends OneSettlement {
 
   // Its run, which `Claims` keeps.
   /** Its handler, or the policy that decides on what that failed with. */
-  running: Running<unknown, unknown> | undefined = undefined
+  running: Running<unknown, unknown> | undefined
   /** Since when its handler runs, in milliseconds. */
-  startedAt: number | undefined = undefined
+  startedAt: number | undefined
   /** How many handlers of its consumer ran when its own began, itself included. */
   startedWith = 0
-  tries: Tries | undefined = undefined
+  tries: Tries | undefined
 
   // Its lane.
   /** Whose permits it has: its own, or those of the delivery that it is a part of. */
   readonly holder: InFlight = this
-  lane: Lane<InFlight> | undefined = undefined
+  lane: Lane<InFlight> | undefined
   /** Others wait for its end: its settlement lingers less. */
   urgent = false
 

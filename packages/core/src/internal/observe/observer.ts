@@ -27,7 +27,7 @@ export class Recorder {
 /** Adds up the time in which something holds. */
 export class Stopwatch {
   #total = 0
-  #since: number | undefined = undefined
+  #since: number | undefined
 
   set(on: boolean, now: number): void {
     if (on === (this.#since !== undefined)) return
@@ -40,27 +40,33 @@ export class Stopwatch {
   }
 }
 
+/** What can be read of a stage at any time. */
+export interface StageReadings {
+  readonly slots: { readonly count: number; readonly taken: number }
+  readonly waiting: () => number
+  readonly circuit: () => Figures.Stage["circuit"]
+}
+
 /** The slots of one stage over time. A stage that serves several consumers has one, and each of them lists it. */
 export class StageGauge {
-  #running = 0
+  #running: number
   #slots: number
   #at: number
   #slotTime = 0
   #busyTime = 0
-  readonly #now: () => number
-  readonly #waiting: () => number
-  readonly #circuit: () => Figures.Stage["circuit"]
+  readonly #clock: { readonly now: () => number }
+  readonly #readings: StageReadings
 
-  constructor(slots: number, now: () => number, waiting: () => number, circuit: () => Figures.Stage["circuit"]) {
-    this.#slots = slots
-    this.#now = now
-    this.#at = now()
-    this.#waiting = waiting
-    this.#circuit = circuit
+  constructor(clock: { readonly now: () => number }, readings: StageReadings) {
+    this.#running = readings.slots.taken
+    this.#slots = readings.slots.count
+    this.#clock = clock
+    this.#at = clock.now()
+    this.#readings = readings
   }
 
   #pass(): void {
-    const now = this.#now()
+    const now = this.#clock.now()
     const elapsed = now - this.#at
     this.#at = now
     this.#slotTime += elapsed * this.#slots
@@ -82,10 +88,10 @@ export class StageGauge {
     return {
       slots: this.#slots,
       running: this.#running,
-      waiting: this.#waiting(),
+      waiting: this.#readings.waiting(),
       slotTime: this.#slotTime,
       busyTime: this.#busyTime,
-      circuit: this.#circuit()
+      circuit: this.#readings.circuit()
     }
   }
 }
@@ -132,6 +138,8 @@ export interface Observing {
   readonly settled: Pick<Recorder, "add">
   readonly full: Pick<Stopwatch, "set">
   readonly stages: { readonly add: (gauge: StageGauge) => void }
+  /** For a stage that has none yet; none where nothing is measured. */
+  readonly gauge: (clock: { readonly now: () => number }, readings: StageReadings) => StageGauge | undefined
   readonly byGroup: Pick<SpaceSaving, "add">
   readonly ran: (millis: number, running: number, succeeded: boolean) => void
   readonly loopHeld: (held: Figures.LoopHeld) => void
@@ -215,6 +223,10 @@ export class Observer implements Observing {
     const shares = new Map<string, number>()
     for (const group of groups) shares.set(group, (shares.get(group) ?? 0) + 1 / groups.length)
     return shares
+  }
+
+  gauge(clock: { readonly now: () => number }, readings: StageReadings): StageGauge {
+    return new StageGauge(clock, readings)
   }
 
   timed<E>(queue: LeaseQueue.LeaseQueue<E>, now: () => number): LeaseQueue.LeaseQueue<E> {

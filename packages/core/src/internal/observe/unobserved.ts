@@ -26,6 +26,8 @@ export class Unobserved implements Observing {
 
   received(): void {}
 
+  gauge(): undefined {}
+
   timed<E>(queue: LeaseQueue.LeaseQueue<E>): LeaseQueue.LeaseQueue<E> {
     return queue
   }

@@ -110,7 +110,7 @@ export class SharedPermits {
 export class OwnPermits implements Permits {
   readonly #shared: SharedPermits
   readonly rank: number
-  member: Member | undefined = undefined
+  member: Member | undefined
   inFlight = 0
   reserved = 0
   /** When the receives that are open were sent. */

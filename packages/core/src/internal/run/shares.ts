@@ -34,11 +34,11 @@ export interface Host {
 }
 
 class Entry<A> implements Standing<Entry<A>> {
-  line: Line<Entry<A>> | undefined = undefined
-  ahead: Entry<A> | undefined = undefined
-  behind: Entry<A> | undefined = undefined
+  line: Line<Entry<A>> | undefined
+  ahead: Entry<A> | undefined
+  behind: Entry<A> | undefined
   /** Since when it runs. */
-  startedAt: number | undefined = undefined
+  startedAt: number | undefined
   readonly item: A
   readonly tenant: Tenant<A>
 
@@ -49,9 +49,9 @@ class Entry<A> implements Standing<Entry<A>> {
 }
 
 class Tenant<A> implements Standing<Tenant<A>> {
-  line: Line<Tenant<A>> | undefined = undefined
-  ahead: Tenant<A> | undefined = undefined
-  behind: Tenant<A> | undefined = undefined
+  line: Line<Tenant<A>> | undefined
+  ahead: Tenant<A> | undefined
+  behind: Tenant<A> | undefined
   /** In the order in which it runs. */
   readonly ready = new Line<Entry<A>>()
   waiting = 0

@@ -17,7 +17,7 @@ import { downstream } from "../handOver/downstream.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { Source } from "../lease/source.js"
 import { onLoop } from "../observe/loopTime.js"
-import { StageGauge } from "../observe/observer.js"
+import type { StageGauge, StageReadings } from "../observe/observer.js"
 import * as Phase from "../settle/phase.js"
 import { Held } from "./held.js"
 import { InTurn } from "./inTurn.js"
@@ -51,6 +51,7 @@ class Stage<In, Out, E, R> {
   readonly #results: Results<Out, E | InvalidOptions>
   readonly #driver = new Signal()
   #gauge: StageGauge | undefined
+  readonly #readings: StageReadings
   #now = () => 0
   #closing = false
   #starting = false
@@ -59,6 +60,11 @@ class Stage<In, Out, E, R> {
     const { claims, deliveries, gate, lanes, passedOn, share, slots } = work
     this.#work = work
     this.#slots = slots
+    this.#readings = {
+      slots,
+      waiting: () => Math.max(this.#ready.size, this.#lanes.size - slots.taken),
+      circuit: () => gate?.flow
+    }
     this.#runFork = runFork
     this.#alarm = new Timer(runFork)
     this.#held = new Held(runFork)
@@ -265,16 +271,8 @@ class Stage<In, Out, E, R> {
   #measure({ clock, observer }: Source<InFlight>): void {
     this.#now = () => clock.now()
     if (this.#slots.tunable === undefined) return
-    if (this.#gauge === undefined) {
-      this.#gauge = new StageGauge(
-        this.#slots.count,
-        () => clock.now(),
-        () => Math.max(this.#ready.size, this.#lanes.size - this.#slots.taken),
-        () => this.#work.gate?.flow
-      )
-      this.#gauge.run(this.#slots.taken)
-    }
-    observer.stages.add(this.#gauge)
+    this.#gauge ??= observer.gauge(clock, this.#readings)
+    if (this.#gauge !== undefined) observer.stages.add(this.#gauge)
   }
 
   /**

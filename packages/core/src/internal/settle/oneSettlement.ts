@@ -8,8 +8,8 @@ import * as Phase from "./phase.js"
 export abstract class OneSettlement {
   phase: Phase.Phase = Phase.Prefetched
   /** How it ended. */
-  outcome: Settlement.Outcome | undefined = undefined
-  #onEnded: Array<(outcome: Settlement.Outcome) => void> | undefined = undefined
+  outcome: Settlement.Outcome | undefined
+  #onEnded: Array<(outcome: Settlement.Outcome) => void> | undefined
 
   /** Its settlement begins, or it ends without one: told once. */
   protected abstract begins(): void

@@ -5,8 +5,8 @@ export interface Linked<T> {
 }
 
 export class List<T extends Linked<T>> {
-  head: T | undefined = undefined
-  tail: T | undefined = undefined
+  head: T | undefined
+  tail: T | undefined
   size = 0
 
   append(item: T): void {

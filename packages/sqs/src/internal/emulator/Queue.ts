@@ -54,8 +54,8 @@ export class Poll {
   readonly receive: Receive
   readonly answer: (messages: ReadonlyArray<ReceivedMessage> | Refusal) => void
   readonly deadline: Timer<Poll>
-  previous: Poll | undefined = undefined
-  next: Poll | undefined = undefined
+  previous: Poll | undefined
+  next: Poll | undefined
 
   constructor(receive: Receive, until: number, order: number, answer: Poll["answer"]) {
     this.receive = receive

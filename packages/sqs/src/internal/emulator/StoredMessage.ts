@@ -31,19 +31,19 @@ export class StoredMessage {
   leasedAt = -Infinity
   /** `NaN` before the first receive. */
   firstReceivedAt = Number.NaN
-  sequence: string | undefined = undefined
-  deadLetterSource: string | undefined = undefined
+  sequence: string | undefined
+  deadLetterSource: string | undefined
   /** The end of its lease or of its delay. */
   readonly due: Timer<StoredMessage>
   /** Since when its retention counts. */
   readonly retained: Timer<StoredMessage>
   /** FIFO queues: its group. */
-  lane: Lane | undefined = undefined
+  lane: Lane | undefined
   /** Standard queues: its place in the line, and what holds that place once it has come back. */
   turn = 0
-  back: Timer<StoredMessage> | undefined = undefined
-  previous: StoredMessage | undefined = undefined
-  next: StoredMessage | undefined = undefined
+  back: Timer<StoredMessage> | undefined
+  previous: StoredMessage | undefined
+  next: StoredMessage | undefined
 
   readonly no: number
   readonly id: string
