@@ -68,7 +68,7 @@ const drained = Effect.gen(function* () {
   return {
     ...{ counts, drain, noted, refused, table },
     /** In this phase, of this owner. */
-    add: (id: string, phase: Phase, of?: Owner): InFlight => {
+    add: (id: string, phase: Phase.Phase, of?: Owner): InFlight => {
       const one = new InFlight(source, { id, attempt: 1 } as LeaseQueue.Message, 0, 30_000)
       table.add(one)
       one.phase = phase

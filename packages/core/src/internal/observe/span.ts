@@ -83,6 +83,20 @@ const withErrorType = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Cause.isInterruptedOnly(cause) ? Effect.void : Effect.annotateCurrentSpan("error.type", errorType(cause))
   )
 
+const processing = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  messages: ReadonlyArray<LeaseQueue.Message>,
+  to: Destination,
+  spans: Spans,
+  attributes: Readonly<Record<string, unknown>>
+) =>
+  Effect.withSpan(withErrorType(effect), `process ${to.queue}`, {
+    kind: "consumer",
+    captureStackTrace: false,
+    ...origin(messages, spans),
+    attributes: { ...attributesOf(to, "process", "process"), ...attributes }
+  })
+
 /** A span for one message. */
 export const withSpan = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
@@ -90,16 +104,10 @@ export const withSpan = <A, E, R>(
   to: Destination,
   spans: Spans
 ) =>
-  Effect.withSpan(withErrorType(effect), `process ${to.queue}`, {
-    kind: "consumer",
-    captureStackTrace: false,
-    ...origin([message], spans),
-    attributes: {
-      ...attributesOf(to, "process", "process"),
-      "messaging.message.id": message.id,
-      "millrace.attempt": message.attempt,
-      ...(message.group === undefined ? {} : { "millrace.group": message.group })
-    }
+  processing(effect, [message], to, spans, {
+    "messaging.message.id": message.id,
+    "millrace.attempt": message.attempt,
+    ...(message.group === undefined ? {} : { "millrace.group": message.group })
   })
 
 /** A span for a batch. */
@@ -108,13 +116,9 @@ export const withBatchSpan = <A, E, R>(
   messages: ReadonlyArray<LeaseQueue.Message>,
   to: Destination,
   spans: Spans
-) =>
-  Effect.withSpan(withErrorType(effect), `process ${to.queue}`, {
-    kind: "consumer",
-    captureStackTrace: false,
-    ...origin(messages, spans),
-    attributes: { ...attributesOf(to, "process", "process"), "messaging.batch.message_count": messages.length }
-  })
+) => processing(effect, messages, to, spans, batchOf(messages.length))
+
+const batchOf = (count: number) => ({ "messaging.batch.message_count": count })
 
 /** A queue with a span for each call, a trace of its own each. */
 export const traced = <E>(queue: LeaseQueue.LeaseQueue<E>): LeaseQueue.LeaseQueue<E> => {
@@ -126,7 +130,7 @@ export const traced = <E>(queue: LeaseQueue.LeaseQueue<E>): LeaseQueue.LeaseQueu
       captureStackTrace: false,
       attributes: {
         ...attributesOf(to, operation, type),
-        ...(count === undefined ? {} : { "messaging.batch.message_count": count })
+        ...(count === undefined ? {} : batchOf(count))
       }
     })
   const { deadLetter } = queue
@@ -136,7 +140,7 @@ export const traced = <E>(queue: LeaseQueue.LeaseQueue<E>): LeaseQueue.LeaseQueu
       call(
         Effect.tap(queue.receive(request), (messages) =>
           Effect.zipRight(
-            Effect.annotateCurrentSpan("messaging.batch.message_count", messages.length),
+            Effect.annotateCurrentSpan(batchOf(messages.length)),
             Effect.map(Effect.orDie(Effect.currentSpan), (span) => span.addLinks(linksTo(messages)))
           )
         ),
