@@ -108,13 +108,26 @@ export const make = <E, Q, O extends Observing>(
 
   const metrics = new ConsumerMetrics(settings.name)
   const notices = new Notices({ runFork, now })
-  const loop = new BlockedLoop({ queueName, leaseMillis, now, table, observer, notices })
-  const reports = new Reports({ queueName, clock, table, metrics, observer, notices, loop })
-  const failures = new CallFailures(
-    { queue, runFork, now, metrics, notices, onNoAcks: (error) => intake.fail(error) },
-    settings.fatalGrace
-  )
-  const measured = observer.timed(queue, now)
+  /** What most parts look at, or tell. */
+  const common = {
+    queueName,
+    leaseMillis,
+    ordered,
+    deadLetters,
+    runFork,
+    clock,
+    now,
+    table,
+    permits,
+    metrics,
+    observer,
+    notices
+  }
+  const loop = new BlockedLoop(common)
+  const reports = new Reports({ ...common, loop })
+  const failures = new CallFailures({ ...common, queue, onNoAcks: (error) => intake.fail(error) }, settings.fatalGrace)
+  /** Who calls the queue. */
+  const caller = { queue: observer.timed(queue, now), runFork, now }
   const opened = new OpenedBodies(settings.maxOpenedBytes, () =>
     notices.always(
       `opened bodies of ${queueName} take the ${settings.maxOpenedBytes} bytes that \`maxOpenedBytes\` allows: the next one waits until a message that has one ends`
@@ -125,9 +138,7 @@ export const make = <E, Q, O extends Observing>(
 
   const intake: Intake<E, Delivery.Delivery<string>, Q> = new Intake(
     {
-      queue: measured,
-      runFork,
-      now,
+      ...caller,
       onMessages: (messages) => {
         const deliveries = arrivals.take(messages)
         failures.received()
@@ -156,8 +167,7 @@ export const make = <E, Q, O extends Observing>(
 
   const keeper = new LeaseKeeper<E, InFlight>(
     {
-      queue: measured,
-      runFork,
+      ...caller,
       now: () => clock.exactly(),
       onLost: (delivery) => settlements.lost(delivery),
       onLongest: ({ message }) => {
@@ -181,9 +191,7 @@ export const make = <E, Q, O extends Observing>(
 
   const settler = Settler.make(
     {
-      queue: measured,
-      runFork,
-      now,
+      ...caller,
       rate: () => intake.rate,
       joiners: (pending) => {
         if (pending < table.size) return "some"
@@ -203,7 +211,7 @@ export const make = <E, Q, O extends Observing>(
     }
   )
   const leases = new LeaseLimits(
-    { queue, clock, keeper, settler, onOver: (delivery) => settlements.lost(delivery) },
+    { ...common, queue, keeper, settler, onOver: (delivery) => settlements.lost(delivery) },
     settings.heartbeat
   )
   const requests = new Requests({
@@ -216,14 +224,10 @@ export const make = <E, Q, O extends Observing>(
     },
     onRefused: (delivery, request) => settlements.onRefused(delivery, request)
   })
-  const handBack = new HandBack({ ordered, batchSize, table, requests, keeper, settler, now, permits })
+  const handBack = new HandBack({ ...common, batchSize, requests, keeper, settler })
   const ends = new Ends({
-    now,
-    table,
+    ...common,
     keeper,
-    permits,
-    metrics,
-    observer,
     onLostHead: (head) => handBack.tailOf(head),
     onEnd: () => {
       idle?.busyUntil(now())
@@ -231,16 +235,13 @@ export const make = <E, Q, O extends Observing>(
     }
   })
   const settlements: Settlements = new Settlements({
-    ordered,
-    deadLetters,
-    table,
+    ...common,
     keeper,
     settler,
     requests,
     handBack,
     ends,
     reports,
-    now,
     isEnding: () => drain.isEnding,
     onLost: () => intake.poke()
   })
@@ -249,13 +250,11 @@ export const make = <E, Q, O extends Observing>(
 
   const drain = new Drain(
     {
-      runFork,
-      table,
+      ...common,
       handBack,
       settlements,
       ends,
       reports,
-      metrics,
       stopReceiving: intake.stop,
       flush: settler.flush,
       onClosed: () => metrics.prefetched(intake.prefetched),
@@ -270,12 +269,8 @@ export const make = <E, Q, O extends Observing>(
   )
   const watchdog: Watchdog = new Watchdog(
     {
-      queueName,
-      runFork,
-      now,
-      table,
+      ...common,
       ends,
-      permits,
       idleSince: () => (settings.permits === undefined ? watchdog.idleSince : settings.permits.idleSince),
       hasSettler: () => drain.hasSettler,
       isClosed: () => drain.sourceClosed
@@ -326,13 +321,9 @@ export const make = <E, Q, O extends Observing>(
     observer
   }
   const arrivals = new Arrivals({
+    ...common,
     source,
-    clock,
-    table,
     keeper,
-    permits,
-    metrics,
-    observer,
     reports,
     onGone: () => intake.release()
   })
@@ -372,21 +363,14 @@ export const make = <E, Q, O extends Observing>(
       intake.resume()
     },
     known: {
+      ...common,
       name,
       queue,
-      queueName,
-      deadLetters,
-      leaseMillis,
       heartbeat,
       rate: rate.perSecond,
       startedAt,
-      clock,
-      now,
-      table,
       intake,
       ends,
-      metrics,
-      observer,
       isClosed: () => drain.sourceClosed
     }
   }
