@@ -185,11 +185,11 @@ export const text: Check = {
   fits: (value) => typeof value === "string" && value !== ""
 }
 
-export const anyText: Check = { write: "a text", fits: (value) => typeof value === "string" }
+export const anyText: Check = { write: "a text", fits: Predicate.isString }
 
-export const flag: Check = { write: "true or false", fits: (value) => typeof value === "boolean" }
+export const flag: Check = { write: "true or false", fits: Predicate.isBoolean }
 
-export const func: Check = { write: "a function", fits: (value) => typeof value === "function" }
+export const func: Check = { write: "a function", fits: Predicate.isFunction }
 
 export const effect: Check = { write: "an Effect", fits: Effect.isEffect }
 

@@ -9,6 +9,7 @@
 import * as Cause from "effect/Cause"
 import * as Inspectable from "effect/Inspectable"
 import * as ParseResult from "effect/ParseResult"
+import * as Predicate from "effect/Predicate"
 import { failureIn, isFiberFailure } from "./internal/effect/fiberFailure.js"
 import * as decode from "./internal/handOver/decode.js"
 
@@ -21,13 +22,10 @@ const deepest = 4
 const cut = (text: string, longest: number): string =>
   text.length <= longest ? text : `${text.slice(0, longest - 1)}…`
 
-const isObject = (failure: unknown): failure is object =>
-  (typeof failure === "object" && failure !== null) || typeof failure === "function"
-
 /** A property, where it can be read. */
 const read = (failure: unknown, property: string): unknown => {
   try {
-    return isObject(failure) ? Reflect.get(failure, property) : undefined
+    return Predicate.isObject(failure) ? Reflect.get(failure, property) : undefined
   } catch {
     return undefined
   }
@@ -103,7 +101,7 @@ const causeOf = (failure: unknown, depth: number): string | undefined => {
 const shown = (failure: unknown): string => {
   try {
     if (typeof failure === "function") return "a function"
-    if (!isObject(failure)) return String(failure)
+    if (!Predicate.isObject(failure)) return String(failure)
     return isError(failure) ? (nameOf(failure) ?? "Error") : Inspectable.stringifyCircular(failure)
   } catch {
     return "something that cannot be shown"

@@ -2,6 +2,7 @@
  * A number that can be changed while it is in use: the bound, the slots or the rate of a running consumer.
  */
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as InvalidOptions from "./InvalidOptions.js"
 
 export interface Range {
@@ -95,8 +96,7 @@ export const from = (
     ? Effect.as(checkOf(range)(name, value.unsafeGet(), range), within(name, value, range))
     : make(name, value, range)
 
-const isTunable = (value: number | Tunable): value is Tunable =>
-  typeof value === "object" && value !== null && "unsafeSubscribe" in value
+const isTunable = (value: number | Tunable): value is Tunable => Predicate.hasProperty(value, "unsafeSubscribe")
 
 /** @internal Where a number, or one that can be changed, may stand. */
 export const check: InvalidOptions.Check = InvalidOptions.either(

@@ -1,5 +1,6 @@
 /** Whose a message is, and what its key may have. */
 import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
 import type { Delivery } from "../../Delivery.js"
 import { InvalidOptions } from "../../InvalidOptions.js"
 import type * as Share from "../../Share.js"
@@ -36,7 +37,7 @@ const answerOf = <A>(given: A | ((key: string) => A), key: string): A | undefine
   given instanceof Function ? attempt(() => given(key), undefined) : given
 
 const rateOf = (rate: unknown): Terms["rate"] => {
-  if (typeof rate !== "object" || rate === null || !("perSecond" in rate)) return undefined
+  if (!Predicate.hasProperty(rate, "perSecond")) return undefined
   const perSecond = numberOf(rate.perSecond, 0.001, 0)
   const burst = "burst" in rate ? numberOf(rate.burst, 1, 0) : 0
   return perSecond === 0 ? undefined : { perSecond, burst: burst || Math.max(1, Math.ceil(perSecond)) }

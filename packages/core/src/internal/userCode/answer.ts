@@ -4,13 +4,10 @@
  * handler, and it says what to write.
  */
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import type { PolicyInput, RetryPolicy } from "../../RetryPolicy.js"
 
-const isPromise = (answer: unknown): answer is PromiseLike<unknown> =>
-  typeof answer === "object" && answer !== null && "then" in answer && typeof answer.then === "function"
-
-const isGenerator = (answer: unknown): boolean =>
-  typeof answer === "object" && answer !== null && Symbol.iterator in answer && "next" in answer
+const isGenerator = (answer: unknown): boolean => Predicate.hasProperty(answer, Symbol.iterator) && "next" in answer
 
 /** Of what kind it is, without its value. */
 const kindOf = (answer: unknown): string =>
@@ -21,7 +18,7 @@ const kindOf = (answer: unknown): string =>
       : `${typeof answer === "object" ? "an" : "a"} ${typeof answer}`
 
 const notAnEffect = (answer: unknown, stage: string): Error => {
-  if (isPromise(answer)) {
+  if (Predicate.isPromiseLike(answer)) {
     // Nobody waits for it: its rejection must not end the process.
     answer.then(undefined, () => {})
     return new TypeError(
@@ -48,24 +45,24 @@ export const policyOf = <F, D>(policy: PolicyInput<F, D>, failure: F, delivery: 
   const answer: unknown = policy(failure, delivery)
   if (isPolicy<F>(answer)) return answer
   throw new TypeError(
-    `the function given as \`retry\` answered with ${isPromise(answer) ? "a promise" : kindOf(answer)} and no policy: answer with one of RetryPolicy, such as \`RetryPolicy.standard\``
+    `the function given as \`retry\` answered with ${Predicate.isPromiseLike(answer) ? "a promise" : kindOf(answer)} and no policy: answer with one of RetryPolicy, such as \`RetryPolicy.standard\``
   )
 }
 
 const isPolicy = <F>(answer: unknown): answer is RetryPolicy<F> =>
-  typeof answer === "object" && answer !== null && "decide" in answer && typeof answer.decide === "function"
+  Predicate.hasProperty(answer, "decide") && typeof answer.decide === "function"
 
 /** What a function of the body answered with in place of a key. */
 export const noKey = (answer: unknown, option: string): Error => {
-  if (isPromise(answer)) answer.then(undefined, () => {})
+  if (Predicate.isPromiseLike(answer)) answer.then(undefined, () => {})
   return new TypeError(
-    `the function given as \`${option}\` answered with ${isPromise(answer) ? "a promise" : kindOf(answer)} and no key: answer with a text, or with undefined for a body that has none; find what is asynchronous in \`Pipeline.mapEffect\` first`
+    `the function given as \`${option}\` answered with ${Predicate.isPromiseLike(answer) ? "a promise" : kindOf(answer)} and no key: answer with a text, or with undefined for a body that has none; find what is asynchronous in \`Pipeline.mapEffect\` first`
   )
 }
 
 /** What `fold` made of two bodies. */
 export const foldedBody = <A>(answer: A): A => {
-  if (!isPromise(answer)) return answer
+  if (!Predicate.isPromiseLike(answer)) return answer
   answer.then(undefined, () => {})
   throw new TypeError(
     "the function given as `fold` answered with a promise and no body: answer with the body itself, and do what is asynchronous in the handler, or in `Pipeline.mapEffect` first"
@@ -75,9 +72,9 @@ export const foldedBody = <A>(answer: A): A => {
 /** Whether a predicate said yes. What is neither true nor false says nothing: taken for "no", its message would be deleted. */
 export const saysYes = (answer: unknown, stage: string): boolean => {
   if (typeof answer === "boolean") return answer
-  if (isPromise(answer)) answer.then(undefined, () => {})
+  if (Predicate.isPromiseLike(answer)) answer.then(undefined, () => {})
   throw new TypeError(
-    `the predicate of ${stage} answered with ${isPromise(answer) ? "a promise" : kindOf(answer)}, and not with true or false: return one of them, and ask what is asynchronous in \`Pipeline.mapEffect\``
+    `the predicate of ${stage} answered with ${Predicate.isPromiseLike(answer) ? "a promise" : kindOf(answer)}, and not with true or false: return one of them, and ask what is asynchronous in \`Pipeline.mapEffect\``
   )
 }
 
@@ -85,8 +82,8 @@ export const saysYes = (answer: unknown, stage: string): boolean => {
 export const itemsOf = <A>(answer: Iterable<A>, stage: string): ReadonlyArray<A> => {
   const given: unknown = answer
   if (typeof given === "object" && given !== null && Symbol.iterator in given) return Array.from(answer)
-  if (isPromise(given)) given.then(undefined, () => {})
+  if (Predicate.isPromiseLike(given)) given.then(undefined, () => {})
   throw new TypeError(
-    `the function of ${stage} answered with ${isPromise(given) ? "a promise" : kindOf(given)} and no list: answer with an array or another iterable of parts, and find what is asynchronous in \`Pipeline.mapEffect\` first`
+    `the function of ${stage} answered with ${Predicate.isPromiseLike(given) ? "a promise" : kindOf(given)} and no list: answer with an array or another iterable of parts, and find what is asynchronous in \`Pipeline.mapEffect\` first`
   )
 }

@@ -2,6 +2,7 @@
  * Whose answer an HTTP response is: SQS's, or that of something on the way (a proxy, a login page, a gateway), or one
  * that is not whole. Only what SQS itself has stated is a refusal; of all else nobody knows whether the call took effect.
  */
+import { field, text } from "./field.js"
 
 export interface Answer {
   readonly statusCode: number
@@ -20,16 +21,11 @@ export class Unreadable extends Error {
   }
 }
 
-const header = ({ headers }: Answer, name: string): string | undefined => {
-  const value = headers[name]
-  return typeof value === "string" && value !== "" ? value : undefined
-}
+const header = ({ headers }: Answer, name: string): string | undefined => text(headers[name])
 
 const typeOf = ({ body }: Answer): string | undefined => {
   try {
-    const parsed: unknown = JSON.parse(typeof body === "string" ? body : Buffer.from(body).toString())
-    const type: unknown = typeof parsed === "object" && parsed !== null ? Reflect.get(parsed, "__type") : undefined
-    return typeof type === "string" && type !== "" ? type : undefined
+    return text(field(JSON.parse(typeof body === "string" ? body : Buffer.from(body).toString()), "__type"))
   } catch {
     return undefined
   }

@@ -1,6 +1,7 @@
 /** From what a client threw to an `SqsError`. */
 import * as SqsError from "../../SqsError.js"
 import { Unreadable } from "./answer.js"
+import { field, text } from "./field.js"
 
 interface Thrown {
   readonly operation: string
@@ -135,9 +136,6 @@ export const plainName = (name: string): string =>
     .replace(/^AWS\.SimpleQueueService\./, "")
     .replace(/Exception$/, "")
 
-const field = (value: unknown, name: string): unknown =>
-  typeof value === "object" && value !== null && name in value ? Reflect.get(value, name) : undefined
-const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined)
 const statusOf = (cause: unknown): number | undefined => {
   const status = cause instanceof Unreadable ? cause.status : field(field(cause, "$metadata"), "httpStatusCode")
   return typeof status === "number" ? status : undefined

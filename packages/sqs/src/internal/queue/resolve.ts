@@ -1,6 +1,7 @@
 /** The queue that a string names, as SQS describes it. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import type * as Schedule from "effect/Schedule"
 import { QueueDoesNotExist, type SqsError } from "../../SqsError.js"
 import { SqsClient } from "../client/tag.js"
@@ -33,7 +34,7 @@ export interface DeadLetterTarget {
 }
 
 export const isFound = (queue: string | SqsQueue): queue is SqsQueue =>
-  typeof queue === "object" && queue !== null && "arn" in queue && "url" in queue
+  Predicate.hasProperty(queue, "arn") && "url" in queue
 
 const seconds = (attributes: Readonly<Record<string, string>>, name: string, otherwise: number) =>
   Duration.seconds(Number(attributes[name] ?? otherwise))

@@ -5,14 +5,13 @@
  *
  * @see https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
  */
+import { isRecord } from "effect/Predicate"
+
 type Attributes = Readonly<Record<string, unknown>>
 
 const attributeFields = ["MessageAttributes", "MessageSystemAttributes"] as const
 
 type Fields = Readonly<Record<string, unknown>>
-
-const isRecord = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** Attributes with their binary values changed; the same object where there are none. */
 const changeBinary = (attributes: Attributes, change: (value: unknown) => unknown): Attributes => {
