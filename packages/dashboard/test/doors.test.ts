@@ -29,7 +29,8 @@ const raw = (port: number, text: string, waits = false): Effect.Effect<string> =
 const test = (name: string, effect: Effect.Effect<void, unknown, Scope.Scope>) =>
   it.live(name, () => Effect.scoped(effect))
 
-describe("the dashboard's doors", () => {
+// They wait for what a server gives up after seconds: side by side.
+describe.concurrent("the dashboard's doors", () => {
   test(
     "a request target that is none is a 400, with the headers of every answer",
     Effect.gen(function* () {

@@ -94,6 +94,13 @@ export const by = (
     yield* Effect.promise(() => run(client, (queue) => `${endpoint}/000000000000/${queue}`, sqs))
   }).pipe(Effect.scoped, Effect.provide(served({ queues })))
 
+/** Until so many polls wait at the emulator: requests and their ends travel for real, so the event loop has its turns. */
+export const whenWaiting = (sqs: SqsEmulator.Service, polls = 1) =>
+  Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve))).pipe(
+    Effect.zipRight(sqs.snapshot("q")),
+    Effect.repeat({ until: ({ waiting }) => waiting === polls })
+  )
+
 /** Every AWS CLI on the PATH. */
 export const commandLines: ReadonlySet<string> = new Set(
   (process.env["PATH"] ?? "").split(delimiter).flatMap((folder) => {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Fault, SqsHttp } from "@millrace/sqs/emulator"
 import { Effect } from "effect"
-import { aws, by, clients, commandLines, refusal, served } from "./Clients.js"
+import { aws, by, clients, commandLines, refusal, served, whenWaiting } from "./Clients.js"
 
 const arn = (queue: string) => `arn:aws:sqs:us-east-1:000000000000:${queue}`
 
@@ -236,8 +236,7 @@ it.live("both protocols are at the same queues", () =>
 it.live("a long poll of the Query protocol waits for a message", () =>
   by(clients["aws-sdk@2.1490"], { q: {} }, async ({ call }, url, sqs) => {
     const poll = call("ReceiveMessage", { QueueUrl: url("q"), WaitTimeSeconds: 20 })
-    const waits = sqs.snapshot("q").pipe(Effect.repeat({ until: ({ waiting }) => waiting === 1 }))
-    await Effect.runPromise(Effect.zipRight(waits, sqs.send("q", ["late"])))
+    await Effect.runPromise(Effect.zipRight(whenWaiting(sqs), sqs.send("q", ["late"])))
     expect((await poll).Messages).toMatchObject([{ Body: "late" }])
   })
 )

@@ -6,7 +6,7 @@ import * as Sdk from "@aws-sdk/client-sqs"
 import { describe, expect, it } from "@effect/vitest"
 import { Fault, SqsEmulator, SqsHttp } from "@millrace/sqs/emulator"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
-import { served } from "./Clients.js"
+import { served, whenWaiting } from "./Clients.js"
 
 interface Door {
   readonly sqs: SqsEmulator.Service
@@ -224,13 +224,6 @@ describe("messages", () => {
       })
   )
 })
-
-/** Until so many polls wait at the emulator: requests and their ends travel for real. */
-const whenWaiting = (sqs: SqsEmulator.Service, polls = 1) =>
-  Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve))).pipe(
-    Effect.zipRight(sqs.snapshot("q")),
-    Effect.repeat({ until: ({ waiting }) => waiting === polls })
-  )
 
 describe("queues", () => {
   over("are created, listed, described, tagged, purged and deleted", {}, ({ sdk, url }) =>
@@ -499,7 +492,8 @@ describe("who may call", () => {
   )
 })
 
-describe("the server", () => {
+// Those that wait for a request to be given up do so side by side.
+describe.concurrent("the server", () => {
   over("fact 91: every answer has an id of its own, errors too", { q: {} }, ({ http: { port }, sqs }) =>
     Effect.gen(function* () {
       const ids = new Set<string>()
