@@ -47,6 +47,11 @@ describe("with counts as SQS gives them", () => {
   const hot = (seed: number) => single("one hot group", seed)
   const few = (seed: number) => single("too few slots", seed)
   const slow = (seed: number) => single("handlers become slow in a fleet", seed)
+  /** The hot group of a mixture, alone: more groups are active than there are slots. */
+  const many = (seed: number) => {
+    const mixed = mixture(seed)
+    return { ...mixed, scenario: mixed.only(new Set([mixed.causes.indexOf("HotGroup")])) }
+  }
   const alike = [
     ["behind an open circuit nothing says that slots are too few", mixture, 609, "CircuitOpen", 1, "TooFewSlots"],
     [
@@ -95,6 +100,10 @@ describe("with counts as SQS gives them", () => {
     ["a pause explains all while it lasts, whatever hangs besides", mixture, 713, "Paused", 1, undefined],
     ["a burst has ended once the counts stand still", mixture, 716, "ProducerBurst", 0.8, undefined],
     ["groups that lost leases hold are not hot", mixture, 741, "VisibilityTimeoutTooShort", 1, "HotGroup"],
+    ["where most runs fail, no head is stuck that fails again by chance", mixture, 3037, "Retries", 1, "StuckGroup"],
+    ["a hot group beside many others is nobody else's", many, 3034, "HotGroup", 1, "StuckGroup", 600],
+    ["slow calls make no group hot", mixture, 3065, "SlowCalls", 1, "HotGroup"],
+    ["a burst is one where it never was well before", mixture, 3068, "ProducerBurst", 0.9, "IntakeTooSmall"],
     ["a backlog that grows for ten minutes is no burst", few, 7200, "TooFewSlots", 0.95, "ProducerBurst", 900],
     ["a backlog that slow handlers let grow names no slots", slow, 7200, "SlowHandler", 0.95, "TooFewSlots", 1100]
   ] as const

@@ -142,6 +142,12 @@ interface Injection {
   readonly inject: (sound: Sound, draw: Draw) => Injected
 }
 
+/** So many groups, until the operator spreads over others. */
+const spread =
+  ({ knobs }: Scenario, groups: number): Scenario["group"] =>
+  (own, now) =>
+    `g${Math.floor(own * (now === knobs.groups ? groups : now))}`
+
 const loaded = { utilization: 0.98, delay: 90, delayP99: 400 }
 
 const fewSlots = ({ busy, from }: Sound, draw: Draw): Injected => {
@@ -442,7 +448,7 @@ export const injections: Readonly<Record<string, Injection>> = {
         change: of(
           (s) => ({
             ...s,
-            group: (own) => `g${Math.floor(own * groups)}`,
+            group: spread(s, groups),
             hangs: ({ at, group }) => group === "g3" && at > from
           }),
           mending((s) => ({ ...s, hangs: () => false }))
@@ -459,7 +465,7 @@ export const injections: Readonly<Record<string, Injection>> = {
       return {
         change: (s) => ({
           ...s,
-          group: (own) => `g${Math.floor(own * groups)}`,
+          group: spread(s, groups),
           fails: ({ at, group, id }) => {
             if (group !== "g3" || at < from) return false
             first ??= id
@@ -478,7 +484,7 @@ export const injections: Readonly<Record<string, Injection>> = {
         change: of(
           (s) => ({
             ...s,
-            group: (own) => `g${Math.floor(own * groups)}`,
+            group: spread(s, groups),
             hoarded: { count: Math.floor(draw(2, 5)), from }
           }),
           mending((s) => ({ ...s, hoarded: undefined }))

@@ -107,6 +107,15 @@ export const crowded = (lag: Lag): number => {
   return (hottestShare(lag) * now.stats.received * (workTime + confirmTime(lag))) / millisOf(now)
 }
 
+/**
+ * Where what is received had waited for a moment only and most of what waits is not received: whether that has its turns
+ * here, one after the other. Then some of what is received had waited for long; of a group that somebody else holds none.
+ */
+export const takesTurns = ({ now }: Lag): number => {
+  const longest = Histogram.quantile(now.queued, 0.995) ?? 0
+  return ramp(longest, 10_000, 20_000) * ramp(longest / Math.max(1, Histogram.mean(now.queued) ?? 0), 3, 6)
+}
+
 /** Which part of the calls failed, for whatever reason that is not their rate. */
 export const failingShare = ({ now: { failedCalls, stats } }: Lag): number =>
   failedCalls.transient / Math.max(1, stats.polls + stats.settleCalls + stats.extendCalls)

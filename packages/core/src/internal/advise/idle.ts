@@ -13,6 +13,7 @@ import {
   rateReached,
   shut,
   slowness,
+  takesTurns,
   throttledShare,
   turnsLost,
   windowFull
@@ -52,13 +53,19 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
   const calls = ofCalls(lag, best, enough)
   // Whether the turns of one group are taken all the time; of a turn that waits for a connection they are not taken by it.
   const waits = connectionsFull(recent)
-  const turn = best + ackTime(lag) * (1 - waits)
+  const turn = best + ackTime(lag) * (1 - waits) * (1 - slowness(lag))
   const hot = ramp((hottest * now.stats.received * turn) / millisOf(now), 0.4, 0.8)
   const confirming = 2 * (Histogram.mean(now.calls.ack) ?? 0)
   const held = ramp((ackTime(lag) - confirming) / Math.max(1, Histogram.mean(now.settled) ?? 0), 0.2, 0.6)
   const ofStuck = stuck.reduce((sum, { inFlight }) => sum + inFlight, 0) / maxInFlight
   const short = (brought(lag) ?? now.settings.batchSize) < 0.7 * now.settings.batchSize
-  const inOrder = few * Math.max(ordered ? hot : 0, Math.max(inLanes, ordered ? withheld : 0) * (1 - calls))
+  // Where leases are lost, what holds a group is a message that came again.
+  const unreceived = withheld * ramp(lag.unreceived, 0.5, 0.8) * (1 - ramp(lostShare(lag), 0.02, 0.1))
+  const turns = takesTurns(lag)
+  const inOrder = Math.max(
+    few * Math.max(ordered ? hot : 0, Math.max(inLanes, ordered ? withheld : 0) * (1 - calls)),
+    unreceived * turns * (1 - calls)
+  )
   return [
     ["CircuitOpen", shut(lag)],
     // A poller that was refused begins anew with one call at a time: what comes in after it is held up too.
@@ -72,9 +79,13 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
       "StuckGroup",
       stuck.length === 0
         ? // What is received had waited for a moment only: what waits is of groups that somebody else holds.
-          // Where leases are lost, the somebody is this consumer: a message that came again holds its group.
-          withheld * ramp(lag.unreceived, 0.5, 0.8) * ramp(lag.others, 0.3, 1) * (1 - ramp(lostShare(lag), 0.02, 0.1))
-        : Math.max(ramp(ofStuck, 0.3, 0.9), withheld * (hottest >= 0.3 && groups >= 1 ? 0.5 : 1))
+          unreceived * (1 - turns) * ramp(lag.others, 0.3, 1)
+        : Math.max(
+            ramp(ofStuck, 0.3, 0.9),
+            withheld * (hottest >= 0.3 && groups >= 1 ? 0.5 : 1),
+            // What is received had waited for a moment only: what waits is behind these heads.
+            ramp(lag.unreceived, 0.6, 0.9)
+          )
     ],
     ["VisibilityTimeoutTooShort", inOrder * turnsLost(lag)],
     ["HotGroup", inOrder],

@@ -6,6 +6,7 @@ import {
   failingShare,
   hottestShare,
   onceOnly,
+  slowness,
   stopped,
   throttledShare,
   turnsLost
@@ -39,7 +40,8 @@ export const latent = (lag: Lag, sustained: number, best: number): ReadonlyArray
   // A call that waits for a connection takes long for that.
   const waits = ramp(connectionsFull(lag.recent), 0, 0.4)
   const hottest = hottestShare(lag)
-  const turn = best + confirmTime(lag) * (1 - waits)
+  // Nor is a group hot whose turns are long for slow calls alone.
+  const turn = best + confirmTime(lag) * (1 - waits) * (1 - slowness(lag))
   const ofHottest = now.settings.ordered ? hottest * above((hottest * sustained * turn) / 1000, 1) : 0
   const ownRate = now.settings.rate === undefined ? 0 : needed * above(sustained, now.settings.rate)
   // With nothing measured nobody knows.

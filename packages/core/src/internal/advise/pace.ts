@@ -14,7 +14,7 @@ import type * as Figures from "../../Figures.js"
 import * as Histogram from "../../Histogram.js"
 import { median, theilSen } from "../data/slope.js"
 import type { Known } from "./known.js"
-import { isWell, usualArrivals } from "./norm.js"
+import { isWell, usualArrivals, weightedMedian } from "./norm.js"
 import { clamp, done, enough, ramp, sumOf, total } from "./readings.js"
 
 export interface Pace {
@@ -178,6 +178,27 @@ const waitingAgain = (after: ReadonlyArray<Figures.Interval>): number => {
   return last === undefined ? 0 : Math.max(0, back - last.deferredFor / (1000 * last.seconds))
 }
 
+/**
+ * Where it never was well: messages a second that came as a rule, by when those received had been sent, each rate for as
+ * long as it lasted. A burst lasts for a small part of it, however much of what is received it is.
+ */
+const sentAsARule = (points: ReadonlyArray<Aged>, window: number): number | undefined => {
+  const rates: Array<readonly [rate: number, millis: number]> = []
+  let from: number | undefined
+  let count = 0
+  for (const { at, count: received, waited } of points) {
+    const until = at - waited
+    count += from === undefined ? 0 : received
+    from ??= until
+    const lasted = until - from
+    if (lasted < 10_000) continue
+    rates.push([(1000 * count) / lasted, lasted])
+    from = until
+    count = 0
+  }
+  return sumOf(rates, ([, lasted]) => lasted) < window || rates.length < 3 ? undefined : weightedMedian(rates)
+}
+
 /** What came beyond the usual rate and still waits: since when it was well, all that came less what should have. */
 const beyond = (
   { intervals, well }: Known,
@@ -195,15 +216,8 @@ const beyond = (
   const lasted = (end - since) / 1000
   const expected = usual * lasted
   // What came is a matter of chance, and so was what came as a rule.
-  const chance = Math.sqrt(
-    expected *
-      (1 +
-        lasted /
-          Math.max(
-            1,
-            sumOf(well, ({ seconds }) => seconds)
-          ))
-  )
+  const known = well.length === 0 ? lasted : sumOf(well, ({ seconds }) => seconds)
+  const chance = Math.sqrt(expected * (1 + lasted / Math.max(1, known)))
   const count = came - 1.1 * expected - 2.5 * chance
   return Math.min(visible, Math.max(0, count))
 }
@@ -224,11 +238,13 @@ export const paceOf = (
   const throughput = sumOf(recent, done) / Math.max(seconds, 1e-3)
   const share = shareOf(known, end, limits.inFlightLimit)
   const others = heldByOthers(known, end)
-  const usual = usualArrivals(known.well, limits.window)
+  const ever = aged(intervals)
+  const usual = known.well.length === 0 ? sentAsARule(ever, limits.window) : usualArrivals(known.well, limits.window)
 
   // What has gone on for long is measured over longer; for how long, nobody knows where it never was well.
   const onset = intervals.findLast(isWell)?.to ?? known.well.at(-1)?.to
-  const since = onset ?? intervals[0]?.from ?? end
+  const [oldest] = ever
+  const since = onset ?? (oldest === undefined ? intervals[0]?.from : oldest.at - oldest.waited) ?? end
   const span = Math.min(3 * limits.window, Math.max(limits.window, (end - (onset ?? end)) / 2))
   const judged = intervals.filter(({ to }) => to > end - span)
   const points = aged(judged)
