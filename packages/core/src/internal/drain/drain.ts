@@ -71,28 +71,24 @@ export class Drain implements Source.Draining<InFlight> {
     interrupted?: "release" | "leave",
     flushWithin?: Duration.Duration
   ): Effect.Effect<Report> {
-    return Effect.suspend(() => {
+    return Effect.gen(this, function* () {
       const { handBack, metrics, stopReceiving, table } = this.#host
       const before = { ...metrics.counts }
       this.begun = true
       if (interrupted !== undefined) this.afterStop = interrupted === "leave" ? Settlement.leave : Settlement.release
       if (flushWithin !== undefined) this.flushWithin = flushWithin
-      return stopReceiving.pipe(
-        Effect.zipRight(Effect.sync(() => handBack.release(waits))),
-        Effect.zipRight(within(table.until(this.#noneClaimed()), deadline)),
-        Effect.zipRight(Effect.suspend(() => this.#interruptClaimed())),
-        Effect.zipRight(Effect.suspend(() => this.settled([...table]))),
-        Effect.map(() => {
-          const { counts } = metrics
-          const since = (name: keyof typeof counts) => counts[name] - before[name]
-          return {
-            finished: since("acked") + since("retried") + since("deadLettered") + since("left"),
-            released: since("released"),
-            lost: since("lost"),
-            stranded: since("stranded")
-          }
-        })
-      )
+      yield* stopReceiving
+      handBack.release(waits)
+      yield* within(table.until(this.#noneClaimed()), deadline)
+      yield* this.#interruptClaimed()
+      yield* this.settled([...table])
+      const since = (name: keyof typeof before) => metrics.counts[name] - before[name]
+      return {
+        finished: since("acked") + since("retried") + since("deadLettered") + since("left"),
+        released: since("released"),
+        lost: since("lost"),
+        stranded: since("stranded")
+      }
     })
   }
 
@@ -102,16 +98,14 @@ export class Drain implements Source.Draining<InFlight> {
   }
 
   /** The reader has gone: what no stage has claimed is released. Claimed deliveries are their stage's to settle. */
-  readonly closeSource: Effect.Effect<void> = Effect.suspend(() => this.#host.stopReceiving).pipe(
-    Effect.zipRight(Effect.suspend(() => this.settled(this.#host.handBack.release(unclaimed)))),
-    Effect.zipRight(
-      Effect.sync(() => {
-        this.sourceClosed = true
-        this.#host.onClosed()
-        this.rest()
-      })
-    )
-  )
+  readonly closeSource: Effect.Effect<void> = Effect.gen(this, function* () {
+    const { handBack, onClosed, stopReceiving } = this.#host
+    yield* stopReceiving
+    yield* this.settled(handBack.release(unclaimed))
+    this.sourceClosed = true
+    onClosed()
+    this.rest()
+  })
 
   endsIn(stage: object): void {
     this.#stages.add(stage)
@@ -119,13 +113,11 @@ export class Drain implements Source.Draining<InFlight> {
   }
 
   endIsOver(stage: object): Effect.Effect<void> {
-    return Effect.suspend(() => {
+    return Effect.gen(this, function* () {
       this.#stages.delete(stage)
-      if (this.#stages.size > 0 || !this.sourceClosed) return Effect.void
-      return Effect.zipRight(
-        this.settled(this.#host.handBack.release(nobodys)),
-        Effect.sync(() => this.rest())
-      )
+      if (this.#stages.size > 0 || !this.sourceClosed) return
+      yield* this.settled(this.#host.handBack.release(nobodys))
+      this.rest()
     })
   }
 

@@ -338,35 +338,24 @@ class Stage<In, Out, E, R> {
   }
 
   /** Ends early: interrupts what runs, releases what is left, and waits until the queue has confirmed it. */
-  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+  readonly close: Effect.Effect<void> = Effect.gen(this, function* () {
     const { claims, deliveries } = this.#work
     this.#unsubscribe()
     this.#alarm.cancel()
     this.#gauge?.resize(0)
-    const finished = Effect.sync(() => {
-      claims.closed = true
-    })
-    if (this.#results.isDone) return finished
-    this.#closing = true
-    // What has come and waits for a slot is known to nobody else.
-    for (const item of this.#ready.items) for (const delivery of deliveries(item)) claims.claim(delivery)
-    return claims.stopReceiving.pipe(
-      Effect.zipRight(
-        Effect.sync(() => {
-          this.#held.letAllGo()
-          claims.interruptAll()
-        })
-      ),
-      Effect.zipRight(Effect.suspend(() => within(this.#untilStill, claims.patience))),
-      Effect.zipRight(
-        Effect.sync(() => {
-          claims.abandonWorking()
-          claims.interruptAll()
-        })
-      ),
-      Effect.zipRight(claims.settled),
-      Effect.zipRight(finished)
-    )
+    if (!this.#results.isDone) {
+      this.#closing = true
+      // What has come and waits for a slot is known to nobody else.
+      for (const item of this.#ready.items) for (const delivery of deliveries(item)) claims.claim(delivery)
+      yield* claims.stopReceiving
+      this.#held.letAllGo()
+      claims.interruptAll()
+      yield* within(this.#untilStill, claims.patience)
+      claims.abandonWorking()
+      claims.interruptAll()
+      yield* claims.settled
+    }
+    claims.closed = true
   })
 }
 
