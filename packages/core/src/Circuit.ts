@@ -61,7 +61,7 @@ export interface Options<F> {
 }
 
 /** Nothing was tried: the circuit is open. */
-export class CircuitOpen extends Data.TaggedError("CircuitOpen")<{
+export class CircuitOpen extends /* @__PURE__ */ Data.TaggedError("CircuitOpen")<{
   readonly circuit: string
   /** When it probes, in milliseconds since the epoch; none where it was opened by hand. */
   readonly until: number | undefined

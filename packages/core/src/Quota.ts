@@ -25,7 +25,7 @@ export interface Limiter {
 }
 
 /** The limiter could not be reached, or did not answer in time, and the quota's `otherwise` is `"fail"`. */
-export class QuotaUnreachable extends Data.TaggedError("QuotaUnreachable")<{
+export class QuotaUnreachable extends /* @__PURE__ */ Data.TaggedError("QuotaUnreachable")<{
   readonly quota: string
   readonly message: string
   readonly cause: unknown

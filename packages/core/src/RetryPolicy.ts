@@ -85,10 +85,10 @@ const always = (settle: (failure: unknown) => Settlement.Settlement, needs?: Nee
   make((failure) => Effect.sync(() => Option.some(settle(failure))), needs)
 
 /** Leaves it to the queue: delivered again after the queue's own timeout, set anew, or moved by its redrive policy. */
-export const leave: RetryPolicy<unknown> = always(() => Settlement.leave)
+export const leave: RetryPolicy<unknown> = /* @__PURE__ */ always(() => Settlement.leave)
 
 /** Acks it all the same: the failure is counted and the message is gone. */
-export const discard: RetryPolicy<unknown> = always(() => Settlement.ack)
+export const discard: RetryPolicy<unknown> = /* @__PURE__ */ always(() => Settlement.ack)
 
 /** Moves it to the dead letters with the failure as the reason; leaves it to the queue where there are none. */
 export const deadLetter: RetryPolicy<unknown> = always(

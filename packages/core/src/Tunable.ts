@@ -99,7 +99,7 @@ export const from = (
 const isTunable = (value: number | Tunable): value is Tunable => Predicate.hasProperty(value, "unsafeSubscribe")
 
 /** @internal Where a number, or one that can be changed, may stand. */
-export const check: InvalidOptions.Check = InvalidOptions.either(
-  InvalidOptions.aNumber({ min: 0 }),
-  InvalidOptions.having("a Tunable of Tunable.make", "unsafeGet", "unsafeSubscribe")
+export const check: InvalidOptions.Check = /* @__PURE__ */ InvalidOptions.either(
+  /* @__PURE__ */ InvalidOptions.aNumber({ min: 0 }),
+  /* @__PURE__ */ InvalidOptions.having("a Tunable of Tunable.make", "unsafeGet", "unsafeSubscribe")
 )

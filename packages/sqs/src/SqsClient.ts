@@ -154,7 +154,10 @@ const firstSet = (...names: ReadonlyArray<string>) =>
   )
 
 /** As AWS's own tools find the region: `AWS_REGION`, else `AWS_DEFAULT_REGION`. */
-export const configuredRegion: Config.Config<string | undefined> = firstSet("AWS_REGION", "AWS_DEFAULT_REGION")
+export const configuredRegion: Config.Config<string | undefined> = /* @__PURE__ */ firstSet(
+  "AWS_REGION",
+  "AWS_DEFAULT_REGION"
+)
 
 /**
  * As AWS's own tools find the endpoint: `AWS_ENDPOINT_URL_SQS`, else `AWS_ENDPOINT_URL`; neither where

@@ -11,4 +11,4 @@ export const isInterruptedBy = (cause: Cause.Cause<unknown>, id: FiberId.FiberId
   HashSet.has(Cause.interruptors(cause), id)
 
 /** Interrupted, by nobody. */
-export const interrupted: Exit.Exit<never> = Exit.interrupt(FiberId.none)
+export const interrupted: Exit.Exit<never> = /* @__PURE__ */ Exit.interrupt(FiberId.none)

@@ -20,7 +20,7 @@ export const keyReused = (key: string): KeyReused =>
   })
 
 /** Another works on the key, and may do so for `retryAfter` at least unless it is done or fails before. */
-export class KeyClaimed extends Data.TaggedError("KeyClaimed")<{
+export class KeyClaimed extends /* @__PURE__ */ Data.TaggedError("KeyClaimed")<{
   readonly key: string
   readonly retryAfter: Duration.Duration
   readonly message: string
@@ -34,7 +34,7 @@ export const keyClaimed = (key: string, retryAfter: Duration.Duration): KeyClaim
   })
 
 /** The work is done, and its result is not known: it was too large to be kept, or kept by another Schema. */
-export class KeyResultLost extends Data.TaggedError("KeyResultLost")<{
+export class KeyResultLost extends /* @__PURE__ */ Data.TaggedError("KeyResultLost")<{
   readonly key: string
   readonly message: string
 }> {}

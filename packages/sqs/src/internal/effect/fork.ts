@@ -15,8 +15,9 @@ export type Fork = <A>(effect: Effect.Effect<A>) => Forked<A>
  * Forks as from here. That may be in an uninterruptible region, of a Layer for instance; what is forked can be
  * interrupted all the same.
  */
-export const fork: Effect.Effect<Fork> = Effect.map(Effect.runtime<never>(), (runtime) =>
-  Runtime.runFork(Runtime.enableRuntimeFlag(runtime, RuntimeFlags.Interruption))
+export const fork: Effect.Effect<Fork> = /* @__PURE__ */ Effect.map(
+  /* @__PURE__ */ Effect.runtime<never>(),
+  (runtime) => Runtime.runFork(Runtime.enableRuntimeFlag(runtime, RuntimeFlags.Interruption))
 )
 
 /** The same, for as long as the scope is open, which interrupts what still runs then. */
