@@ -25,7 +25,7 @@ import type { Fork } from "./effect/fork.js"
 import { OpenedBodies } from "./handOver/openedBodies.js"
 import type { InFlight } from "./lease/inFlight.js"
 import { InFlightTable } from "./lease/inFlightTable.js"
-import { LeaseLimits } from "./lease/leaseLimits.js"
+import * as LeaseLimits from "./lease/leaseLimits.js"
 import type { Source } from "./lease/source.js"
 import { Steady } from "./lease/steady.js"
 import { BlockedLoop } from "./observe/blockedLoop.js"
@@ -35,15 +35,15 @@ import type { Host as HealthHost } from "./observe/consumerHealth.js"
 import { ConsumerMetrics } from "./observe/metrics.js"
 import { Notices } from "./observe/notices.js"
 import type { Observing } from "./observe/observer.js"
-import { Reports } from "./observe/reports.js"
+import * as Reports from "./observe/reports.js"
 import { destinationOf, traced } from "./observe/span.js"
 import { Watchdog } from "./observe/watchdog.js"
-import { Arrivals } from "./receive/arrivals.js"
+import * as Arrivals from "./receive/arrivals.js"
 import { type Permits, UnsharedPermits } from "./receive/permits.js"
 import type { OwnPermits } from "./receive/sharedPermits.js"
 import { Ends } from "./settle/ends.js"
-import { HandBack } from "./settle/handBack.js"
-import { Requests } from "./settle/requests.js"
+import * as HandBack from "./settle/handBack.js"
+import * as Requests from "./settle/requests.js"
 import { Settlements } from "./settle/settlements.js"
 
 /** A consumer's options, checked, with what holds where none is given. */
@@ -124,7 +124,7 @@ export const make = <E, Q, O extends Observing>(
     notices
   }
   const loop = new BlockedLoop(common)
-  const reports = new Reports({ ...common, loop })
+  const reports = Reports.make({ ...common, loop })
   const failures = new CallFailures({ ...common, queue, onNoAcks: (error) => intake.fail(error) }, settings.fatalGrace)
   /** Who calls the queue. */
   const caller = { queue: observer.timed(queue, now), runFork, now }
@@ -140,7 +140,7 @@ export const make = <E, Q, O extends Observing>(
     {
       ...caller,
       onMessages: (messages) => {
-        const deliveries = arrivals.take(messages)
+        const deliveries = arrived(messages)
         failures.received()
         watchdog.start()
         if (messages.length === 0) idle?.cameEmpty(now())
@@ -210,11 +210,11 @@ export const make = <E, Q, O extends Observing>(
       concurrency: Math.max(2, Math.ceil(maxInFlight() / batchSize))
     }
   )
-  const leases = new LeaseLimits(
+  const leases = LeaseLimits.make(
     { ...common, queue, keeper, settler, onOver: (delivery) => settlements.lost(delivery) },
     settings.heartbeat
   )
-  const requests = new Requests({
+  const requests = Requests.make({
     deadLetters,
     leaseDuration: queue.leaseDuration,
     cut: (delivery, duration) => leases.cut(delivery, duration),
@@ -224,7 +224,7 @@ export const make = <E, Q, O extends Observing>(
     },
     onRefused: (delivery, request) => settlements.onRefused(delivery, request)
   })
-  const handBack = new HandBack({ ...common, batchSize, requests, keeper, settler })
+  const handBack = HandBack.make({ ...common, batchSize, requests, keeper, settler })
   const ends = new Ends({
     ...common,
     keeper,
@@ -320,7 +320,7 @@ export const make = <E, Q, O extends Observing>(
     opened,
     observer
   }
-  const arrivals = new Arrivals({
+  const arrived = Arrivals.make({
     ...common,
     source,
     keeper,

@@ -5,7 +5,7 @@ import { Duration, Effect, Fiber } from "effect"
 import type { InFlight } from "../../src/internal/lease/inFlight.js"
 import { InFlightTable } from "../../src/internal/lease/inFlightTable.js"
 import { type Lane, LaneTable, type Member } from "../../src/internal/lease/laneTable.js"
-import { type Host, LeaseLimits } from "../../src/internal/lease/leaseLimits.js"
+import * as LeaseLimits from "../../src/internal/lease/leaseLimits.js"
 import { Tries } from "../../src/internal/lease/tries.js"
 import type { Entry } from "../../src/internal/settle/entry.js"
 import { simulated } from "../support/index.js"
@@ -281,8 +281,8 @@ describe("how long a lease can be kept", () => {
       keeper: { borrow: (delivery: unknown) => () => landed.push(delivery) },
       settler: { submit: (entry: Entry) => sent.push(entry) },
       onOver: (delivery: unknown) => over.push(delivery)
-    } as unknown as Host
-    return { clock, landed, limits: new LeaseLimits(host, heartbeat), over, sent }
+    } as unknown as LeaseLimits.Host
+    return { clock, landed, limits: LeaseLimits.make(host, heartbeat), over, sent }
   }
 
   const delivery = (receivedAt: number, deadline: number) =>

@@ -11,7 +11,7 @@ import type { Steady } from "../../src/internal/lease/steady.js"
 import { ConsumerMetrics } from "../../src/internal/observe/metrics.js"
 import { Observer } from "../../src/internal/observe/observer.js"
 import type { Reports } from "../../src/internal/observe/reports.js"
-import { Arrivals } from "../../src/internal/receive/arrivals.js"
+import * as Arrivals from "../../src/internal/receive/arrivals.js"
 import { Demand } from "../../src/internal/receive/demand.js"
 import { OpenPolls, type Poll } from "../../src/internal/receive/openPolls.js"
 import { UnsharedPermits } from "../../src/internal/receive/permits.js"
@@ -189,7 +189,7 @@ describe("what arrives", () => {
       const table = new InFlightTable()
       const metrics = new ConsumerMetrics("arrivals")
       const observer = new Observer()
-      const arrivals = new Arrivals({
+      const arrived = Arrivals.make({
         source: { queue: { ordered, leaseMillis: 30_000 } } as unknown as Source<InFlight>,
         // The wall clock is ahead by a thousand seconds.
         clock: { exactly: () => 50_000, onTheWall: (time: number) => time + 1_000_000 } as unknown as Steady,
@@ -203,7 +203,7 @@ describe("what arrives", () => {
         } as unknown as Reports,
         onGone: () => told.push("a permit comes back")
       })
-      const deliveries = arrivals.take(messages.map((one) => ({ attempt: 1, ...one }) as LeaseQueue.Message))
+      const deliveries = arrived(messages.map((one) => ({ attempt: 1, ...one }) as LeaseQueue.Message))
       return { deliveries, metrics, observer, table, told }
     }
     const leased = (at: number) => 1_000_000 + at

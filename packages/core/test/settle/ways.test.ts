@@ -10,9 +10,9 @@ import { Observer } from "../../src/internal/observe/observer.js"
 import type { Reports } from "../../src/internal/observe/reports.js"
 import { Ends } from "../../src/internal/settle/ends.js"
 import type { Entry, Request } from "../../src/internal/settle/entry.js"
-import { HandBack } from "../../src/internal/settle/handBack.js"
+import * as HandBack from "../../src/internal/settle/handBack.js"
 import * as Phase from "../../src/internal/settle/phase.js"
-import { Requests } from "../../src/internal/settle/requests.js"
+import * as Requests from "../../src/internal/settle/requests.js"
 import { Settlements } from "../../src/internal/settle/settlements.js"
 
 const asked = ({ message, request }: Entry): string => {
@@ -62,7 +62,7 @@ const inFlight = (
       submit(some)
     }
   }
-  const requests: Requests = new Requests({
+  const requests: Requests.Requests = Requests.make({
     deadLetters,
     leaseDuration: Duration.seconds(30),
     cut: (_, duration) => duration,
@@ -80,7 +80,7 @@ const inFlight = (
     max: 10,
     release: () => told.push("a permit comes back")
   }
-  const handBack = new HandBack({ ordered, batchSize, table, requests, keeper, settler, now, permits })
+  const handBack = HandBack.make({ ordered, batchSize, table, requests, keeper, settler, now, permits })
   const ends = new Ends({
     now,
     table,

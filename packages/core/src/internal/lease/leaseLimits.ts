@@ -20,58 +20,53 @@ export interface Host {
 /** The longest lease is not used up to its last minute. */
 const reserve = 60_000
 
-export class LeaseLimits implements Source.Leases<InFlight> {
-  readonly #host: Host
-  readonly #heartbeat: boolean
-  readonly #longest: number
-
-  /** Whether leases are extended, beside what is done by hand. */
-  constructor(host: Host, heartbeat: boolean) {
-    this.#host = host
-    this.#heartbeat = heartbeat
-    this.#longest = Duration.toMillis(host.queue.limits.maxLease)
-  }
-
-  isOver(delivery: InFlight): boolean {
-    if (delivery.deadline > this.#host.clock.exactly()) return false
-    this.#host.onOver(delivery)
-    return true
-  }
-
-  keptUntil({ deadline, receivedAt }: InFlight): number {
-    const leased = this.#heartbeat ? receivedAt + this.#longest - reserve : deadline
-    const { maxHold } = this.#host.queue.limits
-    return maxHold === undefined ? leased : Math.min(leased, this.#host.clock.now() + Duration.toMillis(maxHold))
-  }
+/** `heartbeat`: whether leases are extended, beside what is done by hand. */
+export const make = ({ clock, keeper, onOver, queue, settler }: Host, heartbeat: boolean) => {
+  const longest = Duration.toMillis(queue.limits.maxLease)
 
   // The queue counts the whole lease from its receive, and refuses what goes beyond the longest one; two seconds are
   // for the way of the answer and for rounding up.
   /** As much of a duration as the queue allows yet. */
-  cut({ receivedAt }: InFlight, duration: Duration.Duration): Duration.Duration {
-    const left = this.#longest - (this.#host.clock.now() - receivedAt) - 2000
+  const cut = ({ receivedAt }: InFlight, duration: Duration.Duration): Duration.Duration => {
+    const left = longest - (clock.now() - receivedAt) - 2000
     return Duration.min(duration, Duration.millis(Math.max(0, left)))
   }
 
-  extend(delivery: InFlight, millis: number, onResult: (confirmed: boolean) => void): void {
-    const { clock, keeper, settler } = this.#host
-    const sentAt = clock.now()
-    const duration = this.cut(delivery, Duration.millis(millis))
-    const landed = keeper.borrow(delivery)
-    settler.submit({
-      message: delivery.message,
-      request: { _tag: "SetLease", duration },
-      deadline: () => delivery.deadline,
-      // A settlement waits for it, and must not wait for another try.
-      over: () => delivery.isSettling,
-      awaited: true,
-      onResult: (confirmed) => {
-        if (confirmed) {
-          delivery.deadline = sentAt + Duration.toMillis(duration)
-          delivery.follower?.leaseExtended()
+  return {
+    cut,
+
+    isOver: (delivery) => {
+      if (delivery.deadline > clock.exactly()) return false
+      onOver(delivery)
+      return true
+    },
+
+    keptUntil: ({ deadline, receivedAt }) => {
+      const leased = heartbeat ? receivedAt + longest - reserve : deadline
+      const { maxHold } = queue.limits
+      return maxHold === undefined ? leased : Math.min(leased, clock.now() + Duration.toMillis(maxHold))
+    },
+
+    extend: (delivery, millis, onResult) => {
+      const sentAt = clock.now()
+      const duration = cut(delivery, Duration.millis(millis))
+      const landed = keeper.borrow(delivery)
+      settler.submit({
+        message: delivery.message,
+        request: { _tag: "SetLease", duration },
+        deadline: () => delivery.deadline,
+        // A settlement waits for it, and must not wait for another try.
+        over: () => delivery.isSettling,
+        awaited: true,
+        onResult: (confirmed) => {
+          if (confirmed) {
+            delivery.deadline = sentAt + Duration.toMillis(duration)
+            delivery.follower?.leaseExtended()
+          }
+          landed()
+          onResult(confirmed)
         }
-        landed()
-        onResult(confirmed)
-      }
-    })
-  }
+      })
+    }
+  } satisfies Source.Leases<InFlight> & { readonly cut: typeof cut }
 }

@@ -23,96 +23,89 @@ export interface Host {
   readonly loop: BlockedLoop
 }
 
-export class Reports implements Source.Reports<InFlight> {
-  readonly #host: Host
+export const make = ({ queueName, clock, table, metrics, observer, notices, loop }: Host) => {
+  const described = ({ attempt, message }: InFlight): string =>
+    `message ${message.id} of ${queueName} (attempt ${attempt})`
+  return {
+    handled(delivery: InFlight, millis: number, succeeded: boolean): void {
+      loop.ran(delivery, clock.latest)
+      metrics.add(succeeded ? "handled" : "failed")
+      if (succeeded) table.lanes.succeeded(delivery)
+      metrics.handlerSeconds(millis / 1000)
+      observer.ran(millis, delivery.startedWith, succeeded)
+      const { group } = delivery.message
+      if (group !== undefined) observer.byGroup.add(group, Math.max(1, millis), clock.latest)
+    },
 
-  constructor(host: Host) {
-    this.#host = host
-  }
+    failed(delivery: InFlight, failure: unknown): void {
+      const { attempt, message } = delivery
+      table.lanes.failed(delivery)
+      const error = Reason.nameOf(failure) ?? "Failure"
+      observer.failed({ at: clock.now(), messageId: message.id, group: message.group, attempt, error })
+      const text = `${described(delivery)} has failed: ${without(message.body, Reason.of(failure))}`
+      if (failure instanceof HandlerDefect) notices.always(`${text}${placeOf(failure.defect)}`)
+      else notices.ofKind(`failed ${error}`, text)
+    },
 
-  handled(delivery: InFlight, millis: number, succeeded: boolean): void {
-    const { clock, loop, metrics, observer, table } = this.#host
-    loop.ran(delivery, clock.latest)
-    metrics.add(succeeded ? "handled" : "failed")
-    if (succeeded) table.lanes.succeeded(delivery)
-    metrics.handlerSeconds(millis / 1000)
-    observer.ran(millis, delivery.startedWith, succeeded)
-    const { group } = delivery.message
-    if (group !== undefined) observer.byGroup.add(group, Math.max(1, millis), clock.latest)
-  }
+    undecided(delivery: InFlight, defect: unknown): void {
+      const why = without(delivery.message.body, Reason.of(defect))
+      notices.always(
+        `the retry policy for ${described(delivery)} has failed, and the message is left to the queue: ${why}${placeOf(defect)}`
+      )
+    },
 
-  failed(delivery: InFlight, failure: unknown): void {
-    const { clock, notices, observer, table } = this.#host
-    const { attempt, message } = delivery
-    table.lanes.failed(delivery)
-    const error = Reason.nameOf(failure) ?? "Failure"
-    observer.failed({ at: clock.now(), messageId: message.id, group: message.group, attempt, error })
-    const text = `${this.#described(delivery)} has failed: ${without(message.body, Reason.of(failure))}`
-    if (failure instanceof HandlerDefect) notices.always(`${text}${placeOf(failure.defect)}`)
-    else notices.ofKind(`failed ${error}`, text)
-  }
+    blockedLoop(delivery: InFlight, what: string, millis: number): void {
+      loop.by(delivery, what, millis)
+    },
 
-  undecided(delivery: InFlight, defect: unknown): void {
-    const why = without(delivery.message.body, Reason.of(defect))
-    this.#host.notices.always(
-      `the retry policy for ${this.#described(delivery)} has failed, and the message is left to the queue: ${why}${placeOf(defect)}`
-    )
-  }
+    once(counter: Source.OnceCounter): void {
+      metrics.add(counter)
+    },
 
-  blockedLoop(delivery: InFlight, what: string, millis: number): void {
-    this.#host.loop.by(delivery, what, millis)
-  }
+    overShare(): void {
+      metrics.add("overShare")
+    },
 
-  once(counter: Source.OnceCounter): void {
-    this.#host.metrics.add(counter)
-  }
+    /** The queue keeps it for so long before it comes again. */
+    deferred(millis: number): void {
+      observer.deferredFor += millis
+    },
 
-  overShare(): void {
-    this.#host.metrics.add("overShare")
-  }
+    /** Its delete was confirmed after its lease was over. */
+    ackedLate(): void {
+      metrics.add("ackedLate")
+    },
 
-  /** The queue keeps it for so long before it comes again. */
-  deferred(millis: number): void {
-    this.#host.observer.deferredFor += millis
-  }
+    lost(delivery: InFlight): void {
+      notices.ofKind("lost", `the lease of ${described(delivery)} was lost; it may be delivered again`)
+    },
 
-  /** Its delete was confirmed after its lease was over. */
-  ackedLate(): void {
-    this.#host.metrics.add("ackedLate")
-  }
+    unconfirmed(delivery: InFlight, { _tag }: Request): void {
+      const text = `the lease of ${described(delivery)} was over before the queue confirmed its ${_tag}; it may be delivered again`
+      notices.ofKind(`unconfirmed ${_tag}`, text)
+    },
 
-  lost(delivery: InFlight): void {
-    this.#host.notices.ofKind("lost", `the lease of ${this.#described(delivery)} was lost; it may be delivered again`)
-  }
+    deadLettered(delivery: InFlight, reason: string): void {
+      const why = without(delivery.message.body, reason)
+      notices.always(`${described(delivery)} was dead-lettered: ${why}`)
+    },
 
-  unconfirmed(delivery: InFlight, { _tag }: Request): void {
-    const text = `the lease of ${this.#described(delivery)} was over before the queue confirmed its ${_tag}; it may be delivered again`
-    this.#host.notices.ofKind(`unconfirmed ${_tag}`, text)
-  }
+    /** Its handler could not be interrupted. */
+    goesOn(delivery: InFlight): void {
+      notices.always(
+        `the handler of ${described(delivery)} could not be interrupted and goes on; the message is delivered again when its lease is over`
+      )
+    },
 
-  deadLettered(delivery: InFlight, reason: string): void {
-    const why = without(delivery.message.body, reason)
-    this.#host.notices.always(`${this.#described(delivery)} was dead-lettered: ${why}`)
-  }
-
-  /** Its handler could not be interrupted. */
-  goesOn(delivery: InFlight): void {
-    this.#host.notices.always(
-      `the handler of ${this.#described(delivery)} could not be interrupted and goes on; the message is delivered again when its lease is over`
-    )
-  }
-
-  /** Its lease was over when its answer could be read. */
-  overOnArrival(messageId: string, age: number): void {
-    const { metrics, notices, queueName } = this.#host
-    metrics.add("lost")
-    notices.ofKind(
-      "over on arrival",
-      `the lease of message ${messageId} of ${queueName} was over when its answer could be read, ${Duration.format(Duration.millis(age))} after the queue gave it: this process was suspended, or its event loop blocked; the message is delivered again`
-    )
-  }
-
-  #described({ attempt, message }: InFlight): string {
-    return `message ${message.id} of ${this.#host.queueName} (attempt ${attempt})`
+    /** Its lease was over when its answer could be read. */
+    overOnArrival(messageId: string, age: number): void {
+      metrics.add("lost")
+      notices.ofKind(
+        "over on arrival",
+        `the lease of message ${messageId} of ${queueName} was over when its answer could be read, ${Duration.format(Duration.millis(age))} after the queue gave it: this process was suspended, or its event loop blocked; the message is delivered again`
+      )
+    }
   }
 }
+
+export type Reports = ReturnType<typeof make>

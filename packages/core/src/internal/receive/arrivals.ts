@@ -25,40 +25,8 @@ export interface Host {
   readonly onGone: () => void
 }
 
-export class Arrivals {
-  readonly #host: Host
-
-  constructor(host: Host) {
-    this.#host = host
-  }
-
-  take(messages: ReadonlyArray<LeaseQueue.Message>): Array<Delivery.Delivery<string>> {
-    const { clock, metrics, observer, onGone, permits, reports, source, table } = this.#host
-    const { leaseMillis } = source.queue
-    const answeredAt = clock.exactly()
-    const onTheWall = clock.onTheWall(answeredAt)
-    const deliveries: Array<Delivery.Delivery<string>> = []
-    for (const message of messages) {
-      // Its lease is counted from here. A clock that was set back meanwhile makes it no younger than its answer.
-      const leasedAt = answeredAt - Math.max(0, onTheWall - (message.leasedAt ?? onTheWall))
-      if (leasedAt + leaseMillis <= answeredAt) {
-        // The process was suspended, or its event loop blocked, while the answer lay in its socket: somebody else may have
-        // the message. It is lost before it is in flight, and nothing is asked of the queue by its old lease.
-        reports.overOnArrival(message.id, answeredAt - leasedAt)
-        onGone()
-      } else {
-        deliveries.push(this.#add(new InFlight(source, message, leasedAt, leasedAt + leaseMillis), onTheWall))
-      }
-    }
-    if (messages.length === 0) metrics.add("emptyPolls")
-    metrics.add("received", messages.length)
-    metrics.inFlight(table.size)
-    observer.full.set(permits.allInFlight >= permits.max, answeredAt)
-    return deliveries
-  }
-
-  #add(inFlight: InFlight, onTheWall: number): Delivery.Delivery<string> {
-    const { keeper, metrics, observer, source, table } = this.#host
+export const make = ({ clock, keeper, metrics, observer, onGone, permits, reports, source, table }: Host) => {
+  const add = (inFlight: InFlight, onTheWall: number): Delivery.Delivery<string> => {
     const { attempt, group, sentAt } = inFlight.message
     table.add(inFlight)
     if (group !== undefined) (source.queue.ordered ? table.lanes : table.groups).join(group, inFlight)
@@ -72,5 +40,29 @@ export class Arrivals {
     }
     observer.received(group)
     return Delivery.make(inFlight)
+  }
+
+  return (messages: ReadonlyArray<LeaseQueue.Message>): Array<Delivery.Delivery<string>> => {
+    const { leaseMillis } = source.queue
+    const answeredAt = clock.exactly()
+    const onTheWall = clock.onTheWall(answeredAt)
+    const deliveries: Array<Delivery.Delivery<string>> = []
+    for (const message of messages) {
+      // Its lease is counted from here. A clock that was set back meanwhile makes it no younger than its answer.
+      const leasedAt = answeredAt - Math.max(0, onTheWall - (message.leasedAt ?? onTheWall))
+      if (leasedAt + leaseMillis <= answeredAt) {
+        // The process was suspended, or its event loop blocked, while the answer lay in its socket: somebody else may have
+        // the message. It is lost before it is in flight, and nothing is asked of the queue by its old lease.
+        reports.overOnArrival(message.id, answeredAt - leasedAt)
+        onGone()
+      } else {
+        deliveries.push(add(new InFlight(source, message, leasedAt, leasedAt + leaseMillis), onTheWall))
+      }
+    }
+    if (messages.length === 0) metrics.add("emptyPolls")
+    metrics.add("received", messages.length)
+    metrics.inFlight(table.size)
+    observer.full.set(permits.allInFlight >= permits.max, answeredAt)
+    return deliveries
   }
 }

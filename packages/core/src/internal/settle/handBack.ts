@@ -28,73 +28,11 @@ export interface Host {
 const shortestOverflow = 2000
 const longestOverflow = 5 * 60 * 1000
 
-export class HandBack {
-  readonly #host: Host
-
-  constructor(host: Host) {
-    this.#host = host
-  }
-
-  /** Ends one as it is to, and before it gives back what it must not be overtaken by. */
-  withTail(leaving: Leaving): void {
-    const { delivery } = leaving
-    const behind = this.#host.ordered && delivery.tries?.skipped !== true ? this.#tail(delivery) : []
-    this.#send([[...behind.map(asReleased), leaving]])
-  }
-
-  /** What follows a lost head must not run before that comes again. */
-  tailOf(head: InFlight): void {
-    if (!this.#host.ordered || head.tries?.skipped === true) return
-    this.#send([this.#tail(head).map(asReleased)])
-  }
-
-  /** Releases all of these, each with its tail, and tells which. */
-  release(which: (delivery: InFlight) => boolean): ReadonlyArray<InFlight> {
-    const { ordered, table } = this.#host
-    const released: Array<InFlight> = []
-    const runs: Array<ReadonlyArray<Leaving>> = []
-    for (const delivery of [...table]) {
-      if (!which(delivery) || !delivery.beginSettling()) continue
-      const run = ordered ? [...this.#tail(delivery), delivery] : [delivery]
-      released.push(...run)
-      runs.push(run.map(asReleased))
-    }
-    this.#send(runs)
-    return released
-  }
-
-  /**
-   * Where many lanes fail: somebody waits for permits, and what failed keeps more than half of its share. The excess goes back,
-   * of each lane the last first, and nothing of a lane that does not wait.
-   */
-  makeRoom(): void {
-    const { now, permits, table } = this.#host
-    if (!permits.isFull) return
-    const time = now()
-    const { heads, tails } = table.lanes.excess(Math.floor(permits.share / 2), time)
-    const runs: Array<ReadonlyArray<Leaving>> = []
-    for (const tail of tails) {
-      const going = tail.filter((delivery) => delivery.beginSettling())
-      runs.push(going.map((delivery) => ({ delivery, settlement: this.overflow(delivery), awaited: false })))
-    }
-    for (const delivery of heads) {
-      if (!delivery.beginSettling()) continue
-      const settlement = Settlement.retry(Duration.millis(delivery.heldUntil - time))
-      runs.push([...this.#tail(delivery).map(asReleased), { delivery, settlement, awaited: false }])
-    }
-    this.#send(runs)
-  }
-
-  /** An ordered queue keeps it behind its head; a standard one would send it again at once, and count each time. */
-  overflow({ message }: InFlight): Settlement.Settlement {
-    if (this.#host.ordered) return Settlement.release
-    return Settlement.retry(Math.min(shortestOverflow * 2 ** (message.attempt - 1), longestOverflow))
-  }
-
+export const make = ({ batchSize, keeper, now, ordered, permits, requests, settler, table }: Host) => {
   /** What is behind it in its group, the last first, and from now on being settled. */
-  #tail({ message }: InFlight): ReadonlyArray<InFlight> {
+  const tailBehind = ({ message }: InFlight): ReadonlyArray<InFlight> => {
     if (message.group === undefined || message.sequence === undefined) return []
-    const behind = Sequencer.behind(message.sequence, this.#host.table.lanes.in(message.group))
+    const behind = Sequencer.behind(message.sequence, table.lanes.in(message.group))
     return behind.filter((delivery) => {
       if (!delivery.beginSettling()) return false
       delivery.owner?.lose(delivery)
@@ -103,10 +41,9 @@ export class HandBack {
   }
 
   /** Each in the order that it is given in, several to a call where they fit; no extension of any is in the air then. */
-  #send(runs: ReadonlyArray<ReadonlyArray<Leaving>>): void {
-    const { batchSize, keeper, requests, settler } = this.#host
+  const send = (runs: ReadonlyArray<ReadonlyArray<Leaving>>): void => {
     let call: Array<Leaving> = []
-    const send = () => {
+    const sendCall = () => {
       const all = call
       call = []
       let flying = all.length
@@ -116,9 +53,69 @@ export class HandBack {
       for (const { delivery } of all) keeper.stop(delivery, landed)
     }
     for (const run of runs) {
-      if (call.length + run.length > batchSize) send()
+      if (call.length + run.length > batchSize) sendCall()
       call.push(...run)
     }
-    send()
+    sendCall()
+  }
+
+  /** An ordered queue keeps it behind its head; a standard one would send it again at once, and count each time. */
+  const overflow = ({ message }: InFlight): Settlement.Settlement => {
+    if (ordered) return Settlement.release
+    return Settlement.retry(Math.min(shortestOverflow * 2 ** (message.attempt - 1), longestOverflow))
+  }
+
+  return {
+    overflow,
+
+    /** Ends one as it is to, and before it gives back what it must not be overtaken by. */
+    withTail(leaving: Leaving): void {
+      const { delivery } = leaving
+      const behind = ordered && delivery.tries?.skipped !== true ? tailBehind(delivery) : []
+      send([[...behind.map(asReleased), leaving]])
+    },
+
+    /** What follows a lost head must not run before that comes again. */
+    tailOf(head: InFlight): void {
+      if (!ordered || head.tries?.skipped === true) return
+      send([tailBehind(head).map(asReleased)])
+    },
+
+    /** Releases all of these, each with its tail, and tells which. */
+    release(which: (delivery: InFlight) => boolean): ReadonlyArray<InFlight> {
+      const released: Array<InFlight> = []
+      const runs: Array<ReadonlyArray<Leaving>> = []
+      for (const delivery of [...table]) {
+        if (!which(delivery) || !delivery.beginSettling()) continue
+        const run = ordered ? [...tailBehind(delivery), delivery] : [delivery]
+        released.push(...run)
+        runs.push(run.map(asReleased))
+      }
+      send(runs)
+      return released
+    },
+
+    /**
+     * Where many lanes fail: somebody waits for permits, and what failed keeps more than half of its share. The excess goes back,
+     * of each lane the last first, and nothing of a lane that does not wait.
+     */
+    makeRoom(): void {
+      if (!permits.isFull) return
+      const time = now()
+      const { heads, tails } = table.lanes.excess(Math.floor(permits.share / 2), time)
+      const runs: Array<ReadonlyArray<Leaving>> = []
+      for (const tail of tails) {
+        const going = tail.filter((delivery) => delivery.beginSettling())
+        runs.push(going.map((delivery) => ({ delivery, settlement: overflow(delivery), awaited: false })))
+      }
+      for (const delivery of heads) {
+        if (!delivery.beginSettling()) continue
+        const settlement = Settlement.retry(Duration.millis(delivery.heldUntil - time))
+        runs.push([...tailBehind(delivery).map(asReleased), { delivery, settlement, awaited: false }])
+      }
+      send(runs)
+    }
   }
 }
+
+export type HandBack = ReturnType<typeof make>

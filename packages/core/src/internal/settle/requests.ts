@@ -39,22 +39,9 @@ const outcomes = {
   Leave: "left"
 } as const satisfies Record<Settlement.Settlement["_tag"], Settlement.Outcome>
 
-export class Requests {
-  readonly #host: Host
-
-  constructor(host: Host) {
-    this.#host = host
-  }
-
-  entry({ awaited, delivery, settlement }: Leaving): Entry {
-    const noPlace = settlement._tag === "DeadLetter" && !this.#host.deadLetters
-    const outcome = noPlace ? "left" : outcomes[settlement._tag]
-    const request = this.#request(delivery, noPlace ? Settlement.leave : settlement)
-    return new DeliveryEntry(delivery, request, outcome, awaited, this.#host)
-  }
-
-  #request(delivery: InFlight, settlement: Settlement.Settlement): Request {
-    const { cut, leaseDuration } = this.#host
+export const make = (host: Host) => {
+  const { cut, deadLetters, leaseDuration } = host
+  const requestOf = (delivery: InFlight, settlement: Settlement.Settlement): Request => {
     switch (settlement._tag) {
       case "Ack":
         return ackRequest
@@ -68,7 +55,17 @@ export class Requests {
         return { _tag: "SetLease", duration: cut(delivery, settlement.delay) }
     }
   }
+  return {
+    entry: ({ awaited, delivery, settlement }: Leaving): Entry => {
+      const noPlace = settlement._tag === "DeadLetter" && !deadLetters
+      const outcome = noPlace ? "left" : outcomes[settlement._tag]
+      const request = requestOf(delivery, noPlace ? Settlement.leave : settlement)
+      return new DeliveryEntry(delivery, request, outcome, awaited, host)
+    }
+  }
 }
+
+export type Requests = ReturnType<typeof make>
 
 /** A class, since there is one for every message. */
 class DeliveryEntry implements Entry {
