@@ -146,25 +146,19 @@ export const queues = ({ NextToken, QueueUrls }: Queues): Client.QueuePage => ({
 export const sources = ({ NextToken, queueUrls: QueueUrls }: Sources): Client.QueuePage =>
   queues({ QueueUrls, NextToken })
 
-const sentId = ({ MessageId }: Sent): string => required(MessageId, "MessageId, and the message may have been sent")
-
 export const sent = (result: Sent): Client.SendMessageResult => ({
-  MessageId: sentId(result),
+  MessageId: required(result.MessageId, "MessageId, and the message may have been sent"),
   MD5OfMessageBody: result.MD5OfMessageBody ?? "",
   MD5OfMessageAttributes: result.MD5OfMessageAttributes,
   MD5OfMessageSystemAttributes: result.MD5OfMessageSystemAttributes,
   SequenceNumber: result.SequenceNumber
 })
 
-/** Field by field: there are ten in a call, and a spread of each would be felt. */
-const sentEntry = (entry: Sent & Entry): Client.SendMessageResult & { readonly Id: string } => ({
-  Id: required(entry.Id, "Id"),
-  MessageId: sentId(entry),
-  MD5OfMessageBody: entry.MD5OfMessageBody ?? "",
-  MD5OfMessageAttributes: entry.MD5OfMessageAttributes,
-  MD5OfMessageSystemAttributes: entry.MD5OfMessageSystemAttributes,
-  SequenceNumber: entry.SequenceNumber
-})
+/** By assignment: there are ten in a call, and a spread of each would be felt. */
+const sentEntry = (entry: Sent & Entry): Client.SendMessageResult & { readonly Id: string } => {
+  const Id = required(entry.Id, "Id")
+  return Object.assign(sent(entry), { Id })
+}
 
 /** Not by assignment: an attribute may be called `__proto__`. */
 const messageAttributes = (values: Readonly<Record<string, Attribute>>): Client.MessageAttributes =>

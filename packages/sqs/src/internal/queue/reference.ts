@@ -24,6 +24,9 @@ export interface Reference {
 const forms =
   'Write a name ("orders", "orders.fifo"), a URL ("https://sqs.eu-west-1.amazonaws.com/123456789012/orders") or an ARN ("arn:aws:sqs:eu-west-1:123456789012:orders").'
 
+const refuse = (given: string, problem: string) =>
+  Either.left(new InvalidQueue({ queue: given, message: `"${given}" ${problem}. ${forms}` }))
+
 const reference = (
   given: string,
   name: string,
@@ -37,13 +40,8 @@ const reference = (
       : name.length > 80
         ? `has ${name.length} characters: a queue's name has at most 80`
         : undefined
-  return problem === undefined
-    ? Either.right({ name, fifo, ...rest })
-    : Either.left(new InvalidQueue({ queue: given, message: `"${given}" ${problem}. ${forms}` }))
+  return problem === undefined ? Either.right({ name, fifo, ...rest }) : refuse(given, problem)
 }
-
-const refuse = (given: string, problem: string) =>
-  Either.left(new InvalidQueue({ queue: given, message: `"${given}" ${problem}. ${forms}` }))
 
 /** `sqs.<region>`, `sqs-fips.<region>`, `<region>.queue` and `queue`, with VPC endpoints' prefixes and every partition. */
 const awsHost =
@@ -64,8 +62,7 @@ const parseUrl = (given: string): Either.Either<Reference, InvalidQueue> => {
   if (url.search !== "" || url.hash !== "") return refuse(given, "has more than a queue's URL")
   if (aws === null) {
     // LocalStack, ElasticMQ and the like: a path of their own before the name, an account only where it looks like one.
-    const known = account !== undefined && accountOfAws.test(account) ? account : undefined
-    return reference(given, name, { url: given, region: undefined, account: known })
+    return reference(given, name, { url: given, region: undefined, account: account && ownerOf(account) })
   }
   return segments.length === 2 && account !== undefined && accountOfAws.test(account)
     ? reference(given, name, { url: given, region: aws[1] ?? aws[2] ?? "us-east-1", account })
