@@ -23,12 +23,6 @@ export const survivors = [
       "nothing pokes while no reader waits, nothing is open and nothing is prefetched, but a reader that is about to take"
   },
   {
-    file: "openPolls.ts",
-    before: "this.#onStopping = this.#onStopping.filter((g) => g !== f)",
-    after: "",
-    reason: "costs memory: who has gone is told of the stop all the same, and does nothing"
-  },
-  {
     file: "batches.ts",
     before: "wait > 0",
     after: "wait >= 0",

@@ -34,7 +34,7 @@ export const targets = [
         "laneTable.ts",
         "internal/lease/groupOrder.ts"
       ],
-      ...["leaseLimits.ts", "tries.ts"],
+      ...["leaseLimits.ts", "tries.ts", "waiters.ts"],
       ...["stage.ts", "lanes.ts", "claims.ts", "held.ts", "ready.ts", "run/results.ts", "signal.ts", "run/slots.ts"],
       ...["run/shares.ts", "inTurn.ts"]
     ],

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import { Waiters } from "../effect/waiters.js"
 
 /** What has a body, and an end. */
 interface Ending {
@@ -14,7 +15,8 @@ export class OpenedBodies {
   readonly #most: number
   readonly #onFull: () => void
   #bytes = 0
-  readonly #waiting = new Set<() => void>()
+  readonly #waiters = new Waiters()
+  #saidFull = false
 
   /** `onFull` is told once, when something waits for the first time. */
   constructor(most: number, onFull: () => void) {
@@ -35,36 +37,23 @@ export class OpenedBodies {
     this.#bytes += bytes
     delivery.onEnded(() => {
       this.#bytes -= bytes
-      if (this.hasRoom) for (const wake of [...this.#waiting]) wake()
+      this.#waiters.look()
     })
   }
 
   /** Waits until another may be opened, or this one has ended meanwhile. */
   untilRoom(delivery: Ending): Effect.Effect<void> {
-    return Effect.suspend(() =>
-      this.hasRoom || delivery.outcome !== undefined
-        ? Effect.void
-        : Effect.zipRight(this.#untilSomeEnd(delivery), this.untilRoom(delivery))
-    )
-  }
-
-  #saidFull = false
-
-  #untilSomeEnd(delivery: Ending): Effect.Effect<void> {
-    return Effect.async<void>((resume) => {
-      // It may have lost its turn since it looked.
-      if (this.hasRoom || delivery.outcome !== undefined) return resume(Effect.void)
+    const goesOn = () => this.hasRoom || delivery.outcome !== undefined
+    const until: Effect.Effect<void> = Effect.suspend(() => {
+      if (goesOn()) return Effect.void
       if (!this.#saidFull) {
         this.#saidFull = true
         this.#onFull()
       }
-      const wake = () => {
-        this.#waiting.delete(wake)
-        resume(Effect.void)
-      }
-      this.#waiting.add(wake)
-      delivery.onEnded(wake)
-      return Effect.sync(() => void this.#waiting.delete(wake))
+      delivery.onEnded(() => this.#waiters.look())
+      // Another that waited may take the room first.
+      return Effect.zipRight(this.#waiters.until(goesOn), until)
     })
+    return until
   }
 }

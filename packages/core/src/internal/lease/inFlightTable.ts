@@ -1,13 +1,9 @@
 /** All that a consumer has in flight, by lane and by group too, and who waits for some of it to end. */
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
+import { Waiters } from "../effect/waiters.js"
 import { GroupTable } from "./groupTable.js"
 import type { InFlight } from "./inFlight.js"
 import { LaneTable } from "./laneTable.js"
-
-interface Waiter {
-  readonly done: () => boolean
-  readonly wake: () => void
-}
 
 export class InFlightTable {
   readonly #all = new Set<InFlight>()
@@ -17,7 +13,7 @@ export class InFlightTable {
   readonly groups = new GroupTable<InFlight>()
   /** The most that there have been at once. */
   peak = 0
-  #waiters: Array<Waiter> = []
+  readonly #waiters = new Waiters()
 
   get size(): number {
     return this.#all.size
@@ -48,22 +44,11 @@ export class InFlightTable {
 
   /** Completes when that holds, which is asked at each end. */
   until(done: () => boolean): Effect.Effect<void> {
-    return Effect.async<void>((resume) => {
-      if (done()) return resume(Effect.void)
-      const waiter = { done, wake: () => resume(Effect.void) }
-      this.#waiters.push(waiter)
-      return Effect.sync(() => {
-        this.#waiters = this.#waiters.filter((other) => other !== waiter)
-      })
-    })
+    return this.#waiters.until(done)
   }
 
   /** One has ended, and all that belongs to that is done. */
   tellEnd(): void {
-    if (this.#waiters.length === 0) return
-    const ready = this.#waiters.filter((waiter) => waiter.done())
-    if (ready.length === 0) return
-    this.#waiters = this.#waiters.filter((waiter) => !ready.includes(waiter))
-    for (const waiter of ready) waiter.wake()
+    this.#waiters.look()
   }
 }

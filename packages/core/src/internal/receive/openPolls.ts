@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { interrupt } from "../effect/fork.js"
+import { Waiters } from "../effect/waiters.js"
 import { within } from "../effect/within.js"
 import type { Attempt } from "./lostAttempts.js"
 
@@ -17,8 +18,7 @@ export interface Poll {
 
 export class OpenPolls {
   readonly #open = new Set<Poll>()
-  #onEmpty: Array<() => void> = []
-  #onStopping: Array<() => void> = []
+  readonly #waiters = new Waiters()
   /** No other is sent. */
   stopping = false
 
@@ -40,27 +40,17 @@ export class OpenPolls {
 
   /** One has had its answer, and what it brought is taken care of. */
   settled(): void {
-    if (this.#open.size === 0) for (const f of this.#onEmpty.splice(0)) f()
+    this.#waiters.look()
   }
 
   /** Completes with the stop: a receive that waits for messages may end early then. */
-  readonly stop: Effect.Effect<void> = Effect.async<void>((resume) => {
-    if (this.stopping) return resume(Effect.void)
-    const f = () => resume(Effect.void)
-    this.#onStopping.push(f)
-    return Effect.sync(() => {
-      this.#onStopping = this.#onStopping.filter((g) => g !== f)
-    })
-  })
+  readonly stop = this.#waiters.until(() => this.stopping)
 
-  readonly #empty = Effect.async<void>((resume) => {
-    if (this.#open.size === 0) resume(Effect.void)
-    else this.#onEmpty.push(() => resume(Effect.void))
-  })
+  readonly #empty = this.#waiters.until(() => this.#open.size === 0)
 
   beginStopping(): void {
     this.stopping = true
-    for (const f of this.#onStopping.splice(0)) f()
+    this.#waiters.look()
   }
 
   /** Awaits those that are open for the grace, then aborts them. A finalizer, as a rule, where nothing can be interrupted. */
