@@ -102,6 +102,17 @@ describe("with counts as SQS gives them", () => {
     ["groups that lost leases hold are not hot", mixture, 741, "VisibilityTimeoutTooShort", 1, "HotGroup"],
     ["where most runs fail, no head is stuck that fails again by chance", mixture, 3037, "Retries", 1, "StuckGroup"],
     ["a hot group beside many others is nobody else's", many, 3034, "HotGroup", 1, "StuckGroup", 600],
+    [
+      "a rate that leaves slow handlers little to do holds up more than they",
+      mixture,
+      5049,
+      "RateLimited",
+      1,
+      undefined
+    ],
+    ["what comes again for a lost lease spends the rate", mixture, 5004, "VisibilityTimeoutTooShort", 1, undefined],
+    ["a burst has ended, though more comes for good than before", mixture, 5046, "ProducerBurst", 0.4, undefined],
+    ["short receives of an ordered queue want no permits", mixture, 5012, "HotGroup", 0.1, "IntakeTooSmall"],
     ["slow calls make no group hot", mixture, 3065, "SlowCalls", 1, "HotGroup"],
     ["a burst is one where it never was well before", mixture, 3068, "ProducerBurst", 0.9, "IntakeTooSmall"],
     ["a backlog that grows for ten minutes is no burst", few, 7200, "TooFewSlots", 0.95, "ProducerBurst", 900],

@@ -4,7 +4,7 @@
  * rate is shared out among the causes by what each took, so that the score of a cause is the part of the lag that it
  * explains.
  */
-import { cpuBound, lostShare, onceOnly, rateReached, stopped } from "./evidence.js"
+import { callsGotThrough, cpuBound, lostShare, onceOnly, rateReached, stopped } from "./evidence.js"
 import type { Cause } from "./finding.js"
 import { idleCauses } from "./idle.js"
 import type { Lag } from "./lag.js"
@@ -72,8 +72,8 @@ export const attribute = (lag: Lag): Attribution => {
   // Where slots stand idle, what keeps them so would keep those idle too that there are too few of.
   const busy = ramp((running + hung) / slots, 0.6, 0.85)
   let idle = lag.idle + (1 - busy) * Math.max(0, enough - slots)
-  // Where a rate keeps slots idle, slow runs cost nothing yet: what they count for is what would be short of slots without it.
-  const limited = rateReached(lag) * ramp(idle / slots, 0.1, 0.3)
+  // Where a rate holds it up, slow runs cost what would be short of slots without it.
+  const limited = rateReached(lag)
   const slow = (taken.get("SlowHandler") ?? 0) + (taken.get("SaturatedDownstream") ?? 0)
   const short = Math.max(0, (sustained * (workTime ?? best)) / 1000 - slots) / stretch
   const kept = slow === 0 ? 1 : 1 - limited * (1 - Math.min(1, short / slow))
@@ -96,10 +96,14 @@ export const attribute = (lag: Lag): Attribution => {
   const byFailing = taken.get("Retries") ?? 0
   const product = failing <= 0 ? 0 : ((byFailing + idle) * failing) / (failing + idling) - byFailing
   const wouldFail = clamp(product / Math.max(idle, 1e-9)) * (1 - ramp(stopped(lag), 0, 0.3))
+  // So would what comes again for a lost lease.
+  const wouldLose = clamp(now.stats.lost / Math.max(1, now.stats.received)) * callsGotThrough(lag)
   for (const [cause, part] of idleCauses(lag, best, enough)) {
     const failed = spent.has(cause) ? wouldFail : 0
-    add(cause, idle * part * (1 - failed))
+    const again = spent.has(cause) ? (1 - failed) * wouldLose : 0
+    add(cause, idle * part * (1 - failed - again))
     add("Retries", idle * part * failed)
+    add("VisibilityTimeoutTooShort", idle * part * again)
     idle *= 1 - part
   }
 

@@ -136,3 +136,7 @@ export const rateReached = ({ now: { seconds, settings, stats } }: Lag): number 
 
 /** Where leases are lost, work is done twice, and nobody knows what it takes once: 1 where none is. */
 export const onceOnly = (lag: Lag): number => 1 - ramp(lostShare(lag), 0.03, 0.15)
+
+/** Leases that could not be extended, since no call got through, are not too short: 1 where calls got through. */
+export const callsGotThrough = (lag: Lag): number =>
+  1 - Math.max(ramp(throttledShare(lag) + failingShare(lag), 0.05, 0.2), ramp(connectionsFull(lag.recent), 0, 0.4))

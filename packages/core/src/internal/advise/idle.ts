@@ -94,6 +94,8 @@ export const idleCauses = (lag: Lag, best: number, enough: number): Array<readon
     ["SlowCalls", Math.max(partOfIdle(now.failingFor), ramp(failingShare(lag), 0.1, 0.4))],
     ["ConnectionsExhausted", ramp(waits, 0, 0.3)],
     ["SlowCalls", calls],
+    // On an ordered queue a receive is short, with permits to spare, of groups whose turn it is not.
+    ["HotGroup", ordered && short ? 1 - full : 0],
     ["IntakeTooSmall", short ? 1 : full]
   ]
 }

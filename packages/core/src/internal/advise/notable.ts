@@ -1,11 +1,11 @@
 /** What is worth naming though it takes little of the lag, or there is none: something is wrong all the same. */
 import * as Histogram from "../../Histogram.js"
 import {
+  callsGotThrough,
   connectionsFull,
   cpuBound,
   crowded,
   failedShare,
-  failingShare,
   lostShare,
   repeated,
   strained,
@@ -14,7 +14,7 @@ import {
 } from "./evidence.js"
 import type { Cause } from "./finding.js"
 import type { Lag } from "./lag.js"
-import { clamp, ramp } from "./readings.js"
+import { clamp } from "./readings.js"
 import { noisiest } from "./tenants.js"
 
 /** Which part of a cause the event loop explains as well: where it is full, of all that waits for it. */
@@ -59,10 +59,7 @@ export const notableCauses = (
   if (times >= 5 && failedPart >= 0.1) note("Retries", failedPart)
   // On an ordered queue one that fails again and again holds up its group, and is told of as that.
   else if (!now.settings.ordered && repeated(lag).some(({ failures }) => failures >= 4)) note("Retries", 0.05)
-  // Leases that could not be extended, since no call got through, are not too short.
-  const throughCalls =
-    1 - Math.max(ramp(throttledShare(lag) + failingShare(lag), 0.05, 0.2), ramp(connectionsFull(lag.recent), 0, 0.4))
-  const lostPart = lostShare(lag) * throughCalls
+  const lostPart = lostShare(lag) * callsGotThrough(lag)
   const { heartbeat, leaseDuration } = now.settings
   if (now.stats.lost + now.stats.ackedLate >= 3 && lostPart >= 0.01) note("VisibilityTimeoutTooShort", lostPart)
   else if (now.loopHeldBy !== undefined && 2 * now.loopHeldBy.millis > leaseDuration) {

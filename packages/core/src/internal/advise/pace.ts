@@ -199,27 +199,20 @@ const sentAsARule = (points: ReadonlyArray<Aged>, window: number): number | unde
   return sumOf(rates, ([, lasted]) => lasted) < window || rates.length < 3 ? undefined : weightedMedian(rates)
 }
 
-/** What came beyond the usual rate and still waits: since when it was well, all that came less what should have. */
-const beyond = (
-  { intervals, well }: Known,
+/** All that came since when it was well. */
+const cameSince = (
+  intervals: ReadonlyArray<Figures.Interval>,
   since: number,
   visible: number,
-  usual: number,
   throughput: number
 ): number => {
   const end = intervals.at(-1)?.to ?? 0
   const after = intervals.filter(({ from }) => from >= since - 1)
   // What is no longer remembered was received as what is.
   const forgotten = Math.max(0, (after[0]?.from ?? end) - since) / 1000
-  const came =
+  return (
     sumOf(after, ({ queued }) => queued.count) + forgotten * throughput + Math.max(0, visible - waitingAgain(after))
-  const lasted = (end - since) / 1000
-  const expected = usual * lasted
-  // What came is a matter of chance, and so was what came as a rule.
-  const known = well.length === 0 ? lasted : sumOf(well, ({ seconds }) => seconds)
-  const chance = Math.sqrt(expected * (1 + lasted / Math.max(1, known)))
-  const count = came - 1.1 * expected - 2.5 * chance
-  return Math.min(visible, Math.max(0, count))
+  )
 }
 
 /**
@@ -338,7 +331,14 @@ export const paceOf = (
       others,
       share
     }
-  const count = beyond(known, since, visible, usual, throughput)
+  const lasted = (end - since) / 1000
+  const came = cameSince(intervals, since, visible, throughput)
+  // What came is a matter of chance, and so was what came as a rule.
+  const well = known.well.length === 0 ? lasted : sumOf(known.well, (interval) => interval.seconds)
+  const chance = Math.sqrt(usual * lasted * (1 + lasted / Math.max(1, well)))
+  /** What still waits of what came beyond so many a second. */
+  const beyond = (rate: number) => Math.min(visible, Math.max(0, came - rate * lasted - 2.5 * chance))
+  const count = beyond(1.1 * usual)
   const now = points.slice(-3)
   const lately =
     now.length < 3 || blocked ? arrivals : Math.min(arrivals, perSecond(recent.slice(-3)) / (1 - stretching(now)))
@@ -347,7 +347,7 @@ export const paceOf = (
   const seenFor = sighted ? (latest?.at ?? end) - (latest?.waited ?? 0) - since : end - since
   const pilesFor = (1000 * (byCounts ?? visible)) / Math.max(lately - throughput, 1e-9)
   const sudden = end - since < 2 * mostLate && lately >= 4 * usual && seenFor < 40_000 && pilesFor < 45_000
-  const average = usual + (1000 * count) / Math.max(end - since, 1)
+  const average = usual + count / Math.max(lasted, 1e-3)
   // What comes now, by those received where they have waited for a moment, and by the counts where they have not: once these
   // tell the pace of a burst from the usual one.
   const apart = 0.35 * (average - usual)
@@ -365,14 +365,15 @@ export const paceOf = (
     still ||
     (lately >= 1.5 * usual && end - since > 1.5 * mostLate && !blocked && pilesFor < 0.6 * (end - since - mostLate))
   const past = sighted && !blocked && lately <= usual + apart
-  const over = ended || past || present <= usual + apart
+  // More comes for good than used to, but far less than has come on average since: what made it so much is over.
+  const ebbed = slope !== undefined && end - since >= 2 * mostLate && present <= (0.55 * came) / lasted
+  const over = ended || past || ebbed || present <= usual + apart
   // What nobody can receive is no burst: it waits for another reason.
-  const plain = count >= 0.2 * usual * ((end - since) / 1000)
+  const plain = count >= 0.2 * usual * lasted
   // Minutes later it is plain what comes since, which may be more than before as well.
   const settled = over && !still && slope !== undefined && end - since >= 4 * mostLate
-  const lasting = settled ? Math.max(1.1 * usual, present) : 1.1 * usual
-  const ofBurst = Math.max(0, count - ((lasting - 1.1 * usual) * (end - since)) / 1000)
-  const excess = plain && (over || sudden) ? ofBurst * (1 - unreceived) : 0
+  const lasting = settled || ebbed ? Math.max(1.1 * usual, present) : 1.1 * usual
+  const excess = plain && (over || sudden) ? beyond(lasting) * (1 - unreceived) : 0
   const burst = excess >= 0.3 * visible && excess > 0
   return {
     visible,
