@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 // @effect-diagnostics globalTimers:off
 import { Consumer, Pipeline, Promised, RetryPolicy } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
-import { Effect, Exit, Fiber, FiberId, Stream } from "effect"
+import { Cause, Effect, Exit, Fiber, FiberId, Stream } from "effect"
 import { leaseLostId } from "../src/internal/effect/interruption.js"
 import { withoutFiber } from "../src/internal/effect/running.js"
 
@@ -47,6 +47,29 @@ describe("in a stage", () => {
         Stream.runDrain
       )
       assert.deepStrictEqual(failures.sort(), ["rejects", "throws"])
+    })
+  )
+
+  it.effect("a stop ends it where what is told of that throws, and gives its message back", () =>
+    Effect.gen(function* () {
+      const queue = yield* MemoryQueue.make()
+      yield* queue.send(["a"])
+      let began = 0
+      const handler = () =>
+        Promised.make(
+          () => {
+            began++
+            return never
+          },
+          () => {
+            throw new Error("it cannot be told")
+          }
+        )
+      const fiber = yield* Effect.fork(Stream.runDrain(Pipeline.process(handler)(Consumer.stream(queue))))
+      while (began === 0) yield* turns
+      yield* Fiber.interrupt(fiber)
+      const { acked, inFlight, visible } = yield* queue.stats
+      assert.deepStrictEqual([acked, inFlight, visible], [0, 0, 1])
     })
   )
 
@@ -113,6 +136,25 @@ describe("without a fiber", () => {
       running?.unsafeInterruptAsFork(FiberId.none)
       yield* turns
       assert.deepStrictEqual(seen, ["told", Exit.interrupt(leaseLostId)])
+    })
+  )
+
+  it.effect("ends where what is told of an interruption throws, and takes nothing else with it", () =>
+    Effect.gen(function* () {
+      const thrown = new Error("it cannot be told")
+      const exits: Array<unknown> = []
+      const running = withoutFiber(
+        Promised.make(
+          () => never,
+          () => {
+            throw thrown
+          }
+        )
+      )
+      running?.addObserver((exit) => exits.push(exit))
+      running?.unsafeInterruptAsFork(leaseLostId)
+      yield* turns
+      assert.deepStrictEqual(exits, [Exit.failCause(Cause.sequential(Cause.interrupt(leaseLostId), Cause.die(thrown)))])
     })
   )
 

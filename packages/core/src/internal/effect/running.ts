@@ -2,6 +2,7 @@
  * What runs a handler, as those who wait for its end or stop it see it: a fiber, or what needs none. A fiber costs more than
  * all the rest of a message, so a handler that is done already has none, and neither has one that waits for a promise.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import * as Exit from "effect/Exit"
@@ -68,10 +69,19 @@ class Waiting<A> implements Running<A, unknown> {
   unsafeInterruptAsFork(by: FiberId.FiberId): void {
     // A promise, and not `queueMicrotask`: jest's fake timers hold that up.
     Promise.resolve().then(() => {
-      if (this.#exit !== undefined) return
-      this.#letGo?.()
-      this.#end(Exit.interrupt(by))
+      if (this.#exit === undefined) this.#end(Exit.failCause(this.#interrupted(by)))
     })
+  }
+
+  /** What is told may throw: it has ended all the same, as a fiber whose finalizer dies. */
+  #interrupted(by: FiberId.FiberId): Cause.Cause<never> {
+    const interrupted = Cause.interrupt(by)
+    try {
+      this.#letGo?.()
+      return interrupted
+    } catch (thrown) {
+      return Cause.sequential(interrupted, Cause.die(thrown))
+    }
   }
 }
 
