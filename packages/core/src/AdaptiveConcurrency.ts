@@ -24,6 +24,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Figures from "./Figures.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { Climber, type State } from "./internal/advise/climber.js"
+import { forkScoped } from "./internal/effect/fork.js"
 import type * as Tunable from "./Tunable.js"
 
 export interface Options {
@@ -132,7 +133,7 @@ export const make = (
       Effect.orDie,
       // With the multiples of `every`, as all that share the downstream.
       Effect.delay(checked.every - (now % checked.every)),
-      Effect.forkScoped
+      forkScoped
     )
     return { state: state.get, changes: state.changes }
   })

@@ -13,7 +13,7 @@ import type * as Health from "./Health.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { join } from "./internal/drain/companions.js"
 import { Idle } from "./internal/drain/idle.js"
-import { fork } from "./internal/effect/fork.js"
+import { fork, forkScoped } from "./internal/effect/fork.js"
 import { fromPull, unwrapped } from "./internal/effect/pull.js"
 import * as Engine from "./internal/engine.js"
 import { downstream } from "./internal/handOver/downstream.js"
@@ -304,7 +304,7 @@ export const makeOne = <E, O extends Observing, Q = never>(
         idle?.busyUntil(engine.source.clock.now())
         if (options.drainWhen !== undefined) {
           // The drain outlives the source, which it ends: its deadline is for the stages after it.
-          yield* Effect.forkScoped(
+          yield* forkScoped(
             Effect.zipRight(
               options.drainWhen,
               Effect.sync(() => drain.start(drainDeadline))

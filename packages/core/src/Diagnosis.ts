@@ -23,6 +23,7 @@ import type { Limits } from "./internal/advise/known.js"
 import { isWell } from "./internal/advise/norm.js"
 import { type Probe, probeOf, remember } from "./internal/advise/probes.js"
 import { busiestOf } from "./internal/advise/slots.js"
+import { forkScoped } from "./internal/effect/fork.js"
 import { type Load, ProcessLoad } from "./ProcessLoad.js"
 
 export type {
@@ -273,7 +274,7 @@ export const of = <E>(
           Effect.logWarning(`the backlog of ${backlog.queue} can not be read; the diagnosis does without it`, cause)
         ),
         Effect.ignore,
-        Effect.forkScoped
+        forkScoped
       )
     }
     const diagnoses = yield* PubSub.sliding<Diagnosis>(16)
@@ -283,7 +284,7 @@ export const of = <E>(
         return diagnosis === undefined ? Effect.void : diagnoses.publish(diagnosis)
       }),
       Effect.schedule(Schedule.fixed(every)),
-      Effect.forkScoped
+      forkScoped
     )
     return {
       changes: Stream.fromPubSub(diagnoses),

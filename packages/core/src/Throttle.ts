@@ -12,6 +12,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as Backlog from "./Backlog.js"
 import * as InvalidOptions from "./InvalidOptions.js"
 import { theilSen } from "./internal/data/slope.js"
+import { forkScoped } from "./internal/effect/fork.js"
 import * as Tunable from "./Tunable.js"
 
 /** What a strategy sees, each time that the queue has been read. */
@@ -371,11 +372,11 @@ export const make = <E>(
         }
       }
     })
-    yield* Effect.forkScoped(watchdog)
+    yield* forkScoped(watchdog)
     yield* Stream.runForEach(backlog.samples, see).pipe(
       Effect.tapError(lost),
       Effect.retry(Schedule.spaced("1 minute")),
-      Effect.forkScoped
+      forkScoped
     )
     return { rate, status: status.get, changes: status.changes }
   })

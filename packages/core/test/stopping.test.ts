@@ -1,6 +1,6 @@
 /** A stop holds its deadlines, whatever the pipeline does; a restart forgets failures that are long over. */
 import { assert, describe, it } from "@effect/vitest"
-import { Consumer, type Delivery, Pipeline, Served } from "@millrace/core"
+import { Consumer, type Delivery, type InvalidOptions, Pipeline, Served } from "@millrace/core"
 import { MemoryQueue } from "@millrace/core/testing"
 import { Clock, Context, Effect, Exit, Fiber, Layer, Schedule, Scope, Stream } from "effect"
 import { type Line, logged, numbered, simulated } from "./support/index.js"
@@ -49,6 +49,43 @@ it(
     lets
   )
 )
+
+describe("within what may not be interrupted a stream ends early all the same, and gives back what it holds", () => {
+  type Deliveries = Stream.Stream<
+    Delivery.Delivery<string>,
+    MemoryQueue.MemoryQueueError | InvalidOptions.InvalidOptions
+  >
+  const pipelines: Record<string, (deliveries: Deliveries, others: Deliveries) => Stream.Stream<unknown, unknown>> = {
+    process: Pipeline.process(Effect.succeed),
+    "stage after stage": (deliveries) =>
+      deliveries.pipe(
+        Pipeline.mapEffect(Effect.succeed),
+        Stream.buffer({ capacity: 2 }),
+        Pipeline.process(Effect.succeed)
+      ),
+    batch: Pipeline.batch({ max: 2 }),
+    coalesce: (deliveries) =>
+      deliveries.pipe(Pipeline.coalesce({ key: (body) => body, within: "1 second" }), Pipeline.process(Effect.succeed)),
+    merge: (deliveries, others) => Pipeline.merge([deliveries, others]).pipe(Pipeline.process(Effect.succeed))
+  }
+  for (const [name, pipeline] of Object.entries(pipelines)) {
+    it(
+      name,
+      simulated(
+        Effect.gen(function* () {
+          const queue = yield* MemoryQueue.make({ latency: 10 })
+          const other = yield* MemoryQueue.make({ name: "other" })
+          yield* queue.send(numbered(12))
+          const stream = pipeline(Consumer.stream(queue, { drainWhen: Effect.never }), Consumer.stream(other))
+          const count = yield* Effect.uninterruptible(Stream.runCount(Stream.take(stream, 1)))
+          assert.strictEqual(count, 1)
+          assert.strictEqual((yield* queue.stats).inFlight, 0)
+        }),
+        { maxElapsed: "1 minute" }
+      )
+    )
+  }
+})
 
 describe("closing a Layer", () => {
   const pipelines: Record<string, Pipe> = {

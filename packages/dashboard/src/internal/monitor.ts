@@ -142,11 +142,12 @@ export const make = (
       // Written once, for however many pages.
       if (all.length > 0) yield* updates.publish(event("update", all))
     })
+    const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkScoped(Effect.interruptible(effect))
     for (const watch of watches) {
-      yield* Effect.forkScoped(watch.diagnosed)
-      yield* Effect.forkScoped(watch.sampled)
+      yield* fork(watch.diagnosed)
+      yield* fork(watch.sampled)
     }
-    yield* Effect.forkScoped(Effect.repeat(look, Schedule.fixed(every)))
+    yield* fork(Effect.repeat(look, Schedule.fixed(every)))
 
     const opening = Effect.sync(() => {
       const all: Wire.Opening = {

@@ -336,5 +336,9 @@ export const publish = (
     const turn = Effect.zipRight(guarded(measure), guarded(send))
 
     yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(Effect.interruptible(turn), "5 seconds")))
-    yield* Effect.forkScoped(Effect.sleep(every).pipe(Effect.zipRight(Effect.repeat(turn, Schedule.fixed(every)))))
+    yield* Effect.sleep(every).pipe(
+      Effect.zipRight(Effect.repeat(turn, Schedule.fixed(every))),
+      Effect.interruptible,
+      Effect.forkScoped
+    )
   })

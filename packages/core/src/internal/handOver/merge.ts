@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { type Delivery, inFlight } from "../../Delivery.js"
+import { forkScoped } from "../effect/fork.js"
 import { fromPull } from "../effect/pull.js"
 import type { Turns } from "../receive/turns.js"
 
@@ -120,7 +121,7 @@ export const mergeStage = <A, E, EX, RX>(
   fromPull(
     Effect.gen(function* () {
       const merge = new Merge<A, E, EX>(turns, streams.length, mayGo)
-      yield* Effect.forEach(streams, (stream, i) => Effect.forkScoped(merge.run(stream, i)), { discard: true })
+      yield* Effect.forEach(streams, (stream, i) => forkScoped(merge.run(stream, i)), { discard: true })
       return merge.pull
     })
   )

@@ -5,6 +5,7 @@ import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import { type Delivery, inFlight } from "../../Delivery.js"
+import { forkScoped } from "../effect/fork.js"
 import { fromPull, type Pull, toPull } from "../effect/pull.js"
 import { Steady } from "../lease/steady.js"
 import * as Phase from "../settle/phase.js"
@@ -161,7 +162,7 @@ export const batchStage = <A, E, EX, RX>(
       const steady = new Steady(clock)
       const filling = new Filling<A, E, EX>(limits, () => steady.exactly())
       yield* Effect.addFinalizer(() => filling.close)
-      yield* Effect.forkScoped(filling.drive(pull))
+      yield* forkScoped(filling.drive(pull))
       return filling.pull
     })
   )

@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import { type Delivery, inFlight, of } from "../../Delivery.js"
 import type { Tunable } from "../../Tunable.js"
+import { forkScoped } from "../effect/fork.js"
 import { fromPull, type Pull, toPull } from "../effect/pull.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { Source } from "../lease/source.js"
@@ -293,7 +294,7 @@ export const coalesceStage = <A, E, EX, RX>(
       const steady = new Steady(clock)
       const coalescing = new Coalescing<A, E, EX>(rules, () => steady.exactly())
       yield* Effect.addFinalizer(() => coalescing.close)
-      yield* Effect.forkScoped(coalescing.drive(pull))
+      yield* forkScoped(coalescing.drive(pull))
       return coalescing.pull
     })
   )

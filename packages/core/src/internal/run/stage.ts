@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import type { InvalidOptions } from "../../InvalidOptions.js"
+import { forkScoped } from "../effect/fork.js"
 import { forkFor } from "../effect/forkFor.js"
 import { fromPull, type Pull, toPull } from "../effect/pull.js"
 import { Timer } from "../effect/timer.js"
@@ -376,7 +377,7 @@ export const dispatch = <In, Out, E, R, R2>(
       const stage = new Stage<In, Out, E, R2>(work, runFork)
       yield* Effect.addFinalizer(() => stage.close)
       const drive = stage.drive(pull)
-      yield* Effect.forkScoped(downstream.locallyWith(drive, upstreamOf(work, stage.accepts, end, runFork)))
+      yield* forkScoped(downstream.locallyWith(drive, upstreamOf(work, stage.accepts, end, runFork)))
       return stage.pull
     })
   )

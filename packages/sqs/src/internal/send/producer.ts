@@ -118,6 +118,7 @@ export class Producer<A> implements SqsProducer<A> {
         yield* stream.pipe(
           Stream.runForEachChunk((elements) => this.#sendAll(elements, results, slow)),
           Effect.onExit((exit) => Effect.sync(() => results.end(exit))),
+          Effect.interruptible,
           Effect.forkScoped
         )
         return results.pull
