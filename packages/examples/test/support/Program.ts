@@ -11,7 +11,7 @@ import { alias } from "../../../../vitest.shared.js"
 const here = dirname(fileURLToPath(import.meta.url))
 const root = join(here, "../../../..")
 
-/** The sources are one file, made once, since to read them one by one takes each process seconds. */
+/** A program is one file, made once, with what it imports: to read all of that one by one takes each process seconds. */
 const sources: Plugin = {
   name: "sources",
   setup: ({ onLoad, onResolve }) => {
@@ -39,7 +39,8 @@ const bundle = async (main: string): Promise<string> => {
     format: "esm",
     platform: "node",
     target: "node20",
-    packages: "external",
+    // Packages that are no ES modules `require` what is Node's own.
+    banner: { js: 'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url)' },
     plugins: [sources],
     write: false
   })
