@@ -5,9 +5,9 @@ import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Redis } from "ioredis"
+import { bundled } from "../../../test/support/bundle.js"
 import { answers } from "./support/redis.js"
 
-const root = join(import.meta.dirname, "../../..")
 const run = promisify(execFile)
 const limit = 200
 
@@ -18,19 +18,10 @@ describe.skipIf(!answers)("a quota of three processes over one Redis", () => {
       Effect.gen(function* () {
         const prefix = `millrace test ${process.pid}:`
         const one = Effect.promise(async () => {
-          const { stdout } = await run(
-            process.execPath,
-            [
-              join(root, "node_modules/vite-node/vite-node.mjs"),
-              "--config",
-              join(root, "packages/core/test/stand/vite.config.ts"),
-              join(import.meta.dirname, "support/quotaProcess.ts"),
-              prefix,
-              String(limit),
-              "6"
-            ],
-            { cwd: root, maxBuffer: 16 * 1024 * 1024 }
-          )
+          const main = await bundled(join(import.meta.dirname, "support/quotaProcess.ts"))
+          const { stdout } = await run(process.execPath, [main, prefix, String(limit), "6"], {
+            maxBuffer: 16 * 1024 * 1024
+          })
           const began: ReadonlyArray<number> = JSON.parse(stdout.trim().split("\n").at(-1) ?? "[]")
           return began
         })
