@@ -112,6 +112,7 @@ describe("with counts as SQS gives them", () => {
     ],
     ["what comes again for a lost lease spends the rate", mixture, 5004, "VisibilityTimeoutTooShort", 1, undefined],
     ["a burst has ended, though more comes for good than before", mixture, 5046, "ProducerBurst", 0.4, undefined],
+    ["a burst that does not go away is kept by what else there is", mixture, 7006, "RateLimited", 0.5, undefined, 600],
     ["short receives of an ordered queue want no permits", mixture, 5012, "HotGroup", 0.1, "IntakeTooSmall"],
     ["slow calls make no group hot", mixture, 3065, "SlowCalls", 1, "HotGroup"],
     ["a burst is one where it never was well before", mixture, 3068, "ProducerBurst", 0.9, "IntakeTooSmall"],

@@ -90,7 +90,9 @@ export const burstOf = (known: Known, recent: ReadonlyArray<Figures.Interval>, s
   // What comes now, by those received where they have waited for a moment, and by the counts where they have not: once these
   // tell the pace of a burst from the usual one.
   const apart = 0.35 * (average - usual)
-  const slope = slopeWithin(known.samples, end, since, still || end - since < 4 * mostLate ? Infinity : apart / share)
+  const long = end - since >= 4 * mostLate
+  const clear = long ? slopeWithin(known.samples, end, since, apart / share) : undefined
+  const slope = clear ?? (still || !long ? slopeWithin(known.samples, end, since, Infinity) : undefined)
   const present =
     sighted && !blocked && !still && waited < 45_000
       ? lately
@@ -110,7 +112,7 @@ export const burstOf = (known: Known, recent: ReadonlyArray<Figures.Interval>, s
   // What nobody can receive is no burst: it waits for another reason.
   const plain = count >= 0.2 * usual * lasted
   // Minutes later it is plain what comes since, which may be more than before as well.
-  const settled = over && !still && slope !== undefined && end - since >= 4 * mostLate
+  const settled = over && clear !== undefined
   const lasting = settled || ebbed ? Math.max(1.1 * usual, present) : 1.1 * usual
   const excess = plain && (over || sudden) ? beyond(lasting) * (1 - unreceived) : 0
   const burst = excess >= 0.3 * visible && excess > 0
