@@ -1,9 +1,9 @@
 /** Looks now and then, while anything is in flight, for deliveries that nobody answers for, and for a stream that is stuck. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import * as Settlement from "../../Settlement.js"
-import { type Fork, interrupt } from "../effect/fork.js"
+import type { Fork } from "../effect/fork.js"
+import { Timer } from "../effect/timer.js"
 import type { InFlight } from "../lease/inFlight.js"
 import type { InFlightTable } from "../lease/inFlightTable.js"
 import type { Permits } from "../receive/permits.js"
@@ -34,32 +34,26 @@ export class Watchdog {
   readonly #warnAfter: number
   readonly #warned = new WeakSet<InFlight>()
   #toldUnsettled = false
-  #watch: Fiber.RuntimeFiber<void> | undefined
+  readonly #timer: Timer
 
   constructor(host: Host, warnAfter: Duration.Duration) {
     this.#host = host
     this.#warnAfter = Duration.toMillis(warnAfter)
+    this.#timer = new Timer(host.runFork)
   }
 
   start(): void {
-    const { runFork, table } = this.#host
-    if (this.#watch !== undefined || table.size === 0) return
-    const watch = runFork(
-      Effect.suspend(() => Effect.sleep(this.#patience)).pipe(
-        Effect.zipRight(Effect.suspend(() => this.#look())),
-        Effect.repeat({ while: () => table.size > 0 }),
-        Effect.asVoid
-      )
-    )
-    this.#watch = watch
-    watch.addObserver(() => {
-      if (this.#watch === watch) this.#watch = undefined
+    const { now, table } = this.#host
+    if (this.#timer.isSet || table.size === 0) return
+    const patience = this.#patience
+    this.#timer.set(now() + patience, patience, () => {
+      this.#look()
+      this.start()
     })
   }
 
   stop(): void {
-    interrupt(this.#watch)
-    this.#watch = undefined
+    this.#timer.cancel()
   }
 
   /** When something has last ended, where no stage works on anything. */
@@ -79,10 +73,12 @@ export class Watchdog {
     return !hasSettler() && !this.#toldUnsettled && ends.none
   }
 
-  #look(): Effect.Effect<void> {
-    const overdue = this.#host.now() - this.#patience
-    const messages = [...this.#lookForForgotten(overdue), ...this.#lookForStuck(overdue)]
-    return Effect.forEach(messages, (message) => Effect.logWarning(message), { discard: true })
+  #look(): void {
+    const { now, runFork } = this.#host
+    const overdue = now() - this.#patience
+    for (const message of [...this.#lookForForgotten(overdue), ...this.#lookForStuck(overdue)]) {
+      runFork(Effect.logWarning(message))
+    }
   }
 
   #lookForForgotten(overdue: number): ReadonlyArray<string> {
