@@ -237,9 +237,15 @@ export class LeaseKeeper<E, L extends Leased> {
       const sentAt = now()
       const durations = entries.map((leased) => Math.min(this.#lease, this.#left(leased, sentAt)))
       onCall(entries.length)
+      const asked = entries.map(({ message }, i) => ({
+        lease: message.lease,
+        duration: Duration.millis(durations[i] ?? 0)
+      }))
+      // A port that throws, or answers with no list, has failed too: who waits for the extension would wait for ever.
       const exit = yield* Effect.exit(
-        queue.setLease(
-          entries.map(({ message }, i) => ({ lease: message.lease, duration: Duration.millis(durations[i] ?? 0) }))
+        Effect.map(
+          Effect.suspend(() => queue.setLease(asked)),
+          (results) => Array.from(results)
         )
       )
       if (Exit.isFailure(exit) && exit.cause._tag === "Fail") onError(exit.cause.error)

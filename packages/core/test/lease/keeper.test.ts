@@ -21,11 +21,14 @@ const keeping = (options: LeaseKeeper.Options = {}) =>
     const told: Array<string> = []
     const calls: Array<string> = []
     const answers: Array<Effect.Effect<ReadonlyArray<LeaseQueue.EntryResult>, string>> = []
+    /** In the place of a call. */
+    const instead: Array<() => Effect.Effect<ReadonlyArray<LeaseQueue.EntryResult>, string>> = []
     const queue = {
       name: "q",
       leaseDuration: Duration.seconds(10),
       limits: { batchSize: 2, maxLease: Duration.seconds(100) },
       setLease: (entries: ReadonlyArray<LeaseQueue.SetLeaseEntry>) =>
+        instead.shift()?.() ??
         Effect.suspend(() => {
           calls.push(
             `${now()} ${entries.map(({ duration, lease }) => `${lease.messageId}${Duration.toMillis(duration)}`).join(" ")}`
@@ -58,7 +61,7 @@ const keeping = (options: LeaseKeeper.Options = {}) =>
     const end = Effect.sync(() => {
       keeper.quiesce()
     })
-    return { answers, calls, hold, keeper, told, now, end }
+    return { answers, calls, hold, instead, keeper, told, now, end }
   })
 
 describe("the keeper", () => {
@@ -379,23 +382,35 @@ describe("the keeper", () => {
     )
   )
 
-  it(
-    "tries a call that died again",
-    simulated(
-      Effect.gen(function* () {
-        const { answers, calls, end, hold, keeper, told } = yield* keeping()
-        answers.push(Effect.die("a defect"))
-        const a = hold("a")
-        yield* Effect.sleep(6252)
-        assert.deepStrictEqual([calls.length, ...told], [2, "a until 16250"])
-        // The next one is due when half of that is left.
-        yield* Effect.sleep(4400)
-        assert.lengthOf(calls, 2)
-        yield* Effect.sleep(1200)
-        assert.lengthOf(calls, 3)
-        keeper.release(a)
-        yield* end
-      })
+  // What waits for its extension to land, as a retry does, goes on too.
+  const wrong: Readonly<Record<string, () => Effect.Effect<ReadonlyArray<LeaseQueue.EntryResult>, string>>> = {
+    died: () => Effect.die("a defect"),
+    threw: () => {
+      throw new Error("a defect")
+    },
+    "answered with no list": () => Effect.succeed(null as unknown as ReadonlyArray<LeaseQueue.EntryResult>)
+  }
+  for (const [what, answer] of Object.entries(wrong)) {
+    it(
+      `tries a call that ${what} again`,
+      simulated(
+        Effect.gen(function* () {
+          const { calls, end, hold, instead, keeper, told } = yield* keeping()
+          instead.push(answer)
+          const a = hold("a")
+          yield* Effect.sleep(6252)
+          assert.deepStrictEqual([calls.length, ...told], [1, "a until 16250"])
+          // The next one is due when half of that is left.
+          yield* Effect.sleep(4400)
+          assert.lengthOf(calls, 1)
+          yield* Effect.sleep(1200)
+          assert.lengthOf(calls, 2)
+          keeper.stop(a, () => told.push("stopped"))
+          assert.strictEqual(told.at(-1), "stopped")
+          keeper.release(a)
+          yield* end
+        })
+      )
     )
-  )
+  }
 })
