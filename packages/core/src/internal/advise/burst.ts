@@ -90,7 +90,8 @@ export const burstOf = (known: Known, recent: ReadonlyArray<Figures.Interval>, s
   // What comes now, by those received where they have waited for a moment, and by the counts where they have not: once these
   // tell the pace of a burst from the usual one.
   const apart = 0.35 * (average - usual)
-  const long = end - since >= 4 * mostLate
+  // Where it never was well, nobody knows since when.
+  const long = known.well.length > 0 && end - since >= 4 * mostLate
   const clear = long ? slopeWithin(known.samples, end, since, apart / share) : undefined
   const slope = clear ?? (still || !long ? slopeWithin(known.samples, end, since, Infinity) : undefined)
   const present =
