@@ -220,6 +220,25 @@ describe("a stage pulls", () => {
   )
 
   it(
+    "and gives all results of a run, however many they are",
+    simulated(
+      Effect.gen(function* () {
+        // A function is called with some 100,000 arguments at most.
+        const many = 200_000
+        const { give, take } = yield* staged({
+          slots: 1,
+          start: (item, slot) => slot.done(Array.from({ length: many }, () => item))
+        })
+        const taken = yield* Effect.fork(take)
+        yield* Effect.sleep(1)
+        yield* give("-1")
+        assert.strictEqual((yield* Fiber.join(taken)).split(" ").length, many)
+      }),
+      { seeds: 1 }
+    )
+  )
+
+  it(
     "and starts nothing where too many results are not taken",
     simulated(
       Effect.gen(function* () {
@@ -229,7 +248,7 @@ describe("a stage pulls", () => {
         ] as const) {
           const { give, pulled, said, take } = yield* staged({
             slots,
-            start: (item, slot) => slot.done(item)
+            start: (item, slot) => slot.done([item])
           })
           const first = yield* Effect.fork(take)
           yield* Effect.sleep(1)
@@ -245,7 +264,7 @@ describe("a stage pulls", () => {
           assert.strictEqual(pulled(), 4)
           said()
         }
-        const many = yield* staged({ slots: 4, start: (item, slot) => slot.done(item) })
+        const many = yield* staged({ slots: 4, start: (item, slot) => slot.done([item]) })
         const first = yield* Effect.fork(many.take)
         yield* Effect.sleep(1)
         yield* many.give("-first")
@@ -303,7 +322,7 @@ describe("a stage pulls", () => {
           slots: 1,
           start: (item, slot) => {
             depths.push(depth())
-            slot.done(item)
+            slot.done([item])
           }
         })
         yield* give(...names(8))
@@ -335,7 +354,7 @@ describe("a stage pulls", () => {
           start: (item, slot, runFork) => {
             runFork(
               Effect.delay(
-                Effect.sync(() => (item === "-1" ? slot.failed(item) : slot.done(item))),
+                Effect.sync(() => (item === "-1" ? slot.failed([item]) : slot.done([item]))),
                 1
               )
             )
@@ -353,7 +372,7 @@ describe("a stage pulls", () => {
     "the results that it has passed on are told so when they are taken",
     simulated(
       Effect.gen(function* () {
-        const bench = yield* staged({ passes: true, start: (item, slot) => slot.done(item) })
+        const bench = yield* staged({ passes: true, start: (item, slot) => slot.done([item]) })
         const first = yield* Effect.fork(bench.take)
         yield* Effect.sleep(1)
         yield* bench.give("-1")
@@ -434,11 +453,11 @@ describe("a stage with lanes", () => {
         of("a1").failures.hold(1000)
         assert.isUndefined(slot("a1").defer)
         assert.isUndefined(slot("a1").wait)
-        slot("a1").hold?.(1000, "a1 failed")
+        slot("a1").hold?.(1000, ["a1 failed"])
         yield* turn
         assert.isTrue(claims.waits(of("a1")))
         assert.deepStrictEqual([said(), results], [["starts a1", "starts b1", "a1 is held"], ["a1 failed"]])
-        slot("b1").done("b1")
+        slot("b1").done(["b1"])
         of("b1").end("acked")
         yield* Effect.sleep(900)
         assert.deepStrictEqual(said(), [])
@@ -679,9 +698,9 @@ describe("a stage that shares, and more", () => {
         const { give, results, said, slot, turn } = yield* read({ slots: 3, share: one, foresee: () => {} })
         yield* give("a1", "a2", "a3", "a4")
         assert.deepStrictEqual(said(), ["starts a1"])
-        slot("a1").done("a1")
+        slot("a1").done(["a1"])
         assert.deepStrictEqual(said(), ["starts a2"])
-        slot("a2").failed("a2")
+        slot("a2").failed(["a2"])
         assert.deepStrictEqual(said(), ["starts a3"])
         slot("a3").wait?.(1000)
         assert.deepStrictEqual(said(), ["starts a4"])
@@ -744,7 +763,7 @@ describe("a stage ends", () => {
           yield* give("a1", "a2")
           yield* ends(failure)
           assert.isNull(reader.unsafePoll())
-          slot("a1").done("a1")
+          slot("a1").done(["a1"])
           yield* turn
           assert.isNull(reader.unsafePoll())
           assert.deepStrictEqual(said(), ["starts a1"])

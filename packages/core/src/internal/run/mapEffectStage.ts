@@ -39,9 +39,9 @@ export const mapEffectStage = <A, E, B, E2, R2, EX, RX>(
           handle: (body) => change(body, delivery),
           failed: (cause) => {
             if (Exit.isSuccess(delivery.body)) inFlight(delivery).failures.runsElsewhere = true
-            slot.failed(withBody(delivery, Exit.failCause(cause)))
+            slot.failed([withBody(delivery, Exit.failCause(cause))])
           },
-          succeeded: (value) => slot.done(withBody(delivery, Exit.succeed(value))),
+          succeeded: (value) => slot.done([withBody(delivery, Exit.succeed(value))]),
           skipped: () => slot.failed()
         })
       }

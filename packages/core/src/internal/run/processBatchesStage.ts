@@ -88,20 +88,23 @@ class BatchRun<A, E extends F, B, O, F, R> {
   }
 
   /** One of them leaves the slot. */
-  #leaves(...results: ReadonlyArray<B | O>): void {
-    this.#results.push(...results)
+  #leaves(results: ReadonlyArray<B | O> = []): void {
+    for (const result of results) this.#results.push(result)
     if (--this.#left > 0) return
     const again = this.#held.filter((delivery) => !delivery.isSettling)
     const hold = this.#slot.hold ?? this.#slot.wait
     const [first] = again
     if (first !== undefined && hold !== undefined) {
       const now = first.source.clock.now()
-      const next = Math.min(...again.flatMap(({ heldUntil }) => (heldUntil > now ? heldUntil : [])))
-      hold(next === Infinity ? 0 : next - now, ...this.#results)
+      const next = again.reduce(
+        (least, { heldUntil }) => (heldUntil > now ? Math.min(least, heldUntil) : least),
+        Infinity
+      )
+      hold(next === Infinity ? 0 : next - now, this.#results)
     } else if (this.#failed || this.#held.length > 0) {
-      this.#slot.failed(...this.#results)
+      this.#slot.failed(this.#results)
     } else {
-      this.#slot.done(...this.#results)
+      this.#slot.done(this.#results)
     }
   }
 
@@ -180,7 +183,8 @@ class BatchRun<A, E extends F, B, O, F, R> {
         hold: this.#mayHold && lanesOf(delivery).length > 0 ? hold : undefined,
         defer: undefined,
         runAgain: () => {
-          again.push(delivery, ...followers)
+          again.push(delivery)
+          for (const follower of followers) again.push(follower)
           decided()
         },
         settled: () => {
@@ -283,7 +287,7 @@ class BatchRun<A, E extends F, B, O, F, R> {
         })
       } else {
         ack(inFlight(delivery))
-        this.#leaves(...(result.value instanceof NotRun ? result.value.results : result.value))
+        this.#leaves(result.value instanceof NotRun ? result.value.results : result.value)
       }
     })
     this.#treat(failed)

@@ -86,20 +86,20 @@ class ProcessRun<A, E, B, O, E2, EO, R> implements Handling<A, B | NotRun<B | O>
     if (value instanceof NotRun) {
       this.#leaves("nothing")
       if (value.wait === undefined) {
-        this.#acked(...value.results)
+        this.#acked(value.results)
       } else {
         const { wait } = this.#slot
         this.#stage.failures.wait(inFlight(this.#delivery), value.wait, { wait, settled: () => this.#slot.failed() })
       }
     } else {
       this.#leaves("well")
-      this.#acked(value)
+      this.#acked([value])
     }
   }
 
-  #acked(...results: ReadonlyArray<B | O>): void {
+  #acked(results: ReadonlyArray<B | O>): void {
     ack(inFlight(this.#delivery))
-    this.#slot.done(...results)
+    this.#slot.done(results)
   }
 
   failed(cause: Cause.Cause<E | E2 | EO | HandlerTimeout>): void {

@@ -23,7 +23,8 @@ export class Results<A, E> {
 
   push(results: ReadonlyArray<A>): void {
     if (results.length === 0) return
-    this.#results.push(...results)
+    // One by one: a batch has more results than a call may have arguments.
+    for (const result of results) this.#results.push(result)
     this.#signal.wake()
   }
 

@@ -27,7 +27,7 @@ export const sharedStage = <A, E, EX, RX>(
       settles: false,
       passedOn: inFlight,
       start: (delivery, slot) => {
-        if (claims.claim(inFlight(delivery))) slot.done(delivery)
+        if (claims.claim(inFlight(delivery))) slot.done([delivery])
         else slot.failed()
       }
     }

@@ -174,22 +174,22 @@ class Stage<In, Out, E, R> {
     const inLane = this.#lanes.has(item)
     const { foresee, gate, lanes } = this.#work
     if (!inLane && !this.#all && foresee === undefined) return this.#plain
-    const hold = (millis: number, ...results: ReadonlyArray<Out>) => this.#hold(item, millis, results, "held")
-    const wait = (millis: number, ...results: ReadonlyArray<Out>) => this.#hold(item, millis, results, "notRun")
+    const hold = (millis: number, results?: ReadonlyArray<Out>) => this.#hold(item, millis, results, "held")
+    const wait = (millis: number, results?: ReadonlyArray<Out>) => this.#hold(item, millis, results, "notRun")
     const defer = () => {
       this.#waits(item)
       this.#ready.ends(item, "deferred")
       this.#vacate()
     }
     return {
-      done: (...results) => {
+      done: (results) => {
         this.#ready.ends(item, "done")
         if (lanes?.ackAhead === true) this.#lanes.remove(item)
-        this.#vacate(...results)
+        this.#vacate(results)
       },
-      failed: (...results) => {
+      failed: (results) => {
         this.#ready.ends(item, "done")
-        this.#vacate(...results)
+        this.#vacate(results)
       },
       hold: inLane ? hold : undefined,
       defer: gate === undefined ? undefined : defer,
@@ -197,10 +197,10 @@ class Stage<In, Out, E, R> {
     }
   }
 
-  readonly #vacate = (...results: ReadonlyArray<Out>): void => {
+  readonly #vacate = (results?: ReadonlyArray<Out>): void => {
     this.#slots.giveBack()
     this.#gauge?.run(this.#slots.taken)
-    this.#results.push(results)
+    if (results !== undefined) this.#results.push(results)
     this.#pump()
   }
 
@@ -218,7 +218,7 @@ class Stage<In, Out, E, R> {
     for (const delivery of deliveries(item)) if (!delivery.isSettling) claims.waitsFromNow(delivery)
   }
 
-  #hold(item: In, millis: number, results: ReadonlyArray<Out>, how: HowEnded): void {
+  #hold(item: In, millis: number, results: ReadonlyArray<Out> | undefined, how: HowEnded): void {
     this.#waits(item)
     this.#ready.ends(item, how)
     this.#untilEnded(item)
@@ -226,7 +226,7 @@ class Stage<In, Out, E, R> {
       if (due) this.#ready.push(item)
       this.#pump()
     })
-    this.#vacate(...results)
+    this.#vacate(results)
     this.#lanes.hold(item)
   }
 

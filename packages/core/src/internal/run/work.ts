@@ -11,15 +11,15 @@ import type { Slots } from "./slots.js"
 /** One item's right to run; given back by the first of these to be called. */
 export interface Slot<in Out> {
   /** It is done with, and has become so much. */
-  readonly done: (...results: ReadonlyArray<Out>) => void
+  readonly done: (results?: ReadonlyArray<Out>) => void
   /** The same for one that has failed: what is behind it in its lane waits for its end, also where an ack is not waited for. */
-  readonly failed: (...results: ReadonlyArray<Out>) => void
+  readonly failed: (results?: ReadonlyArray<Out>) => void
   /** It runs again after this long; its lane waits for it meanwhile, and nothing else does. So much has come of it already. */
-  readonly hold: ((millis: number, ...results: ReadonlyArray<Out>) => void) | undefined
+  readonly hold: ((millis: number, results?: ReadonlyArray<Out>) => void) | undefined
   /** It could not run after all: it runs as soon as the gate lets it. */
   readonly defer: (() => void) | undefined
   /** It cannot run yet: the same as `hold`, in a lane or not. Where the stage `foresees`. */
-  readonly wait: ((millis: number, ...results: ReadonlyArray<Out>) => void) | undefined
+  readonly wait: ((millis: number, results?: ReadonlyArray<Out>) => void) | undefined
 }
 
 /** What a stage does, and by which rules. */

@@ -54,7 +54,7 @@ export const make = ({ batchSize, keeper, now, ordered, permits, requests, settl
     }
     for (const run of runs) {
       if (call.length + run.length > batchSize) sendCall()
-      call.push(...run)
+      for (const leaving of run) call.push(leaving)
     }
     sendCall()
   }
@@ -88,7 +88,7 @@ export const make = ({ batchSize, keeper, now, ordered, permits, requests, settl
       for (const delivery of [...table]) {
         if (!which(delivery) || !delivery.beginSettling()) continue
         const run = ordered ? [...tailBehind(delivery), delivery] : [delivery]
-        released.push(...run)
+        for (const each of run) released.push(each)
         runs.push(run.map(asReleased))
       }
       send(runs)
