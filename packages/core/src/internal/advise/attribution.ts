@@ -90,14 +90,17 @@ export const attribute = (lag: Lag): Attribution => {
   const byPause = pause === 0 ? 0 : (idle * pause) / (pause + rest)
   add("Paused", byPause)
   idle -= byPause
-  // What fails would fail in the idle slots too, and spends tokens, connections and permits like any other: they multiply.
-  const failing = -Math.log(Math.max(0.01, 1 - failed / Math.max(running - lost, 1e-9)))
+  // What fails would fail in the idle slots too, and spends tokens, connections and permits like any other; so does what comes
+  // again for a lost lease. They multiply with what keeps slots idle.
   const idling = Math.log((running + idle) / Math.max(running, 0.01 * slots))
-  const byFailing = taken.get("Retries") ?? 0
-  const product = failing <= 0 ? 0 : ((byFailing + idle) * failing) / (failing + idling) - byFailing
-  const wouldFail = clamp(product / Math.max(idle, 1e-9)) * (1 - ramp(stopped(lag), 0, 0.3))
-  // So would what comes again for a lost lease.
-  const wouldLose = clamp(now.stats.lost / Math.max(1, now.stats.received)) * callsGotThrough(lag)
+  const wouldTake = (cause: Cause, share: number): number => {
+    const own = taken.get(cause) ?? 0
+    const factor = -Math.log(Math.max(0.01, 1 - share))
+    return factor <= 0 ? 0 : clamp((((own + idle) * factor) / (factor + idling) - own) / Math.max(idle, 1e-9))
+  }
+  const wouldFail = wouldTake("Retries", failed / Math.max(running - lost, 1e-9)) * (1 - ramp(stopped(lag), 0, 0.3))
+  const wouldLose =
+    wouldTake("VisibilityTimeoutTooShort", now.stats.lost / Math.max(1, now.stats.received)) * callsGotThrough(lag)
   for (const [cause, part] of idleCauses(lag, best, enough)) {
     const failed = spent.has(cause) ? wouldFail : 0
     const again = spent.has(cause) ? (1 - failed) * wouldLose : 0
