@@ -16,8 +16,10 @@ class Sequencer extends BaseSequencer {
 export default defineConfig({
   test: {
     projects,
-    // A worker a core: vitest by itself takes one less, which of two cores leaves half.
+    // A worker a core: vitest by itself takes one less, which of two cores leaves half. None is ended while it is idle, since
+    // one that is given a file at that moment ends the run.
     maxWorkers: availableParallelism(),
+    minWorkers: availableParallelism(),
     // To load Effect, the SDK and our sources anew for each file would take most of the time of the short tests. And what
     // simulations make is garbage soon: with room to die in before it is copied, it costs them a fifth less of the CPU.
     poolOptions: { forks: { isolate: false, execArgv: ["--max-semi-space-size=64"] } },
