@@ -50,6 +50,11 @@ export class Kept {
   onLanded: (() => void) | undefined
 }
 
+type Answer = "Extended" | LeaseQueue.EntryFailure["reason"]
+
+const answerOf = (result: LeaseQueue.EntryResult | undefined): Answer | undefined =>
+  result && (Either.isRight(result) ? "Extended" : result.left.reason)
+
 /** What it needs of the consumer that it works for. */
 export interface Host<E, L extends Leased> {
   readonly queue: LeaseQueue.LeaseQueue<E>
@@ -241,34 +246,34 @@ export class LeaseKeeper<E, L extends Leased> {
         lease: message.lease,
         duration: Duration.millis(durations[i] ?? 0)
       }))
-      // A port that throws, or answers with no list, has failed too: who waits for the extension would wait for ever.
+      // A port that throws, or answers with what is none, has failed too: who waits for the extension would wait for ever.
       const exit = yield* Effect.exit(
         Effect.map(
           Effect.suspend(() => queue.setLease(asked)),
-          (results) => Array.from(results)
+          (results) => Array.from(results, answerOf)
         )
       )
       if (Exit.isFailure(exit) && exit.cause._tag === "Fail") onError(exit.cause.error)
       const jitter = ((yield* Random.next) - 0.5) / 10
       entries.forEach((leased, i) => {
-        const result = Exit.isSuccess(exit) ? exit.value[i] : undefined
-        this.#answered(leased, result, sentAt + (durations[i] ?? 0), jitter)
+        const answer = Exit.isSuccess(exit) ? exit.value[i] : undefined
+        this.#answered(leased, answer, sentAt + (durations[i] ?? 0), jitter)
       })
       this.#arm()
     })
   }
 
-  #answered(leased: L, result: LeaseQueue.EntryResult | undefined, deadline: number, jitter: number): void {
+  #answered(leased: L, answer: Answer | undefined, deadline: number, jitter: number): void {
     const { kept } = leased
     this.#landed(leased)
     if (kept.slot < 0) return
-    if (result !== undefined && Either.isRight(result)) {
+    if (answer === "Extended") {
       leased.deadline = deadline
       this.#wake(leased, this.#due(leased, jitter))
       this.#host.onExtended?.(leased)
-    } else if (result?.left.reason === "LeaseLost") {
+    } else if (answer === "LeaseLost") {
       this.#lose(leased)
-    } else if (result?.left.reason === "Rejected") {
+    } else if (answer === "Rejected") {
       kept.final = true
     } else {
       // Tried again sooner and sooner, the less of the lease is left.

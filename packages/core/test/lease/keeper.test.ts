@@ -388,7 +388,8 @@ describe("the keeper", () => {
     threw: () => {
       throw new Error("a defect")
     },
-    "answered with no list": () => Effect.succeed(null as unknown as ReadonlyArray<LeaseQueue.EntryResult>)
+    "answered with no list": () => Effect.succeed(null as unknown as ReadonlyArray<LeaseQueue.EntryResult>),
+    "answered with what is no result": () => Effect.succeed([{}] as unknown as ReadonlyArray<LeaseQueue.EntryResult>)
   }
   for (const [what, answer] of Object.entries(wrong)) {
     it(
