@@ -50,51 +50,37 @@ describe("in a stage", () => {
     })
   )
 
-  it.effect("a stop ends it where what is told of that throws, and gives its message back", () =>
+  /** Stops a handler that never ends, which is told so; its message goes back. */
+  const stopping = (onInterrupt: () => void) =>
     Effect.gen(function* () {
       const queue = yield* MemoryQueue.make()
       yield* queue.send(["a"])
       let began = 0
       const handler = () =>
-        Promised.make(
-          () => {
-            began++
-            return never
-          },
-          () => {
-            throw new Error("it cannot be told")
-          }
-        )
+        Promised.make(() => {
+          began++
+          return never
+        }, onInterrupt)
       const fiber = yield* Effect.fork(Stream.runDrain(Pipeline.process(handler)(Consumer.stream(queue))))
       while (began === 0) yield* turns
       yield* Fiber.interrupt(fiber)
       const { acked, inFlight, visible } = yield* queue.stats
       assert.deepStrictEqual([acked, inFlight, visible], [0, 0, 1])
     })
-  )
 
-  it.effect("a stop tells it that nobody waits any more, and gives its message back", () =>
-    Effect.gen(function* () {
-      const queue = yield* MemoryQueue.make()
-      yield* queue.send(["a"])
-      let told = 0
-      let began = 0
-      const handler = () =>
-        Promised.make(
-          () => {
-            began++
-            return never
-          },
-          () => {
-            told++
-          }
-        )
-      const fiber = yield* Effect.fork(Stream.runDrain(Pipeline.process(handler)(Consumer.stream(queue))))
-      while (began === 0) yield* turns
-      yield* Fiber.interrupt(fiber)
-      assert.strictEqual(told, 1)
-      const { acked, inFlight, visible } = yield* queue.stats
-      assert.deepStrictEqual([acked, inFlight, visible], [0, 0, 1])
+  it.effect("a stop tells it that nobody waits any more, and gives its message back", () => {
+    let told = 0
+    return Effect.map(
+      stopping(() => {
+        told++
+      }),
+      () => assert.strictEqual(told, 1)
+    )
+  })
+
+  it.effect("a stop ends it where what is told of that throws, and gives its message back", () =>
+    stopping(() => {
+      throw new Error("it cannot be told")
     })
   )
 })
