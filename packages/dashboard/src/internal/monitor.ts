@@ -142,6 +142,7 @@ export const make = (
       // Written once, for however many pages.
       if (all.length > 0) yield* updates.publish(event("update", all))
     })
+    // Also where what opens the scope may not be interrupted, which its end would wait for.
     const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkScoped(Effect.interruptible(effect))
     for (const watch of watches) {
       yield* fork(watch.diagnosed)

@@ -299,7 +299,7 @@ export const make = <E, R>(
       return Effect.forEach([...all], end, { concurrency: "unbounded", discard: true })
     })
     yield* Effect.addFinalizer(() => shutdown)
-    for (let i = 0; i < maximumConcurrency; i++) yield* Effect.forkScoped(loop)
+    for (let i = 0; i < maximumConcurrency; i++) yield* Effect.forkScoped(Effect.interruptible(loop))
     return { invocations: Effect.sync(() => [...ended]), shutdown }
   })
 
