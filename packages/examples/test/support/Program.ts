@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import { bundled } from "../../../../test/support/bundle.js"
 
 const here = dirname(fileURLToPath(import.meta.url))
+
 export interface Ended {
   readonly code: number | null
   readonly stdout: string
